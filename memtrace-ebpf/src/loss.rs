@@ -1,0 +1,99 @@
+//! What could not be recorded, counted in the kernel and explained by the loader.
+
+/// A reason for a number to be uncertain. The value is the counter's index.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Loss {
+    /// The map of live allocations is full.
+    LiveFull = 0,
+    /// The map of stacks is full.
+    StacksFull = 1,
+    /// The map of totals per stack is full.
+    TotalsFull = 2,
+    /// The map of threads is full.
+    ThreadsFull = 3,
+    /// Allocator calls nested deeper than are remembered.
+    CallsTooDeep = 4,
+    /// An allocator returned on a thread whose call was not seen.
+    ReturnWithoutCall = 5,
+    /// An allocator was entered, but its return was never seen.
+    CallWithoutReturn = 6,
+    /// An address was handed out again without its release being seen.
+    ReleaseMissed = 7,
+    /// The result of a call could not be read from the process.
+    ResultUnreadable = 8,
+    /// The loader read events more slowly than the kernel wrote them.
+    EventsFull = 9,
+    /// The map of Python code objects is full.
+    CodesFull = 10,
+    /// Two threads met at the peak's bookkeeping and one did not wait.
+    PeakUncertain = 11,
+}
+
+impl Loss {
+    /// Every reason, in counter order.
+    pub const ALL: [Self; 12] = [
+        Self::LiveFull,
+        Self::StacksFull,
+        Self::TotalsFull,
+        Self::ThreadsFull,
+        Self::CallsTooDeep,
+        Self::ReturnWithoutCall,
+        Self::CallWithoutReturn,
+        Self::ReleaseMissed,
+        Self::ResultUnreadable,
+        Self::EventsFull,
+        Self::CodesFull,
+        Self::PeakUncertain,
+    ];
+
+    /// What happened, as a noun phrase that follows a count.
+    #[must_use]
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::LiveFull => "allocations not recorded: the table of live allocations was full",
+            Self::StacksFull => "allocations without a stack: the table of stacks was full",
+            Self::TotalsFull => "allocations not recorded: the table of totals was full",
+            Self::ThreadsFull => "allocations not recorded: too many threads",
+            Self::CallsTooDeep => "allocations not recorded: allocator calls nested too deeply",
+            Self::ReturnWithoutCall => "returns from allocator calls that began before tracing",
+            Self::CallWithoutReturn => "allocator calls whose return was not seen",
+            Self::ReleaseMissed => "releases not seen; found out when the address was used again",
+            Self::ResultUnreadable => "allocations whose address could not be read",
+            Self::EventsFull => "names of Python functions delayed: the event buffer was full",
+            Self::CodesFull => "Python frames without a name: the table of code objects was full",
+            Self::PeakUncertain => "changes that the composition of the peak may have missed",
+        }
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::LiveFull => "raise --max-live, or use --sample 64KiB",
+            Self::StacksFull | Self::TotalsFull => "raise --max-stacks",
+            Self::ThreadsFull => "trace fewer processes at once",
+            Self::CallsTooDeep | Self::ResultUnreadable => "please report this with the workload",
+            Self::ReturnWithoutCall => "expected in the first moment after attaching",
+            Self::CallWithoutReturn => "a thread ended or jumped out of the allocator",
+            Self::ReleaseMissed => "expected for memory released while attaching or by a forked \
+                                    helper; the totals have been corrected",
+            Self::EventsFull => "the names came with a later allocation, or show as [code ...]",
+            Self::CodesFull => "trace for a shorter time",
+            Self::PeakUncertain => "the peak's total is right; its split may be off by as many \
+                                    allocations",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_dense() {
+        for (index, loss) in Loss::ALL.into_iter().enumerate() {
+            assert_eq!(loss as usize, index);
+        }
+    }
+}

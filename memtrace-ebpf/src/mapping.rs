@@ -1,0 +1,60 @@
+//! Where a process has mapped which object, and where that object's rows are.
+
+use crate::crosses_the_boundary;
+
+/// An executable mapping. A process's mappings are one sorted run of the mappings array.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Mapping {
+    /// First address.
+    pub start: u64,
+    /// First address behind the mapping.
+    pub end: u64,
+    /// Add this (wrapping) to an address in the process to get the address in the object.
+    pub bias: u64,
+    /// The object's number.
+    pub object: u32,
+    /// Keeps the layout free of padding.
+    pub reserved: u32,
+}
+crosses_the_boundary!(Mapping, 32);
+
+/// An object's unwind table: a run of the pages array, one entry for each 64 KiB of addresses.
+///
+/// Entry `i` of the run is the index of the first row at or above page `first_page + i`; one more
+/// entry behind the last page ends the rows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Table {
+    /// Where the run starts in the pages array.
+    pub pages: u32,
+    /// Pages in the run; 0 when the object has no table.
+    pub page_count: u32,
+    /// Address of the object's first page, divided by 64 KiB.
+    pub first_page: u32,
+    /// Keeps the layout free of padding.
+    pub reserved: u32,
+}
+crosses_the_boundary!(Table, 16);
+
+/// Mappings of one process are searched in at most this many halvings.
+pub const SEARCH_STEPS: u32 = 13;
+
+/// Addresses from `start` up to, but not including, `end`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Range {
+    /// First address.
+    pub start: u64,
+    /// First address behind.
+    pub end: u64,
+}
+crosses_the_boundary!(Range, 16);
+
+impl Range {
+    /// Whether the address lies within.
+    #[must_use]
+    pub const fn contains(self, address: u64) -> bool {
+        self.start <= address && address < self.end
+    }
+}

@@ -1,0 +1,68 @@
+//! A traced process: what the loader says about it, and what the kernel counts.
+
+use crate::{crosses_the_boundary, mapping::Range, python::Python};
+
+/// Allocators of one process whose code is told apart.
+pub const MAX_ALLOCATORS: usize = 8;
+
+/// Life of a process slot. The value is [`Process::state`].
+pub mod state {
+    /// Not in use, or its process is gone: probes do nothing.
+    pub const IDLE: u32 = 0;
+    /// Probes record.
+    pub const TRACED: u32 = 1;
+}
+
+/// What the loader says about a process. Written by the loader only.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// See [`state`].
+    pub state: u32,
+    /// 1: pause the process whenever its code changes, until the loader has caught up. Only for
+    /// commands that memtrace itself started.
+    pub paused_on_change: u32,
+    /// The run in the mappings array: first index above, length below. One word, so that a
+    /// program sees either the old run or the new one.
+    pub mappings: u64,
+    /// Code of the allocators: a call from here into the same allocator is its own business.
+    pub allocators: [Range; MAX_ALLOCATORS],
+    /// The interpreter, or all zero.
+    pub python: Python,
+}
+crosses_the_boundary!(Process, 272);
+
+/// What the kernel counts for a process. Objects are in units of [`crate::allocation::OBJECT`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ProcessTotals {
+    /// Taken while live totals and the peak change together.
+    pub lock: u64,
+    /// Bytes allocated and not released.
+    pub live_bytes: u64,
+    /// Objects allocated and not released.
+    pub live_objects: u64,
+    /// The most `live_bytes` there has been.
+    pub peak_bytes: u64,
+    /// `live_objects` at that moment.
+    pub peak_objects: u64,
+    /// Number of high-water marks so far.
+    pub epoch: u64,
+    /// Boot time of the latest high-water mark, nanoseconds.
+    pub peak_time: u64,
+    /// Bytes allocated since tracing began.
+    pub allocated_bytes: u64,
+    /// Objects allocated since tracing began.
+    pub allocated_objects: u64,
+    /// Calls that returned memory.
+    pub allocations: u64,
+    /// Releases of memory that was recorded.
+    pub releases: u64,
+    /// Releases of memory that was not recorded: from before tracing began, or unsampled.
+    pub unknown_releases: u64,
+    /// Calls that returned no memory.
+    pub failures: u64,
+    /// Calls that an allocator made to itself.
+    pub nested_calls: u64,
+}
+crosses_the_boundary!(ProcessTotals, 112);

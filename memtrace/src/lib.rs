@@ -1,0 +1,1 @@
+//! memtrace: which lines hold the memory of a running Python process.
