@@ -33,17 +33,16 @@ pub struct Change {
 }
 crosses_the_boundary!(Change, 24);
 
-/// Bytes of a function name that are kept.
+/// One more than the bytes of a function name that are kept.
 pub const MAX_NAME: usize = 256;
-/// Bytes of a file name that are kept.
+/// One more than the bytes of a file name that are kept.
 pub const MAX_FILENAME: usize = 512;
-/// Line tables up to this many bytes fit a small event.
+/// Line tables of fewer bytes fit a small event.
 pub const SMALL_LINES: usize = 1 << 10;
-/// Line tables up to this many bytes fit a large event; longer ones are cut.
+/// Line tables of fewer bytes fit a large event; longer ones are cut to one byte less.
 pub const LARGE_LINES: usize = 32 << 10;
 
-/// A Python code object on first sight. Behind it follow `lines_size` bytes of line table, cut at
-/// [`LARGE_LINES`].
+/// A Python code object on first sight. Behind it follow `lines_size` bytes of line table, cut to fit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code {

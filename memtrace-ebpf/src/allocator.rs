@@ -1,0 +1,177 @@
+//! Probes on allocator functions. What a function does is in the probe's cookie, so three programs
+//! serve every allocator.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::pt_regs,
+    helpers::{bpf_get_prandom_u32, generated::bpf_get_attach_cookie},
+    macros::{map, uprobe, uretprobe},
+    maps::Array,
+    programs::{ProbeContext, RetProbeContext},
+};
+use memtrace_abi::{
+    allocation::{Allocation, Place},
+    loss::Loss,
+    probe::{Cookie, Meaning},
+    process::Process,
+    sampling::{self, Weight},
+    unwind::Registers,
+};
+
+use crate::{
+    calls::{self, Call},
+    ledger, losses, memory, processes, threads, walk,
+};
+
+/// Bytes between samples; 0 records everything. One entry, written before anything is attached.
+#[map]
+static SAMPLE_INTERVAL: Array<u64> = Array::with_max_entries(1, 0);
+
+#[uprobe]
+fn allocation_enter(ctx: ProbeContext) -> u32 {
+    let cookie = cookie(ctx.as_ptr());
+    let Some(process) = processes::traced(cookie.process) else { return 0 };
+    losses::exit(remember(registers(ctx.as_ptr()), process, cookie))
+}
+
+#[uretprobe]
+fn allocation_return(ctx: RetProbeContext) -> u32 {
+    let cookie = cookie(ctx.as_ptr());
+    let Some(process) = processes::traced(cookie.process) else { return 0 };
+    losses::exit(complete(registers(ctx.as_ptr()), process, cookie))
+}
+
+#[uprobe]
+fn release_enter(ctx: ProbeContext) -> u32 {
+    let cookie = cookie(ctx.as_ptr());
+    if processes::traced(cookie.process).is_some() {
+        let address = registers(ctx.as_ptr()).rdi;
+        if address != 0 {
+            ledger::release(place(address, cookie));
+        }
+    }
+    0
+}
+
+fn cookie(context: *mut core::ffi::c_void) -> Cookie {
+    // SAFETY: `context` is the program's own.
+    Cookie::unpack(unsafe { bpf_get_attach_cookie(context) })
+}
+
+fn registers(context: *mut core::ffi::c_void) -> &'static pt_regs {
+    // SAFETY: a uprobe's context is the interrupted thread's `pt_regs`.
+    unsafe { &*context.cast::<pt_regs>() }
+}
+
+fn place(address: u64, cookie: Cookie) -> Place {
+    Place { address, process: cookie.process, reserved: 0 }
+}
+
+/// Keeps the request until the function returns.
+fn remember(registers: &pt_regs, process: &Process, cookie: Cookie) -> Result<(), Loss> {
+    let thread = threads::current()?;
+    let sp = registers.rsp;
+    let return_address = calls::return_address(sp).ok_or(Loss::ResultUnreadable)?;
+    let (size, pointer) = request(registers, cookie);
+    let call = Call {
+        sp,
+        return_address,
+        pc: registers.rip,
+        size,
+        pointer,
+        withdrawn: Allocation::default(),
+        has_withdrawn: 0,
+        function: u16::from(cookie.function),
+        nested: 0,
+    };
+    let call = thread.calls.push(call, process, cookie);
+    // Another thread may be given the old address before this call returns.
+    if reallocates(cookie)
+        && call.nested == 0
+        && let Some(allocation) = ledger::withdraw(place(call.pointer, cookie))
+    {
+        call.withdrawn = allocation;
+        call.has_withdrawn = 1;
+    }
+    Ok(())
+}
+
+/// Bytes asked for, and the pointer argument if there is one.
+fn request(registers: &pt_regs, cookie: Cookie) -> (u64, u64) {
+    let (first, second, third) = (registers.rdi, registers.rsi, registers.rdx);
+    match cookie.meaning {
+        m if m == Meaning::AllocateArray as u8 => (first.wrapping_mul(second), 0),
+        m if m == Meaning::AllocateAligned as u8 => (second, 0),
+        m if m == Meaning::AllocateInto as u8 => (third, first),
+        m if m == Meaning::Reallocate as u8 => (second, first),
+        m if m == Meaning::ReallocateArray as u8 => (second.wrapping_mul(third), first),
+        _ => (first, 0),
+    }
+}
+
+fn reallocates(cookie: Cookie) -> bool {
+    cookie.meaning == Meaning::Reallocate as u8 || cookie.meaning == Meaning::ReallocateArray as u8
+}
+
+/// Records what the function returned.
+fn complete(registers: &pt_regs, process: &Process, cookie: Cookie) -> Result<(), Loss> {
+    let thread = threads::current_if_known().ok_or(Loss::ReturnWithoutCall)?;
+    let call = thread.calls.pop(registers.rsp, cookie.function).ok_or(Loss::ReturnWithoutCall)?;
+    if call.nested != 0 {
+        ledger::count_nested(cookie.process);
+        return Ok(());
+    }
+    let address = result(registers, &call, cookie)?;
+    if reallocates(cookie) && call.pointer != 0 {
+        settle_old(&call, address, cookie);
+        if address == 0 && call.size == 0 {
+            return Ok(());
+        }
+    }
+    if address == 0 {
+        ledger::count_failure(cookie.process);
+        return Ok(());
+    }
+    let Some(weight) = weigh(call.size) else {
+        ledger::count_unsampled(cookie.process);
+        return Ok(());
+    };
+    let caller = Registers { pc: call.return_address, sp: registers.rsp, fp: registers.rbp };
+    let stack = walk::record(thread, process, cookie.process, &call, caller);
+    let Weight { bytes, objects } = weight;
+    let allocation = Allocation { stack, size: call.size, bytes, objects };
+    ledger::record(place(address, cookie), &allocation)
+}
+
+/// The address that the function returned; 0 if it failed.
+fn result(registers: &pt_regs, call: &Call, cookie: Cookie) -> Result<u64, Loss> {
+    if cookie.meaning != Meaning::AllocateInto as u8 {
+        return Ok(registers.rax);
+    }
+    if registers.rax as u32 != 0 {
+        return Ok(0);
+    }
+    memory::read(call.pointer).ok_or(Loss::ResultUnreadable)
+}
+
+/// The old block of a `realloc` is gone, unless the call failed.
+fn settle_old(call: &Call, address: u64, cookie: Cookie) {
+    let failed = address == 0 && call.size != 0;
+    match (call.has_withdrawn != 0, failed) {
+        (true, true) => ledger::restore(place(call.pointer, cookie), &call.withdrawn),
+        (true, false) => ledger::subtract(cookie.process, &call.withdrawn),
+        (false, false) => ledger::count_unknown_release(cookie.process),
+        (false, true) => {}
+    }
+}
+
+fn weigh(size: u64) -> Option<Weight> {
+    let interval = SAMPLE_INTERVAL.get(0).copied().unwrap_or_default();
+    if interval == 0 {
+        return sampling::weigh(size, 0, 0);
+    }
+    // SAFETY: the helper has no preconditions.
+    let random = unsafe { bpf_get_prandom_u32() };
+    sampling::weigh(size, interval, random)
+}
+

@@ -1,0 +1,210 @@
+//! Python code objects: on first sight all that names a function and its lines goes to the loader,
+//! so that names and lines survive the process.
+
+use aya_ebpf::{
+    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    helpers::generated,
+    macros::map,
+    maps::{Array, HashMap},
+};
+use memtrace_abi::{
+    event::{Code, LARGE_LINES, MAX_FILENAME, MAX_NAME, SMALL_LINES, kind},
+    loss::Loss,
+    python::Python,
+};
+
+use crate::{
+    atomic,
+    lifecycle::EVENTS,
+    losses, memory,
+    walk::{Context, Walk},
+};
+
+/// Numbers of code objects.
+#[map]
+static CODES: HashMap<CodeKey, u32> = HashMap::with_max_entries(1 << 18, BPF_F_NO_PREALLOC);
+/// The number given last.
+#[map]
+static LAST_CODE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Words of a code object that are read: up to and including the line table of every version.
+const HEADER_WORDS: usize = 18;
+/// In every object: `PyObject.ob_type`; in every `bytes`: `ob_size` and `ob_sval`; in every `str`:
+/// `length` and `state`.
+const TYPE_WORD: usize = 1;
+const BYTES_SIZE: u64 = 16;
+const BYTES_DATA: u64 = 32;
+const STRING_LENGTH: u64 = 16;
+const STRING_STATE: u64 = 32;
+
+/// The head of a code object.
+#[repr(C)]
+pub(crate) struct CodeHeader([u64; 32]);
+
+impl CodeHeader {
+    fn word(&self, offset: u16) -> u64 {
+        self.0[usize::from(offset / 8) % 32]
+    }
+
+    fn int(&self, offset: u16) -> i32 {
+        (self.word(offset) >> (u32::from(offset % 8) * 8)) as i32
+    }
+}
+
+/// A code object and what it said: its memory may be used for another one later.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CodeKey {
+    address: u64,
+    contents: u64,
+    process: u64,
+}
+
+/// An event with room for a line table.
+#[repr(C)]
+struct Announcement<const LINES: usize> {
+    code: Code,
+    lines: [u8; LINES],
+}
+
+/// The number of a code object; 0 if it cannot be read or is something else.
+pub(crate) fn identify(context: &Context, python: &Python, walk: &mut Walk, address: u64) -> u32 {
+    if read_header(&mut walk.code_header, address).is_none()
+        || walk.code_header.0[TYPE_WORD] != python.code_type
+    {
+        return 0;
+    }
+    let key = key(context, python, &walk.code_header, address);
+    // SAFETY: entries are never removed.
+    match unsafe { CODES.get(key) } {
+        Some(number) => *number,
+        None => announce(context, python, &walk.code_header, &key),
+    }
+}
+
+fn read_header(header: &mut CodeHeader, address: u64) -> Option<()> {
+    let (start, _) = header.0.split_first_chunk_mut::<HEADER_WORDS>()?;
+    memory::read_into(start, address)
+}
+
+fn key(context: &Context, python: &Python, header: &CodeHeader, address: u64) -> CodeKey {
+    let fields = [
+        u64::from(header.int(python.code_first_line).cast_unsigned()),
+        header.word(python.code_filename),
+        header.word(python.code_name),
+        header.word(python.code_lines),
+    ];
+    let mix = |hash: u64, field: &u64| (hash ^ field).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    CodeKey { address, contents: fields.iter().fold(0, mix), process: context.slot }
+}
+
+/// Sends the code object and gives it a number. Without room for the event it stays unnumbered (0),
+/// so that a later sight of it sends it.
+#[inline(never)]
+fn announce(context: &Context, python: &Python, header: &CodeHeader, key: &CodeKey) -> u32 {
+    let lines = header.word(python.code_lines);
+    let size: u64 = memory::read(lines + BYTES_SIZE).unwrap_or_default();
+    if size < SMALL_LINES as u64 {
+        send::<SMALL_LINES>(context, python, header, key)
+    } else {
+        send::<LARGE_LINES>(context, python, header, key)
+    }
+}
+
+#[inline(always)]
+fn send<const LINES: usize>(
+    context: &Context,
+    python: &Python,
+    header: &CodeHeader,
+    key: &CodeKey,
+) -> u32 {
+    let Some(mut entry) = EVENTS.reserve::<Announcement<LINES>>(0) else {
+        losses::count(Loss::EventsFull);
+        return 0;
+    };
+    // SAFETY: every byte pattern is a valid announcement, and the entry is ours until submitted.
+    let announcement = unsafe { entry.assume_init_mut() };
+    fill(&mut announcement.code, context, python, header);
+    let lines = header.word(python.code_lines);
+    announcement.code.lines_size =
+        read_bytes(&mut announcement.lines, lines + BYTES_DATA, memory::read(lines + BYTES_SIZE));
+    let number = next_number();
+    announcement.code.code = number;
+    if CODES.insert(key, &number, u64::from(BPF_NOEXIST)).is_ok() {
+        entry.submit(0);
+        return number;
+    }
+    entry.discard(0);
+    // SAFETY: entries are never removed.
+    match unsafe { CODES.get(key) } {
+        Some(number) => *number,
+        None => {
+            losses::count(Loss::CodesFull);
+            0
+        }
+    }
+}
+
+fn next_number() -> u32 {
+    let Some(last) = LAST_CODE.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a map value; every CPU treats it as atomic.
+    atomic::add(unsafe { &mut *last }, 1) as u32 + 1
+}
+
+fn fill(code: &mut Code, context: &Context, python: &Python, header: &CodeHeader) {
+    code.kind = kind::CODE;
+    code.process = context.slot as u32;
+    code.first_line = header.int(python.code_first_line);
+    code.minor = u32::from(python.minor);
+    let name = string(python, header.word(python.code_name));
+    code.name_length = name.length;
+    code.name_width = name.width;
+    read_bytes::<MAX_NAME>(&mut code.name, name.data, Some(name.size()));
+    let filename = string(python, header.word(python.code_filename));
+    code.filename_length = filename.length;
+    code.filename_width = filename.width;
+    read_bytes::<MAX_FILENAME>(&mut code.filename, filename.data, Some(filename.size()));
+}
+
+struct Text {
+    data: u64,
+    length: u32,
+    width: u32,
+}
+
+impl Text {
+    fn size(&self) -> u64 {
+        u64::from(self.length) * u64::from(self.width)
+    }
+}
+
+/// Where the characters of a `str` are. Width 0 if it cannot be read or is of the old kind with a
+/// separate buffer, which names in code objects never are.
+fn string(python: &Python, object: u64) -> Text {
+    let state: u32 = memory::read(object + STRING_STATE).unwrap_or_default();
+    let length: u64 = memory::read(object + STRING_LENGTH).unwrap_or_default();
+    let state = state >> (python.string_kind_shift & 31);
+    let compact = state >> 3 & 1 != 0;
+    let ascii = state >> 4 & 1 != 0;
+    let offset = if ascii { python.string_ascii } else { python.string_compact };
+    Text {
+        data: object + u64::from(offset),
+        length: length as u32,
+        width: if compact { state & 7 } else { 0 },
+    }
+}
+
+/// Reads fewer than `N` bytes, `N` being a power of two; returns how many there are.
+#[inline(always)]
+fn read_bytes<const N: usize>(target: &mut [u8; N], address: u64, size: Option<u64>) -> u32 {
+    let available = size.unwrap_or_default() as u32;
+    let mut wanted = available.min(N as u32 - 1);
+    // The verifier follows a mask but not the minimum; the compiler must not see that the mask
+    // changes nothing.
+    wanted = core::hint::black_box(wanted) & (N as u32 - 1);
+    // SAFETY: fewer than `N` bytes; the helper fails on an address it cannot read.
+    let status = unsafe {
+        generated::bpf_probe_read_user(target.as_mut_ptr().cast(), wanted, address as *const _)
+    };
+    if status == 0 { available } else { 0 }
+}

@@ -1,0 +1,187 @@
+//! The accounts: every live allocation, and the totals of each stack and process.
+//!
+//! Live totals are changed atomically and are exact whatever happens. The composition of the peak
+//! needs two words to change together, so that is done under a lock of the process. A program
+//! that does not get the lock in time goes on without it and counts the doubt: the holder may
+//! have been preempted, and the target must not wait for it.
+
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    helpers::bpf_ktime_get_boot_ns,
+    macros::map,
+    maps::HashMap,
+};
+use memtrace_abi::{
+    allocation::{Allocation, Place, StackKey, Totals},
+    loss::Loss,
+    process::ProcessTotals,
+};
+
+use crate::{atomic, losses, processes};
+
+/// Live allocations by place.
+#[map]
+static LIVE: HashMap<Place, Allocation> = HashMap::with_max_entries(1 << 21, BPF_F_NO_PREALLOC);
+/// Totals by stack and process.
+#[map]
+static TOTALS: HashMap<StackKey, Totals> = HashMap::with_max_entries(1 << 17, BPF_F_NO_PREALLOC);
+
+/// Attempts to take the lock; a few microseconds.
+const LOCK_ATTEMPTS: usize = 64;
+
+/// Adds a new allocation.
+pub(crate) fn record(place: Place, allocation: &Allocation) -> Result<(), Loss> {
+    let totals = totals_of(place.process, allocation.stack).ok_or(Loss::TotalsFull)?;
+    if LIVE.insert(place, allocation, u64::from(BPF_NOEXIST)).is_err() {
+        replace(place, allocation)?;
+    }
+    let process = processes::totals(place.process).ok_or(Loss::TotalsFull)?;
+    change(process, totals, allocation, true);
+    Ok(())
+}
+
+/// The place was taken, or the map is full.
+fn replace(place: Place, allocation: &Allocation) -> Result<(), Loss> {
+    let old = withdraw(place).ok_or(Loss::LiveFull)?;
+    losses::count(Loss::ReleaseMissed);
+    subtract(place.process, &old);
+    LIVE.insert(place, allocation, u64::from(BPF_ANY)).map_err(|_| Loss::LiveFull)
+}
+
+/// Releases what is at a place.
+pub(crate) fn release(place: Place) {
+    match withdraw(place) {
+        Some(allocation) => subtract(place.process, &allocation),
+        None => count_unknown_release(place.process),
+    }
+}
+
+/// Takes an allocation out of the map; the totals still hold it.
+pub(crate) fn withdraw(place: Place) -> Option<Allocation> {
+    // SAFETY: the process itself orders the uses of an address.
+    let allocation = *unsafe { LIVE.get(place) }?;
+    LIVE.remove(place).ok()?;
+    Some(allocation)
+}
+
+/// Puts a withdrawn allocation back.
+pub(crate) fn restore(place: Place, allocation: &Allocation) {
+    if LIVE.insert(place, allocation, u64::from(BPF_ANY)).is_err() {
+        losses::count(Loss::LiveFull);
+        subtract(place.process, allocation);
+    }
+}
+
+/// Takes a withdrawn allocation out of the totals.
+pub(crate) fn subtract(process: u32, allocation: &Allocation) {
+    let Some(totals) = totals_of(process, allocation.stack) else {
+        return losses::count(Loss::TotalsFull);
+    };
+    let Some(process) = processes::totals(process) else { return };
+    change(process, totals, allocation, false);
+}
+
+fn totals_of(process: u32, stack: u64) -> Option<*mut Totals> {
+    let key = StackKey { stack, process, reserved: 0 };
+    TOTALS.get_ptr_mut(key).or_else(|| {
+        // Another thread may make it first; the look-up decides.
+        let _ = TOTALS.insert(key, Totals::default(), u64::from(BPF_NOEXIST));
+        TOTALS.get_ptr_mut(key)
+    })
+}
+
+/// Applies an allocation (`added`) or its release to the totals.
+#[inline(never)]
+fn change(
+    process: *mut ProcessTotals,
+    totals: *mut Totals,
+    allocation: &Allocation,
+    added: bool,
+) -> u32 {
+    // SAFETY: both are map values, which outlive the program; words are read and written whole.
+    let (process, totals) = unsafe { (&mut *process, &mut *totals) };
+    let locked = lock(&mut process.lock);
+    if !locked {
+        losses::count(Loss::PeakUncertain);
+    }
+    if totals.epoch != process.epoch {
+        totals.peak_bytes = totals.live_bytes;
+        totals.peak_objects = totals.live_objects;
+        totals.epoch = process.epoch;
+    }
+    if added {
+        add(totals, process, allocation);
+    } else {
+        remove(totals, process, allocation);
+    }
+    if locked {
+        atomic::release(&mut process.lock);
+    }
+    0
+}
+
+fn add(totals: &mut Totals, process: &mut ProcessTotals, allocation: &Allocation) {
+    let Allocation { bytes, objects, .. } = *allocation;
+    atomic::add(&mut totals.live_bytes, bytes);
+    atomic::add(&mut totals.live_objects, objects);
+    atomic::add(&mut totals.allocated_bytes, bytes);
+    atomic::add(&mut totals.allocated_objects, objects);
+    atomic::add(&mut process.allocations, 1);
+    atomic::add(&mut process.allocated_bytes, bytes);
+    atomic::add(&mut process.allocated_objects, objects);
+    atomic::add(&mut process.live_objects, objects);
+    let live = atomic::add(&mut process.live_bytes, bytes) + bytes;
+    if live > process.peak_bytes {
+        process.peak_bytes = live;
+        process.peak_objects = process.live_objects;
+        process.epoch += 1;
+        // SAFETY: the helper has no preconditions.
+        process.peak_time = unsafe { bpf_ktime_get_boot_ns() };
+    }
+}
+
+fn remove(totals: &mut Totals, process: &mut ProcessTotals, allocation: &Allocation) {
+    let Allocation { bytes, objects, .. } = *allocation;
+    atomic::subtract(&mut totals.live_bytes, bytes);
+    atomic::subtract(&mut totals.live_objects, objects);
+    atomic::add(&mut process.releases, 1);
+    atomic::subtract(&mut process.live_bytes, bytes);
+    atomic::subtract(&mut process.live_objects, objects);
+}
+
+fn lock(word: &mut u64) -> bool {
+    // Constant bound: the verifier has to see the loop end.
+    for _ in 0..LOCK_ATTEMPTS {
+        if atomic::acquire(word) {
+            return true;
+        }
+    }
+    false
+}
+
+fn count(process: u32, counter: impl Fn(&mut ProcessTotals) -> &mut u64) {
+    if let Some(totals) = processes::totals(process) {
+        // SAFETY: a map value; only this one word of it is touched, atomically.
+        atomic::add(counter(unsafe { &mut *totals }), 1);
+    }
+}
+
+/// A release of memory that is not recorded.
+pub(crate) fn count_unknown_release(process: u32) {
+    count(process, |totals| &mut totals.unknown_releases);
+}
+
+/// A call that returned no memory.
+pub(crate) fn count_failure(process: u32) {
+    count(process, |totals| &mut totals.failures);
+}
+
+/// A call that the allocator made to itself.
+pub(crate) fn count_nested(process: u32) {
+    count(process, |totals| &mut totals.nested_calls);
+}
+
+/// An allocation for which another one stands.
+pub(crate) fn count_unsampled(process: u32) {
+    count(process, |totals| &mut totals.allocations);
+}

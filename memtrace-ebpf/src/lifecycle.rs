@@ -1,0 +1,106 @@
+//! What happens to traced processes besides allocation: they end, execute another program, load
+//! libraries. Rare, so each is an event for the loader.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::BPF_NOEXIST,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel,
+        generated::{bpf_get_attach_cookie, bpf_send_signal},
+    },
+    macros::{map, raw_tracepoint, uprobe},
+    maps::{Array, LruHashMap, RingBuf},
+    programs::{ProbeContext, RawTracePointContext},
+};
+use aya_log_ebpf::{debug, warn};
+use memtrace_abi::{
+    event::{Change, kind},
+    loss::Loss,
+    probe::Cookie,
+};
+
+use crate::{losses, processes, threads};
+
+/// Events for the loader.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
+/// Offsets of `task_struct.signal` and of `signal_struct.live`, from BTF.
+#[map]
+static SIGNAL_OFFSETS: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+/// Pages of code that were reported as unmapped, so that each is reported once.
+#[map]
+static REPORTED: LruHashMap<[u64; 2], u32> = LruHashMap::with_max_entries(4096, 0);
+
+/// Pauses a process that memtrace itself started.
+const SIGSTOP: u32 = 19;
+const PAGE_BITS: u32 = 12;
+
+#[uprobe]
+fn libraries_changed(ctx: ProbeContext) -> u32 {
+    // SAFETY: the context is the program's own.
+    let cookie = Cookie::unpack(unsafe { bpf_get_attach_cookie(ctx.as_ptr()) });
+    report(kind::LIBRARIES, cookie.process, 0);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+fn process_exec(ctx: RawTracePointContext) -> i32 {
+    if let Some(slot) = processes::slot(process_id()) {
+        threads::forget_current();
+        report(kind::EXEC, slot, 0);
+        processes::retire(process_id(), slot);
+        debug!(&ctx, "process {} executes another program", process_id());
+    }
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+fn thread_exit(ctx: RawTracePointContext) -> i32 {
+    threads::forget_current();
+    let Some(slot) = processes::slot(process_id()) else { return 0 };
+    match threads_left() {
+        Some(0) => {
+            processes::retire(process_id(), slot);
+            report(kind::EXIT, slot, 0);
+        }
+        Some(_) => {}
+        None => warn!(&ctx, "process {}: threads cannot be counted", process_id()),
+    }
+    0
+}
+
+fn process_id() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// Threads of the current process that have not begun to exit.
+fn threads_left() -> Option<u32> {
+    let [signal_offset, live_offset] = *SIGNAL_OFFSETS.get(0)?;
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    // SAFETY: the helper fails on an address it cannot read.
+    let signal: u64 = unsafe { bpf_probe_read_kernel((task + signal_offset) as *const u64) }.ok()?;
+    // SAFETY: as above.
+    unsafe { bpf_probe_read_kernel((signal + live_offset) as *const u32) }.ok()
+}
+
+/// A stack led to code that no known object covers.
+pub(crate) fn report_unmapped(slot: u32, pc: u64) {
+    let page = [u64::from(slot), pc >> PAGE_BITS];
+    if REPORTED.insert(page, 1, u64::from(BPF_NOEXIST)).is_ok() {
+        report(kind::UNMAPPED, slot, pc);
+    }
+}
+
+fn report(kind: u32, slot: u32, address: u64) {
+    let pauses = kind == self::kind::EXEC || kind == self::kind::LIBRARIES;
+    let paused = pauses
+        && processes::traced(slot).is_some_and(|process| process.paused_on_change != 0)
+        // SAFETY: the helper has no preconditions.
+        && unsafe { bpf_send_signal(SIGSTOP) } == 0;
+    let change =
+        Change { kind, process: slot, pid: process_id(), paused: u32::from(paused), address };
+    if EVENTS.output::<Change>(&change, 0).is_err() {
+        losses::count(Loss::EventsFull);
+    }
+}

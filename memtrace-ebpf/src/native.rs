@@ -1,0 +1,75 @@
+//! From an address to its mapping, its object's rows and the rule that finds the caller.
+
+use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
+use memtrace_abi::{
+    mapping::{Mapping, SEARCH_STEPS, Table},
+    process::Process,
+    unwind::{MAX_RULES, PAGE_BITS, Rule, find_row},
+};
+
+/// Executable mappings; a process has a run of them, sorted.
+#[map]
+static MAPPINGS: Array<Mapping> = Array::with_max_entries(1 << 16, 0);
+/// Unwind tables by object number.
+#[map]
+static TABLES: Array<Table> = Array::with_max_entries(1 << 14, 0);
+/// Where the rows of each page of each object start.
+#[map]
+static PAGES: Array<u32> = Array::with_max_entries(1 << 16, BPF_F_MMAPABLE);
+/// Rows, two to an element, because the kernel rounds elements up to 8 bytes.
+#[map]
+static ROWS: Array<[u32; 2]> = Array::with_max_entries(1 << 20, BPF_F_MMAPABLE);
+/// The rules that rows refer to.
+#[map]
+static RULES: Array<Rule> = Array::with_max_entries(MAX_RULES, BPF_F_MMAPABLE);
+
+/// The mapping that holds an address of the process.
+#[inline(never)]
+pub(crate) fn find_mapping_index(process: &Process, pc: u64) -> u32 {
+    let first = (process.mappings >> 32) as u32;
+    let end = first.wrapping_add(process.mappings as u32);
+    let (mut low, mut high) = (first, end);
+    // Constant bound: the verifier has to see the loop end.
+    for _ in 0..SEARCH_STEPS {
+        if low >= high {
+            break;
+        }
+        let middle = low + (high - low) / 2;
+        let Some(mapping) = MAPPINGS.get(middle) else { break };
+        if mapping.start <= pc {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if low > first { low - 1 } else { u32::MAX }
+}
+
+/// The mapping that holds an address of the process.
+pub(crate) fn find_mapping(process: &Process, pc: u64) -> Option<Mapping> {
+    let mapping = *MAPPINGS.get(find_mapping_index(process, pc))?;
+    (mapping.start <= pc && pc < mapping.end).then_some(mapping)
+}
+
+/// The unwind table of an object; empty if it has none.
+pub(crate) fn table(object: u32) -> Table {
+    TABLES.get(object).copied().unwrap_or_default()
+}
+
+/// The rule for an address in an object.
+pub(crate) fn find_rule(table: &Table, address: u64) -> Option<Rule> {
+    let page = ((address >> PAGE_BITS) as u32).wrapping_sub(table.first_page);
+    if page >= table.page_count {
+        return None;
+    }
+    let start = *PAGES.get(table.pages + page)?;
+    let end = *PAGES.get(table.pages + page + 1)?;
+    // The last row before the page reaches into it.
+    let before = u32::from(page > 0 && start > *PAGES.get(table.pages)?);
+    let rule = find_row(address, start - before, end, |index| {
+        let pair = ROWS.get(index / 2)?;
+        let row = if index % 2 == 0 { pair[0] } else { pair[1] };
+        Some(if index < start { row & 0xffff } else { row })
+    })?;
+    RULES.get(u32::from(rule)).copied()
+}

@@ -1,0 +1,198 @@
+//! Walks a user stack: native frames by unwind tables, and at each run of the interpreter loop the
+//! Python frames that it executes. One frame per turn of `bpf_loop`, so that the verifier checks
+//! one frame only.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::bpf_loop;
+use memtrace_abi::{
+    frame::{CHUNK_FRAMES, Frame, Gap, MAX_FRAMES},
+    mapping::{Mapping, Table},
+    process::Process,
+    unwind::{Cfa, Registers, Stop, step},
+};
+
+use crate::{
+    calls::{Call, Calls},
+    code::CodeHeader,
+    interpreter::{self, FrameHeader},
+    lifecycle, memory, native, stacks,
+    stacks::Chunks,
+    threads::Thread,
+};
+
+/// Turns of the loop: each frame takes one, each run of the interpreter one more.
+const MAX_TURNS: u32 = 2 * MAX_FRAMES;
+
+/// What the next turn does. The value is [`Walk::mode`].
+pub(crate) mod mode {
+    /// A native frame.
+    pub(crate) const NATIVE: u32 = 0;
+    /// A Python frame of the interpreter run that the walk stands at.
+    pub(crate) const PYTHON: u32 = 1;
+    /// A Python frame, although the native frames between are lost.
+    pub(crate) const PYTHON_ONLY: u32 = 2;
+}
+
+/// The state of a walk.
+#[repr(C)]
+pub(crate) struct Walk {
+    /// Of the frame that the walk stands at.
+    registers: Registers,
+    /// Frames pushed.
+    count: u64,
+    /// The thread's `fs` base, once known. It does not change.
+    pub(crate) thread_pointer: u64,
+    /// The next Python frame, or 0.
+    pub(crate) python_frame: u64,
+    /// See [`mode`].
+    pub(crate) mode: u32,
+    /// 1: `registers.pc` is a return address, so the call is at the byte before it.
+    returned: u32,
+    /// 1: the Python frames of this interpreter run have been pushed.
+    pub(crate) evaluated: u32,
+    /// 1: `python_frame` has been initialised.
+    pub(crate) python_known: u32,
+    /// The mapping used last; most callers share it.
+    mapping: Mapping,
+    /// Its object's table.
+    table: Table,
+    pub(crate) frame_header: FrameHeader,
+    pub(crate) code_header: CodeHeader,
+    pub(crate) chunks: Chunks,
+}
+
+/// What `bpf_loop` passes to each turn. The verifier wants it on the program's stack.
+pub(crate) struct Context {
+    pub(crate) walk: *mut Walk,
+    calls: *const Calls,
+    pub(crate) process: *const Process,
+    pub(crate) slot: u64,
+}
+
+/// Walks the stack of `call`'s caller and stores it; returns its id.
+pub(crate) fn record(
+    thread: &mut Thread,
+    process: &Process,
+    slot: u32,
+    call: &Call,
+    caller: Registers,
+) -> u64 {
+    let walk = &mut thread.walk;
+    walk.count = 0;
+    walk.mode = mode::NATIVE;
+    walk.evaluated = 0;
+    walk.python_known = 0;
+    walk.python_frame = 0;
+    walk.mapping = Mapping::default();
+    // The allocator function itself has returned: it is a frame, but not one to unwind.
+    if let Some(mapping) = native::find_mapping(process, call.pc) {
+        push_native(walk, mapping, call.pc);
+    }
+    walk.registers = caller;
+    walk.returned = 1;
+    let mut context = Context {
+        walk: &raw mut *walk,
+        calls: &raw const thread.calls,
+        process: &raw const *process,
+        slot: u64::from(slot),
+    };
+    // SAFETY: `turn` has the signature that `bpf_loop` calls; `context` outlives the call.
+    unsafe { bpf_loop(MAX_TURNS, turn as *mut c_void, (&raw mut context).cast(), 0) };
+    stacks::store(&mut walk.chunks, walk.count)
+}
+
+/// Returns 1 to end the walk.
+extern "C" fn turn(_index: u64, context: *mut Context) -> i64 {
+    // SAFETY: `bpf_loop` hands back the pointer it was given.
+    let context = unsafe { &*context };
+    // SAFETY: the thread's own scratch; nobody else uses it.
+    let walk = unsafe { &mut *context.walk };
+    let more = if walk.mode == mode::NATIVE {
+        native_frame(context, walk)
+    } else {
+        interpreter::frame(context, walk)
+    };
+    i64::from(more.is_none())
+}
+
+/// Appends a frame. `None` when the stack is full; its last frame then says so.
+pub(crate) fn push(walk: &mut Walk, frame: Frame) -> Option<()> {
+    let index = walk.count as usize;
+    let full = index + 1 >= MAX_FRAMES as usize;
+    let frame = if full { Frame::Incomplete(Gap::TooDeep as u32) } else { frame };
+    let chunk = walk.chunks.0.get_mut(index / CHUNK_FRAMES)?;
+    chunk.frames[index % CHUNK_FRAMES] = frame.pack();
+    walk.count += 1;
+    (!full).then_some(())
+}
+
+fn push_native(walk: &mut Walk, mapping: Mapping, pc: u64) -> Option<()> {
+    let address = pc.wrapping_add(mapping.bias);
+    let evaluator = walk.evaluated != 0;
+    push(walk, Frame::Native { object: mapping.object, address, evaluator })
+}
+
+fn native_frame(context: &Context, walk: &mut Walk) -> Option<()> {
+    // SAFETY: a map value, which outlives the program.
+    let process = unsafe { &*context.process };
+    let pc = walk.registers.pc.wrapping_sub(u64::from(walk.returned));
+    if pc < walk.mapping.start || walk.mapping.end <= pc {
+        let Some(mapping) = native::find_mapping(process, pc) else {
+            lifecycle::report_unmapped(context.slot as u32, pc);
+            push(walk, Frame::Unmapped { address: pc })?;
+            return python_only(context, walk, Gap::Unmapped);
+        };
+        walk.mapping = mapping;
+        walk.table = native::table(mapping.object);
+    }
+    if walk.evaluated == 0 && process.python.is_evaluator(pc) {
+        interpreter::enter(process, walk);
+        if walk.python_frame != 0 {
+            walk.mode = mode::PYTHON;
+            return Some(());
+        }
+    }
+    let mapping = walk.mapping;
+    push_native(walk, mapping, pc)?;
+    walk.evaluated = 0;
+    match caller(context, walk, pc.wrapping_add(mapping.bias)) {
+        Ok(()) => Some(()),
+        Err(Stop::End) => None,
+        Err(Stop::NoRow) => python_only(context, walk, Gap::NoRow),
+        Err(Stop::Unsupported) => python_only(context, walk, Gap::Unsupported),
+        Err(Stop::Unreadable) => python_only(context, walk, Gap::Unreadable),
+        Err(Stop::NoProgress) => python_only(context, walk, Gap::NoProgress),
+    }
+}
+
+/// Moves the walk to the caller of the frame at `address` in its object.
+fn caller(context: &Context, walk: &mut Walk, address: u64) -> Result<(), Stop> {
+    let rule = native::find_rule(&walk.table, address).ok_or(Stop::NoRow)?;
+    let callee = Registers { pc: address, ..walk.registers };
+    let mut caller = step(rule, callee, memory::read)?;
+    walk.returned = u32::from(rule.cfa != Cfa::Signal as u8);
+    if walk.returned != 0 {
+        // SAFETY: the thread's own calls; nobody else uses them.
+        let calls = unsafe { &*context.calls };
+        if calls.are_pending()
+            && let Some(address) = calls.replaced_return_address(caller.sp.wrapping_sub(8))
+        {
+            caller.pc = address;
+        }
+    }
+    if caller.pc == 0 {
+        return Err(Stop::End);
+    }
+    walk.registers = caller;
+    Ok(())
+}
+
+/// Goes on with Python frames alone, after saying why.
+fn python_only(context: &Context, walk: &mut Walk, gap: Gap) -> Option<()> {
+    push(walk, Frame::Incomplete(gap as u32))?;
+    // SAFETY: a map value, which outlives the program.
+    interpreter::enter(unsafe { &*context.process }, walk);
+    walk.mode = mode::PYTHON_ONLY;
+    (walk.python_frame != 0).then_some(())
+}
