@@ -31,6 +31,7 @@ static SAMPLE_INTERVAL: Array<u64> = Array::with_max_entries(1, 0);
 fn allocation_enter(ctx: ProbeContext) -> u32 {
     let cookie = cookie(ctx.as_ptr());
     let Some(process) = processes::traced(cookie.process) else { return 0 };
+    ledger::count_call(cookie.process);
     losses::exit(remember(registers(ctx.as_ptr()), process, cookie))
 }
 
@@ -45,11 +46,24 @@ fn allocation_return(ctx: RetProbeContext) -> u32 {
 fn release_enter(ctx: ProbeContext) -> u32 {
     let cookie = cookie(ctx.as_ptr());
     if processes::traced(cookie.process).is_some() {
+        ledger::count_release_call(cookie.process);
         let address = registers(ctx.as_ptr()).rdi;
         if address != 0 {
             ledger::release(place(address, cookie));
         }
     }
+    0
+}
+
+/// Does nothing: what it costs is what a probe costs.
+#[uprobe]
+fn empty_enter(_ctx: ProbeContext) -> u32 {
+    0
+}
+
+/// As `empty_enter`, for the return of a function.
+#[uretprobe]
+fn empty_return(_ctx: RetProbeContext) -> u32 {
     0
 }
 

@@ -185,3 +185,13 @@ pub(crate) fn count_nested(process: u32) {
 pub(crate) fn count_unsampled(process: u32) {
     count(process, |totals| &mut totals.allocations);
 }
+
+/// An allocating function was entered.
+pub(crate) fn count_call(process: u32) {
+    count(process, |totals| &mut totals.calls);
+}
+
+/// A releasing function was entered.
+pub(crate) fn count_release_call(process: u32) {
+    count(process, |totals| &mut totals.release_calls);
+}

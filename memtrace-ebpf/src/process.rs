@@ -13,7 +13,7 @@ pub mod state {
     pub const TRACED: u32 = 1;
 }
 
-/// What the loader says about a process. Written by the loader only.
+/// What the loader says about a process. The kernel writes nothing but `state`, once, to end it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -64,5 +64,9 @@ pub struct ProcessTotals {
     pub failures: u64,
     /// Calls that an allocator made to itself.
     pub nested_calls: u64,
+    /// Times that an allocating function was entered.
+    pub calls: u64,
+    /// Times that a releasing function was entered.
+    pub release_calls: u64,
 }
-crosses_the_boundary!(ProcessTotals, 112);
+crosses_the_boundary!(ProcessTotals, 128);

@@ -7,8 +7,8 @@ use aya_ebpf::{
 };
 use memtrace_abi::process::{Process, ProcessTotals, state};
 
-/// Process slots; the loader makes the two arrays as long as it needs.
-const MAX_PROCESSES: u32 = 64;
+/// Process slots. A process that executes another program takes a new one.
+const MAX_PROCESSES: u32 = 1024;
 
 /// What the loader says, by process slot. The kernel only ever turns a slot idle.
 #[map]

@@ -1,3 +1,7 @@
-//! The command.
+//! The command. All of it is in the library, where it can be tested.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    memtrace::cli::run().into()
+}

@@ -1,0 +1,209 @@
+//! What was typed, turned into what is meant; the only module that knows clap.
+
+mod exit;
+mod units;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use self::exit::Exit;
+use crate::{
+    doctor,
+    output::{self, Outputs},
+    profile::View,
+    session::{self, Goal},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  memtrace --pid 4242                       what is allocated from now on, until Ctrl-C
+  memtrace -d 30s -o out.svg --pid 4242     a flame graph of what 30 seconds leave behind
+  memtrace -o peak.svg --view peak -- python job.py
+                                            from the first instruction, to the end of the job
+  memtrace -d 1m -o trace.memtrace -p 4242,4243 --sample 512KiB
+                                            two busy workers, sampled, recorded for later
+  memtrace report trace.memtrace -o live.svg
+  memtrace doctor                           what this kernel and user can do
+
+Exit status: with -- CMD that of the command; else 0 data was written, 1 failure, 2 usage,
+3 the target was gone before any data, 4 not permitted, 5 the kernel lacks a feature.";
+
+/// Which lines hold the memory of a running Python process.
+///
+/// Attaches to unmodified processes: nothing is injected, stopped or restarted. Shows live memory
+/// by stack, Python and native frames together.
+#[derive(Parser)]
+#[command(name = "memtrace", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    trace: Trace,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Draw a report from a recording (.memtrace), here or on another machine.
+    Report(Report),
+    /// Say what this kernel and user can do, and what exactly is missing.
+    Doctor,
+}
+
+#[derive(Args)]
+struct Trace {
+    /// Processes to attach to: -p 1,2 or -p 1 -p 2.
+    #[arg(short, long, value_delimiter = ',', value_name = "PID")]
+    pid: Vec<u32>,
+    /// Stop after this long: 30s, 5m, 1h30m. Default: until Ctrl-C or the end of the processes.
+    #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
+    duration: Option<Duration>,
+    /// Record about one allocation in this many bytes, weighted so that totals stay right: 512KiB.
+    /// Default: every allocation.
+    #[arg(long, value_name = "BYTES", value_parser = units::sample_interval)]
+    sample: Option<u64>,
+    /// Live allocations that can be told apart, in all processes.
+    #[arg(long, value_name = "COUNT", default_value_t = 4 << 20, value_parser = units::map_size())]
+    max_live: u32,
+    /// Distinct stacks.
+    #[arg(long, value_name = "COUNT", default_value_t = 1 << 17, value_parser = units::map_size())]
+    max_stacks: u32,
+    /// No progress on the terminal.
+    #[arg(short, long)]
+    quiet: bool,
+    /// Also print what the kernel programs log.
+    #[arg(short, long)]
+    verbose: bool,
+    #[command(flatten)]
+    output: Output,
+    /// A command to run and trace from its first instruction.
+    #[arg(last = true, value_name = "CMD", conflicts_with = "pid")]
+    run: Vec<std::ffi::OsString>,
+}
+
+#[derive(Args)]
+struct Report {
+    /// The recording.
+    recording: PathBuf,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Args)]
+struct Output {
+    /// Write a report; its kind follows from the name: .svg .html .folded .json .pb.gz .memtrace.
+    /// May be given several times.
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// Which memory the report shows.
+    #[arg(long, value_enum, default_value_t = Shown::Live)]
+    view: Shown,
+    /// Overwrite existing files.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Shown {
+    /// Allocated and not released.
+    Live,
+    /// Live at the moment when most was live.
+    Peak,
+    /// Everything that was allocated, released or not.
+    Allocated,
+}
+
+impl From<Shown> for View {
+    fn from(shown: Shown) -> Self {
+        match shown {
+            Shown::Live => Self::Live,
+            Shown::Peak => Self::Peak,
+            Shown::Allocated => Self::Allocated,
+        }
+    }
+}
+
+impl From<Output> for Outputs {
+    fn from(output: Output) -> Self {
+        Self { files: output.output, view: output.view.into(), force: output.force }
+    }
+}
+
+/// Runs the command line and says how it ended.
+#[must_use]
+pub fn run() -> Exit {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::usage(&error),
+    };
+    let outcome = match arguments.command {
+        Some(Command::Report(Report { recording, output })) => {
+            from_recording(&recording, &output.into())
+        }
+        Some(Command::Doctor) => doctor::run(),
+        None => trace(arguments.trace),
+    };
+    outcome.unwrap_or_else(|error| exit::report(&error))
+}
+
+fn from_recording(recording: &Path, outputs: &Outputs) -> anyhow::Result<Exit> {
+    let profile = output::from_recording(recording, outputs)?;
+    if outputs.files.is_empty() {
+        output::print_summary(&profile)?;
+    }
+    Ok(Exit::Success)
+}
+
+fn trace(trace: Trace) -> anyhow::Result<Exit> {
+    let goal = match (trace.pid.is_empty(), trace.run.is_empty()) {
+        (false, _) => Goal::Attach(trace.pid),
+        (true, false) => Goal::Run(trace.run),
+        (true, true) => return Ok(exit::nothing_to_do()),
+    };
+    session::run(session::Options {
+        goal,
+        duration: trace.duration,
+        sample_interval: trace.sample.unwrap_or_default(),
+        max_live: trace.max_live,
+        max_stacks: trace.max_stacks,
+        quiet: trace.quiet,
+        verbose: trace.verbose,
+        outputs: trace.output.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn process_ids_are_listed_either_way() {
+        let arguments = Arguments::try_parse_from(["memtrace", "-p", "1,2", "--pid", "3"]);
+        assert_eq!(arguments.map(|arguments| arguments.trace.pid).ok(), Some(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn options_behind_the_dashes_belong_to_the_command() {
+        let arguments =
+            Arguments::try_parse_from(["memtrace", "-d", "5s", "--", "python", "-o", "x"]);
+        let trace = arguments.map(|arguments| arguments.trace).ok();
+        let trace = trace.expect("the command line is valid");
+        assert_eq!(trace.run, ["python", "-o", "x"]);
+        assert!(trace.output.output.is_empty());
+    }
+
+    #[test]
+    fn a_pid_and_a_command_exclude_each_other() {
+        assert!(Arguments::try_parse_from(["memtrace", "-p", "1", "--", "true"]).is_err());
+    }
+}

@@ -1,0 +1,73 @@
+//! Durations and sizes as people type them.
+
+use std::time::Duration;
+
+use clap::builder::RangedU64ValueParser;
+use jiff::SignedDuration;
+use memtrace_abi::sampling::MAX_INTERVAL;
+
+/// `30s`, `5m`, `1h30m`; a bare number is seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => text
+            .parse::<SignedDuration>()
+            .ok()
+            .and_then(|duration| Duration::try_from(duration).ok())
+            .ok_or("not a duration; write it like 30s, 5m or 1h30m")?,
+    };
+    if duration.is_zero() {
+        return Err("must be longer than nothing".to_owned());
+    }
+    Ok(duration)
+}
+
+/// `512KiB`, `1MiB`, `65536`. `k`, `M` and `G` alone are binary, too.
+pub(super) fn sample_interval(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| HOW_TO_WRITE_SIZES)?;
+    let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        _ => return Err(HOW_TO_WRITE_SIZES.to_owned()),
+    };
+    let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes <= MAX_INTERVAL);
+    bytes.ok_or_else(|| "at most 64GiB".to_owned())
+}
+
+const HOW_TO_WRITE_SIZES: &str = "not a size; write it like 512KiB, 1MiB or 65536";
+
+/// Entries of a kernel map.
+pub(super) fn map_size() -> RangedU64ValueParser<u32> {
+    RangedU64ValueParser::new().range(1024..=1 << 28)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit_or_are_seconds() {
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(duration("0s").is_err());
+        assert!(duration("-5s").is_err());
+        assert!(duration("soon").is_err());
+    }
+
+    #[test]
+    fn sizes_are_binary() {
+        assert_eq!(sample_interval("512KiB"), Ok(512 << 10));
+        assert_eq!(sample_interval("1 MiB"), Ok(1 << 20));
+        assert_eq!(sample_interval("64k"), Ok(64 << 10));
+        assert_eq!(sample_interval("4096"), Ok(4096));
+        assert!(sample_interval("1TB").is_err());
+        assert!(sample_interval("99999999999GiB").is_err());
+        assert!(sample_interval("").is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! `memtrace doctor`: what this kernel and user can do, what it is for, and what is missing.
+
+use std::io::{self, Write as _};
+
+use anyhow::Result;
+
+use crate::{
+    cli::Exit,
+    kernel::{self, State},
+    process::namespaces,
+};
+
+/// Prints the findings; the exit says whether tracing can work.
+pub fn run() -> Result<Exit> {
+    let mut out = io::stdout().lock();
+    let features = kernel::probe_features();
+    for feature in &features {
+        match feature.state {
+            State::Present => writeln!(out, "ok       {}", feature.name)?,
+            State::Missing(remedy) => {
+                writeln!(out, "MISSING  {}: needs {remedy}", feature.name)?;
+            }
+            State::Denied => writeln!(out, "DENIED   {}: run as root", feature.name)?,
+        }
+        writeln!(out, "         for: {}", feature.purpose)?;
+        if feature.state != State::Present {
+            writeln!(out, "         without: {}", feature.without)?;
+        }
+    }
+    write_namespace(&mut out)?;
+    let exit = verdict(features.iter().map(|feature| &feature.state));
+    writeln!(out, "\n{}", sentence(exit))?;
+    Ok(exit)
+}
+
+fn write_namespace(out: &mut impl io::Write) -> io::Result<()> {
+    match namespaces::in_initial_pid_namespace() {
+        Ok(true) => writeln!(out, "ok       process ids are those of the whole machine"),
+        Ok(false) => {
+            writeln!(out, "LIMITED  memtrace runs in a container's pid namespace")?;
+            writeln!(out, "         without: the end of a process is noticed late")?;
+            writeln!(out, "         hint: run on the host, or with --pid=host")
+        }
+        Err(error) => writeln!(out, "UNKNOWN  pid namespace: {error}"),
+    }
+}
+
+fn verdict<'a>(states: impl Iterator<Item = &'a State>) -> Exit {
+    states.fold(Exit::Success, |exit, state| match (exit, state) {
+        (_, State::Missing(_)) => Exit::KernelLacksFeature,
+        (Exit::Success, State::Denied) => Exit::NotPermitted,
+        (exit, _) => exit,
+    })
+}
+
+const fn sentence(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Success => "memtrace can trace on this machine.",
+        Exit::NotPermitted => "memtrace may not trace as this user: sudo memtrace doctor",
+        _ => "memtrace cannot trace on this kernel.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_feature_outweighs_a_missing_right() {
+        let states = [State::Present, State::Denied, State::Missing("x"), State::Denied];
+        assert_eq!(verdict(states.iter()), Exit::KernelLacksFeature);
+        assert_eq!(verdict(states[..2].iter()), Exit::NotPermitted);
+        assert_eq!(verdict(states[..1].iter()), Exit::Success);
+    }
+}

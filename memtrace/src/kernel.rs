@@ -1,0 +1,220 @@
+//! The loaded kernel object: the only module that knows aya, and the names of programs and maps.
+
+mod btf;
+mod calibration;
+mod counts;
+mod event;
+mod features;
+mod log;
+mod memory;
+mod probes;
+mod tables;
+mod times;
+
+use std::fs;
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, Map, MapData},
+    programs::{Program as AyaProgram, RawTracePoint},
+};
+use aya_log::EbpfLogger;
+use memtrace_abi::{
+    allocation::{StackKey, Totals},
+    loss::Loss,
+    mapping::Mapping,
+    process::{Process, ProcessTotals, state},
+};
+
+pub use self::{
+    calibration::Calibration,
+    counts::Stacks,
+    event::{Event, Events},
+    features::{Feature, State, Unsupported, probe as probe_features, require as require_features},
+    log::Log,
+    probes::{Point, Probe, detach},
+    tables::Full,
+    times::ProgramTimes,
+};
+use self::{btf::Btf, counts::Counts, log::Printer, tables::Tables};
+use crate::{attach::plan::Program, unwind::UnwindTable};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/memtrace-ebpf"));
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// How large the maps are, and what is recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Live allocations that can be told apart.
+    pub max_live: u32,
+    /// Distinct stacks, roughly: chunks of stacks, and totals.
+    pub max_stacks: u32,
+    /// Rows of unwind tables.
+    pub max_rows: u32,
+    /// Bytes between samples; 0 records every allocation.
+    pub sample_interval: u64,
+}
+
+/// The programs and maps live as long as this does; so do the attached probes, at most.
+pub struct Kernel {
+    ebpf: Ebpf,
+    tables: Tables,
+    counts: Counts,
+    processes: Array<MapData, Process>,
+    slots: HashMap<MapData, u32, u32>,
+}
+
+impl Kernel {
+    /// Loads the object and starts watching the lives of processes; no process is traced yet.
+    pub fn load(options: &Options) -> Result<Self> {
+        let types = fs::read(BTF).with_context(|| format!("read the kernel's types from {BTF}"))?;
+        let types = Btf::parse(&types).with_context(|| format!("parse {BTF}"))?;
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("LIVE", options.max_live)
+            .map_max_entries("TOTALS", options.max_stacks)
+            .map_max_entries("STACKS", options.max_stacks.saturating_mul(2))
+            .map_max_entries("ROWS", options.max_rows.div_ceil(2))
+            .load(OBJECT)
+            .context("load the kernel object")?;
+        write(&mut ebpf, "SAMPLE_INTERVAL", options.sample_interval)?;
+        write(&mut ebpf, "FS_BASE_OFFSET", types.offset("task_struct", &["thread", "fsbase"])?)?;
+        let signal = types.offset("task_struct", &["signal"])?;
+        write(&mut ebpf, "SIGNAL_OFFSETS", [signal, types.offset("signal_struct", &["live"])?])?;
+        load_programs(&mut ebpf)?;
+        watch(&mut ebpf, "process_exec", "sched_process_exec")?;
+        watch(&mut ebpf, "thread_exit", "sched_process_exit")?;
+        Ok(Self {
+            tables: Tables::take(&mut ebpf)?,
+            counts: Counts::take(&mut ebpf)?,
+            processes: take(&mut ebpf, "PROCESSES")?,
+            slots: take(&mut ebpf, "PROCESS_SLOTS")?,
+            ebpf,
+        })
+    }
+
+    /// The events. Can be taken once.
+    pub fn events(&mut self) -> Result<Events> {
+        take(&mut self.ebpf, "EVENTS").map(Events)
+    }
+
+    /// What the programs themselves have to say. Can be taken once.
+    pub fn log(&mut self, verbose: bool) -> Result<Log> {
+        let log = EbpfLogger::init_with_logger(&mut self.ebpf, Printer { verbose });
+        log.map(Log).context("read the kernel programs' log")
+    }
+
+    /// Adds the unwind table of an object.
+    pub fn add_table(&mut self, object: u32, table: &UnwindTable) -> Result<(), Full> {
+        self.tables.add(object, table)
+    }
+
+    /// Unwind rows in use, and room for them.
+    #[must_use]
+    pub fn row_usage(&self) -> (usize, usize) {
+        self.tables.row_usage()
+    }
+
+    /// Writes the executable mappings of a slot, sorted by address; returns
+    /// [`Process::mappings`].
+    pub fn write_mappings(&mut self, slot: u32, mappings: &[Mapping]) -> Result<u64> {
+        self.tables.write_mappings(slot, mappings)
+    }
+
+    /// Writes what the programs are to know about a slot.
+    pub fn write_process(&mut self, slot: u32, process: &Process) -> Result<()> {
+        self.processes.set(slot, process, 0).context("write a process slot")
+    }
+
+    /// Stops the recording of a slot, at once and for good.
+    pub fn stop(&mut self, slot: u32) -> Result<()> {
+        let mut process = self.processes.get(&slot, 0).context("read a process slot")?;
+        process.state = state::IDLE;
+        self.write_process(slot, &process)
+    }
+
+    /// Lets the end of a process be seen.
+    pub fn watch_process(&mut self, process_id: u32, slot: u32) -> Result<()> {
+        self.slots.insert(process_id, slot, 0).context("write a process id")
+    }
+
+    /// Attaches one probe.
+    pub fn attach(&mut self, program: Program, point: Point<'_>) -> Result<Probe> {
+        probes::attach(&mut self.ebpf, program, point)
+    }
+
+    /// Measures what probes cost on this machine.
+    pub fn calibrate(&mut self) -> Result<Calibration> {
+        calibration::measure(&mut self.ebpf).context("measure the cost of probes")
+    }
+
+    /// Begins to time the programs.
+    pub fn time_programs(&self) -> Result<ProgramTimes> {
+        ProgramTimes::start()
+    }
+
+    /// What is counted for a process slot.
+    pub fn process_totals(&self, slot: u32) -> Result<ProcessTotals> {
+        self.counts.process(slot)
+    }
+
+    /// Losses that happened so far.
+    pub fn losses(&self) -> Result<Vec<(Loss, u64)>> {
+        self.counts.losses()
+    }
+
+    /// The totals of every stack of every process.
+    pub fn totals(&self) -> Result<Vec<(StackKey, Totals)>> {
+        self.counts.totals()
+    }
+
+    /// All stacks.
+    pub fn stacks(&self) -> Result<Stacks> {
+        self.counts.stacks()
+    }
+
+    /// Every program with the instructions that the verifier looked at.
+    pub fn programs(&self) -> impl Iterator<Item = (&str, Option<u32>)> {
+        self.ebpf.programs().map(|(name, program)| {
+            let info = program.info().ok();
+            (name, info.and_then(|info| info.verified_instruction_count()))
+        })
+    }
+}
+
+fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
+    for (name, program) in ebpf.programs_mut() {
+        match program {
+            AyaProgram::UProbe(program) => program.load(),
+            AyaProgram::RawTracePoint(program) => program.load(),
+            _ => return Err(anyhow!("program {name} is of an unknown kind")),
+        }
+        .with_context(|| format!("load the kernel program {name}"))?;
+    }
+    Ok(())
+}
+
+fn watch(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<()> {
+    let program: &mut RawTracePoint = ebpf
+        .program_mut(name)
+        .with_context(|| format!("no program {name} in the object"))?
+        .try_into()
+        .with_context(|| format!("program {name} is not a raw tracepoint"))?;
+    program.attach(tracepoint).with_context(|| format!("attach to the tracepoint {tracepoint}"))?;
+    Ok(())
+}
+
+/// Sets the only entry of an array.
+fn write<T: aya::Pod>(ebpf: &mut Ebpf, name: &str, value: T) -> Result<()> {
+    let map = ebpf.map_mut(name).with_context(|| format!("no map {name} in the object"))?;
+    let mut array: Array<_, T> = Array::try_from(map).with_context(|| format!("open {name}"))?;
+    array.set(0, value, 0).with_context(|| format!("write {name}"))
+}
+
+fn take<M>(ebpf: &mut Ebpf, name: &str) -> Result<M>
+where
+    M: TryFrom<Map, Error = aya::maps::MapError>,
+{
+    let map = ebpf.take_map(name).with_context(|| format!("no map {name} in the object"))?;
+    M::try_from(map).with_context(|| format!("map {name} has another type than expected"))
+}

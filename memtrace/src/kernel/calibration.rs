@@ -1,0 +1,97 @@
+//! What a probe costs on this machine: functions of memtrace itself are called with and without an
+//! empty program on them.
+
+use std::{arch::naked_asm, env, fs, hint::black_box, time::Instant};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    programs::{
+        UProbe,
+        uprobe::{UProbeAttachLocation, UProbeScope},
+    },
+};
+use object::{File, Object as _, ObjectSegment as _};
+
+/// Nanoseconds per hit of an empty program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calibration {
+    /// On an instruction that the kernel emulates.
+    pub fast: u64,
+    /// On an instruction that the kernel must single-step.
+    pub slow: u64,
+    /// On the return of a function, without what its entry costs.
+    pub on_return: u64,
+}
+
+const CALLS: u32 = 2000;
+
+/// The kernel emulates its first instruction.
+#[unsafe(naked)]
+extern "C" fn emulated() {
+    naked_asm!("push rbp", "pop rbp", "ret")
+}
+
+/// The kernel single-steps its first instruction.
+#[unsafe(naked)]
+extern "C" fn single_stepped() {
+    naked_asm!("xor eax, eax", "ret")
+}
+
+unsafe extern "C" {
+    /// The start of this program in memory; set by the linker.
+    static __ehdr_start: u8;
+}
+
+/// Measures; takes a few milliseconds and the time to attach and detach three probes.
+pub(super) fn measure(ebpf: &mut Ebpf) -> Result<Calibration> {
+    let fast = cost(ebpf, "empty_enter", emulated)?;
+    let both = cost(ebpf, "empty_return", emulated)?;
+    Ok(Calibration {
+        fast,
+        slow: cost(ebpf, "empty_enter", single_stepped)?,
+        // A return probe traps on entry as well.
+        on_return: both.saturating_sub(fast),
+    })
+}
+
+/// What a program adds to each call of a function.
+fn cost(ebpf: &mut Ebpf, program: &str, function: extern "C" fn()) -> Result<u64> {
+    let bare = time(function);
+    let program: &mut UProbe =
+        ebpf.program_mut(program).context("no such program in the object")?.try_into()?;
+    let location = UProbeAttachLocation::AbsoluteOffset(file_offset(function)?);
+    let link = program
+        .attach(location, env::current_exe()?, UProbeScope::CallingProcess)
+        .context("attach to memtrace itself")?;
+    let probed = time(function);
+    program.detach(link)?;
+    Ok(probed.saturating_sub(bare))
+}
+
+/// Nanoseconds per call: the best of a few rounds, since everything that disturbs adds.
+fn time(function: extern "C" fn()) -> u64 {
+    const ROUNDS: u32 = 5;
+    let round = || {
+        let start = Instant::now();
+        for _ in 0..CALLS / ROUNDS {
+            black_box(function)();
+        }
+        start.elapsed().as_nanos() as u64 / u64::from(CALLS / ROUNDS)
+    };
+    (0..ROUNDS).map(|_| round()).min().unwrap_or_default()
+}
+
+fn file_offset(function: extern "C" fn()) -> Result<u64> {
+    let start = (&raw const __ehdr_start).addr() as u64;
+    let address = (function as usize as u64).wrapping_sub(start);
+    let data = fs::read(env::current_exe()?).context("read memtrace's own program")?;
+    let file = File::parse(&*data).context("parse memtrace's own program")?;
+    let base = file.segments().map(|segment| segment.address()).min().unwrap_or_default();
+    let address = address.wrapping_add(base & !0xfff);
+    let mut segments = file.segments();
+    let segment = segments
+        .find(|segment| (segment.address()..segment.address() + segment.size()).contains(&address))
+        .context("find a function in memtrace's own program")?;
+    Ok(address - segment.address() + segment.file_range().0)
+}

@@ -1,0 +1,88 @@
+//! Attaching the programs to functions of one process, and taking them off again.
+
+use std::{num::NonZeroU32, path::Path, thread};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    programs::{
+        Link as _, UProbe,
+        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
+    },
+};
+
+use crate::attach::plan::Program;
+
+/// The program's name in the object.
+pub(super) const fn program_name(program: Program) -> &'static str {
+    match program {
+        Program::AllocationEnter => "allocation_enter",
+        Program::AllocationReturn => "allocation_return",
+        Program::Release => "release_enter",
+        Program::LibrariesChanged => "libraries_changed",
+    }
+}
+
+/// Where a probe goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Point<'file> {
+    /// The only process in which the probe fires.
+    pub process_id: u32,
+    /// The file; best a path that names an open file, so that it is that very one.
+    pub file: &'file Path,
+    /// Bytes into the file.
+    pub offset: u64,
+    /// What the program is told.
+    pub cookie: u64,
+}
+
+/// A probe; it is taken off when this is dropped.
+pub struct Probe {
+    process_id: u32,
+    link: Option<UProbeLink>,
+}
+
+impl Probe {
+    /// The process it watches.
+    #[must_use]
+    pub const fn process_id(&self) -> u32 {
+        self.process_id
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take() {
+            // Closing the file descriptor is all it does; there is nothing to be done on failure.
+            let _ = link.detach();
+        }
+    }
+}
+
+/// Attaches one probe.
+pub(super) fn attach(ebpf: &mut Ebpf, program: Program, point: Point<'_>) -> Result<Probe> {
+    let name = program_name(program);
+    let program: &mut UProbe = ebpf
+        .program_mut(name)
+        .with_context(|| format!("no program {name} in the object"))?
+        .try_into()
+        .with_context(|| format!("program {name} is not a uprobe"))?;
+    let process_id = NonZeroU32::new(point.process_id).context("process 0 cannot be probed")?;
+    let location = UProbeAttachLocation::AbsoluteOffset(point.offset);
+    let link = program.attach(
+        UProbeAttachPoint { location, cookie: Some(point.cookie) },
+        point.file,
+        UProbeScope::OneProcess(process_id),
+    )?;
+    let link = program.take_link(link).context("take the new link")?;
+    Ok(Probe { process_id: point.process_id, link: Some(link) })
+}
+
+/// Takes probes off, all at once: each waits for the kernel to be sure that nobody runs it.
+pub fn detach(probes: Vec<Probe>) {
+    thread::scope(|scope| {
+        for probe in probes {
+            scope.spawn(|| drop(probe));
+        }
+    });
+}

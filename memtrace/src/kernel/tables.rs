@@ -1,0 +1,177 @@
+//! Unwind tables and mappings as the kernel programs read them: flat arrays that are filled
+//! through shared memory, since a system call per row would take seconds.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{Array, Map, MapData},
+};
+use memtrace_abi::{
+    mapping::{Mapping, Table},
+    unwind::{PAGE_BITS, Rule, pack_row},
+};
+
+use super::{memory::SharedArray, take};
+use crate::unwind::UnwindTable;
+
+/// The arrays, and how far they are filled.
+pub(super) struct Tables {
+    rows: SharedArray<u32>,
+    rows_used: usize,
+    pages: SharedArray<u32>,
+    pages_used: usize,
+    rules: SharedArray<Rule>,
+    rule_numbers: HashMap<Rule, u16>,
+    tables: Array<MapData, Table>,
+    mappings: Array<MapData, Mapping>,
+    runs: Runs,
+}
+
+/// There was no room for an object's table: stacks end at its code.
+#[derive(Debug)]
+pub struct Full;
+
+impl Tables {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        let mappings: Array<MapData, Mapping> = take(ebpf, "MAPPINGS")?;
+        Ok(Self {
+            rows: shared(ebpf, "ROWS", 2)?,
+            rows_used: 0,
+            pages: shared(ebpf, "PAGES", 2)?,
+            pages_used: 0,
+            rules: shared(ebpf, "RULES", 1)?,
+            rule_numbers: HashMap::new(),
+            tables: take(ebpf, "TABLES")?,
+            runs: Runs::new(mappings.len()),
+            mappings,
+        })
+    }
+
+    /// Adds the table of an object that is not there yet.
+    pub(super) fn add(&mut self, object: u32, table: &UnwindTable) -> Result<(), Full> {
+        let (Some(first), Some(last)) = (table.rows.first(), table.rows.last()) else {
+            return Ok(());
+        };
+        let first_page = (first.address >> PAGE_BITS) as u32;
+        let page_count = ((last.address >> PAGE_BITS) as u32).wrapping_sub(first_page) + 1;
+        let pages_end = self.pages_used + page_count as usize + 1;
+        if self.rows_used + table.rows.len() > self.rows.len() || pages_end > self.pages.len() {
+            return Err(Full);
+        }
+        let rules = self.rule_numbers(&table.rules).ok_or(Full)?;
+        self.fill_pages(table, first_page, page_count);
+        for row in &table.rows {
+            let rule = rules.get(usize::from(row.rule)).copied().ok_or(Full)?;
+            self.rows.set(self.rows_used, pack_row(row.address, rule));
+            self.rows_used += 1;
+        }
+        let pages = self.pages_used as u32;
+        self.pages_used = pages_end;
+        let entry = Table { pages, page_count, first_page, reserved: 0 };
+        self.tables.set(object, entry, 0).map_err(|_| Full)
+    }
+
+    /// The kernel's numbers for the rules of one table.
+    fn rule_numbers(&mut self, rules: &[Rule]) -> Option<Vec<u16>> {
+        let mut numbers = Vec::with_capacity(rules.len());
+        for rule in rules {
+            let next = self.rule_numbers.len();
+            let number = *self.rule_numbers.entry(*rule).or_insert(next as u16);
+            if usize::from(number) == next {
+                if next >= self.rules.len() {
+                    return None;
+                }
+                self.rules.set(next, *rule);
+            }
+            numbers.push(number);
+        }
+        Some(numbers)
+    }
+
+    fn fill_pages(&mut self, table: &UnwindTable, first_page: u32, page_count: u32) {
+        let mut row = 0;
+        for page in 0..=page_count {
+            let start = u64::from(first_page + page) << PAGE_BITS;
+            row += table.rows[row..].partition_point(|row| row.address < start);
+            self.pages.set(self.pages_used + page as usize, (self.rows_used + row) as u32);
+        }
+    }
+
+    /// Writes the mappings of a process, sorted, and returns the word that names the run.
+    pub(super) fn write_mappings(&mut self, slot: u32, mappings: &[Mapping]) -> Result<u64> {
+        let start = self
+            .runs
+            .place(slot, mappings.len() as u32)
+            .context("no room for the process's mappings")?;
+        for (index, mapping) in mappings.iter().enumerate() {
+            self.mappings.set(start + index as u32, mapping, 0).context("write a mapping")?;
+        }
+        Ok(u64::from(start) << 32 | mappings.len() as u64)
+    }
+
+    /// Rows used, and room for rows.
+    pub(super) fn row_usage(&self) -> (usize, usize) {
+        (self.rows_used, self.rows.len())
+    }
+}
+
+fn shared<T: aya::Pod>(
+    ebpf: &mut Ebpf,
+    name: &str,
+    values_per_entry: usize,
+) -> Result<SharedArray<T>> {
+    let map = ebpf.take_map(name).with_context(|| format!("no map {name} in the object"))?;
+    let Map::Array(data) = map else { anyhow::bail!("map {name} is not an array") };
+    SharedArray::open(&data, values_per_entry).with_context(|| format!("map {name} into memory"))
+}
+
+/// Which part of the mappings array belongs to which process. A run that is given up is used again
+/// as late as possible, because a program may still be reading it.
+struct Runs {
+    size: u32,
+    next: u32,
+    used: HashMap<u32, (u32, u32)>,
+}
+
+impl Runs {
+    fn new(size: u32) -> Self {
+        Self { size, next: 0, used: HashMap::new() }
+    }
+
+    fn place(&mut self, slot: u32, length: u32) -> Option<u32> {
+        let start = self.free_from(self.next, length).or_else(|| self.free_from(0, length))?;
+        self.next = start + length;
+        self.used.insert(slot, (start, length));
+        Some(start)
+    }
+
+    /// The first place at or behind `start` that no process uses.
+    fn free_from(&self, start: u32, length: u32) -> Option<u32> {
+        let mut runs: Vec<_> = self.used.values().copied().collect();
+        runs.sort_unstable();
+        let mut candidate = start;
+        for (used, used_length) in runs {
+            if used < candidate.checked_add(length)? && candidate < used + used_length {
+                candidate = used + used_length;
+            }
+        }
+        (candidate.checked_add(length)? <= self.size).then_some(candidate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_never_overlap_and_are_reused_late() {
+        let mut runs = Runs::new(100);
+        assert_eq!(runs.place(1, 40), Some(0));
+        assert_eq!(runs.place(2, 40), Some(40));
+        assert_eq!(runs.place(1, 20), Some(80), "not the old run, which may still be read");
+        assert_eq!(runs.place(1, 30), Some(0));
+        assert_eq!(runs.place(3, 40), None);
+    }
+}

@@ -1,0 +1,166 @@
+//! The files that traced processes have mapped: each is opened, read and understood once, however
+//! many processes map it.
+
+use std::{collections::HashMap, path::PathBuf};
+
+use anyhow::Result;
+use rayon::prelude::*;
+
+use crate::{
+    attach::plan::{Numbers, Plan},
+    process::{
+        Process,
+        mappings::{Kind, Mapping, Mappings},
+        object::{BuildId, Object},
+    },
+    python::{Refusal, Runtime, Specific},
+    unwind::{UnwindTable, cache::Cache},
+};
+
+/// One file, and what it means to memtrace.
+pub struct Known {
+    /// The open file.
+    pub object: Object,
+    /// How to unwind through it; taken when it goes to the kernel.
+    pub table: Option<UnwindTable>,
+    /// Which of its functions to probe. Allocator and function numbers start at 0.
+    pub plan: Plan,
+    /// The Python interpreter in it.
+    pub runtime: Result<Option<Runtime>, Refusal>,
+    /// How its C library keeps thread-specific data.
+    pub thread_specific: Option<Specific>,
+    /// What could not be understood, one sentence each.
+    pub doubts: Vec<String>,
+}
+
+/// Where a file is: two mappings with the same key show the same file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    File { device: u64, inode: u64 },
+    Vdso,
+}
+
+/// All files, by the number that frames carry. Number 0 is no file.
+pub struct Objects {
+    numbers: HashMap<Key, Option<u32>>,
+    list: Vec<Known>,
+    cache: Option<Cache>,
+}
+
+impl Objects {
+    /// No files yet. Tables are cached on disk where that is possible.
+    #[must_use]
+    pub fn new() -> Self {
+        let cache = Cache::default_directory().and_then(|path| Cache::open(path).ok());
+        Self { numbers: HashMap::new(), list: Vec::new(), cache }
+    }
+
+    /// Reads the executable files among `mappings` that are not known yet; returns their numbers.
+    pub fn learn(&mut self, process: &Process, mappings: &Mappings) -> Vec<u32> {
+        let unknown: Vec<_> = mappings
+            .executables()
+            .into_iter()
+            .filter_map(|group| Some((key(group.first()?)?, (*group.first()?).clone())))
+            .filter(|(key, _)| !self.numbers.contains_key(key))
+            .collect();
+        let cache = self.cache.as_ref();
+        let read: Vec<_> = unknown
+            .into_par_iter()
+            .map(|(key, mapping)| (key, understand(process, &mapping, cache)))
+            .collect();
+        read.into_iter().filter_map(|(key, known)| self.add(key, known)).collect()
+    }
+
+    fn add(&mut self, key: Key, known: Option<Known>) -> Option<u32> {
+        let number = known.map(|known| {
+            self.list.push(known);
+            self.list.len() as u32
+        });
+        self.numbers.insert(key, number);
+        number
+    }
+
+    /// The number of the file behind a mapping, if it is executable code that was learnt.
+    #[must_use]
+    pub fn number(&self, mapping: &Mapping) -> Option<u32> {
+        *self.numbers.get(&key(mapping)?)?
+    }
+
+    /// The file with a number.
+    #[must_use]
+    pub fn known(&self, number: u32) -> Option<&Known> {
+        self.list.get((number as usize).checked_sub(1)?)
+    }
+
+    /// Takes the unwind table of a file, to be given to the kernel.
+    pub fn take_table(&mut self, number: u32) -> Option<UnwindTable> {
+        self.list.get_mut((number as usize).checked_sub(1)?)?.table.take()
+    }
+
+    /// Every file.
+    pub fn iter(&self) -> impl Iterator<Item = &Known> {
+        self.list.iter()
+    }
+
+    /// Rows of all tables that the kernel does not have yet.
+    #[must_use]
+    pub fn row_count(&self) -> usize {
+        self.list.iter().filter_map(|known| known.table.as_ref()).map(|table| table.rows.len()).sum()
+    }
+}
+
+impl Known {
+    /// Where the file was when it was mapped.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.object.path().to_string_lossy().into_owned()
+    }
+
+    /// A path that leads to the file for as long as it is known.
+    #[must_use]
+    pub fn open_path(&self) -> Option<PathBuf> {
+        self.object.open_path()
+    }
+}
+
+fn key(mapping: &Mapping) -> Option<Key> {
+    match mapping.kind() {
+        Kind::Vdso => Some(Key::Vdso),
+        _ if mapping.inode != 0 => {
+            Some(Key::File { device: mapping.device, inode: mapping.inode })
+        }
+        _ => None,
+    }
+}
+
+/// `None` for what is no ELF file, or cannot be opened.
+fn understand(process: &Process, mapping: &Mapping, cache: Option<&Cache>) -> Option<Known> {
+    let object = process.object(mapping).ok().filter(Object::is_elf)?;
+    let name = mapping.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut doubts = Vec::new();
+    let mut doubt = |error: anyhow::Error| doubts.push(format!("{name}: {error:#}"));
+    let contents = object.contents();
+    let bytes = contents.bytes();
+    let table = table(&object, bytes, cache).map_err(&mut doubt).ok();
+    let numbers = Numbers { object: 0, allocator: 0, first_function: 0 };
+    let plan = Plan::of(bytes, numbers).map_err(&mut doubt).unwrap_or_default();
+    let runtime = Runtime::find(bytes, &name);
+    let thread_specific = Specific::find(bytes).unwrap_or_else(|refusal| {
+        doubts.push(format!("{name}: {refusal}"));
+        None
+    });
+    Some(Known { object, table, plan, runtime, thread_specific, doubts })
+}
+
+fn table(object: &Object, bytes: &[u8], cache: Option<&Cache>) -> Result<UnwindTable> {
+    let (BuildId::Linked(build) | BuildId::Substitute(build)) = object.build_id();
+    if let Some(table) = cache.and_then(|cache| cache.load(build)) {
+        return Ok(table);
+    }
+    let table = UnwindTable::parse(bytes)?;
+    if let Some(cache) = cache {
+        // Without a cached table the next start takes longer; nothing else.
+        let _ = cache.store(build, &table);
+    }
+    Ok(table)
+}

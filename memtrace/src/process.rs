@@ -1,0 +1,279 @@
+//! A running process and what can be seen of it. The only module that reads `/proc` and the memory
+//! of other processes; it refuses to know what the bytes mean.
+
+use std::{
+    fmt, io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+
+use self::{
+    cgroup::memory_cgroup,
+    deadline::{Unanswered, with_deadline},
+    directory::Directory,
+    mappings::{Mapping, Mappings},
+    object::Object,
+    status::{Status, printable},
+    unusable::{Reason, Unusable, inspect, refuse_dead},
+};
+
+mod cgroup;
+pub mod deadline;
+mod directory;
+pub mod host;
+pub mod mappings;
+pub mod memory;
+pub mod namespaces;
+pub mod object;
+pub mod status;
+pub mod unusable;
+#[cfg(test)]
+mod workload;
+
+/// How long the kernel may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A million mappings with paths of a hundred bytes.
+const MAPS_LIMIT: u64 = 128 << 20;
+const COMMAND_LIMIT: u64 = 4096;
+const CGROUP_LIMIT: u64 = 1 << 20;
+
+/// Tells a process from all others since boot, those with the same id included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity {
+    /// Process id, in memtrace's pid namespace.
+    pub pid: u32,
+    /// When it started, in hundredths of a second since boot.
+    pub start_time: u64,
+}
+
+/// A 64-bit user space process whose memory may be read. Clones are the same process.
+///
+/// Questions go to a thread of their own and get [`Unanswered`] after two seconds; until the late
+/// answer comes, further questions fail at once.
+#[derive(Clone, Debug)]
+pub struct Process {
+    identity: Identity,
+    directory: Arc<Directory>,
+    /// Alive as long as the question that was abandoned.
+    late: Arc<Mutex<Weak<()>>>,
+}
+
+impl Process {
+    /// Opens the process that has this id now.
+    pub fn open(pid: u32) -> Result<Self, Unusable> {
+        let inspected = with_deadline(PATIENCE, move || inspect(pid));
+        let (directory, start_time) = inspected
+            .unwrap_or_else(|unanswered| Err(Reason::Unanswered(unanswered)))
+            .map_err(|reason| Unusable { pid, reason })?;
+        Ok(Self {
+            identity: Identity { pid, start_time },
+            directory: Arc::new(directory),
+            late: Arc::default(),
+        })
+    }
+
+    /// Opens the process again, unless its id was given to another one in the meantime.
+    pub fn reopen(identity: Identity) -> Result<Self, Unusable> {
+        let process = Self::open(identity.pid)?;
+        if process.identity == identity {
+            return Ok(process);
+        }
+        Err(Unusable { pid: identity.pid, reason: Reason::Replaced })
+    }
+
+    /// Which process this is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.identity.pid
+    }
+
+    /// Whether the process still runs: neither gone, nor a zombie, nor replaced.
+    pub fn check(&self) -> Result<(), Unusable> {
+        let unusable = |reason| Unusable { pid: self.pid(), reason };
+        let stat = self
+            .question(Directory::stat)
+            .map_err(|unanswered| unusable(Reason::Unanswered(unanswered)))?
+            .map_err(|error| unusable(error.into()))?;
+        if stat.starttime != self.identity.start_time {
+            return Err(unusable(Reason::Replaced));
+        }
+        refuse_dead(stat.state, stat.num_threads).map_err(unusable)
+    }
+
+    /// What the process is doing and how much it uses, now.
+    pub fn status(&self) -> anyhow::Result<Status> {
+        self.ask(Status::read).with_context(|| format!("read the status of {}", self.identity))
+    }
+
+    /// The command line, words separated by spaces, cut after 4 KiB; empty if the process cleared
+    /// it. What is not UTF-8 or not printable is replaced.
+    pub fn command(&self) -> anyhow::Result<String> {
+        let words = self
+            .ask(|directory| directory.read("cmdline", COMMAND_LIMIT))
+            .with_context(|| format!("read the command line of {}", self.identity))?;
+        let words = words.strip_suffix(b"\0").unwrap_or(&words).split(|&byte| byte == 0);
+        Ok(words.map(printable).collect::<Vec<_>>().join(" "))
+    }
+
+    /// Path of the control group that limits its memory, relative to where that kind is mounted;
+    /// `None` without control groups.
+    pub fn cgroup(&self) -> anyhow::Result<Option<String>> {
+        let lines = self
+            .ask(|directory| directory.read("cgroup", CGROUP_LIMIT))
+            .with_context(|| format!("read the control groups of {}", self.identity))?;
+        Ok(memory_cgroup(&lines))
+    }
+
+    /// What is mapped now. The kernel gathers it page by page while the process may go on mapping.
+    pub fn mappings(&self) -> anyhow::Result<Mappings> {
+        let text = self
+            .ask(|directory| directory.read("maps", MAPS_LIMIT))
+            .with_context(|| format!("read the mappings of {}", self.identity))?;
+        let is_whole = (text.len() as u64) < MAPS_LIMIT;
+        ensure!(is_whole, "the mappings of {} take over {MAPS_LIMIT} bytes", self.identity);
+        Ok(Mappings::parse(&text))
+    }
+
+    /// Opens the file behind a mapping of the process, or the vDSO.
+    pub fn object(&self, mapping: &Mapping) -> anyhow::Result<Object> {
+        let wanted = mapping.clone();
+        self.ask(move |directory| Object::open(directory, &wanted)).with_context(|| {
+            format!("open {} as {} has it mapped", mapping.path.display(), self.identity)
+        })
+    }
+
+    /// Asks about this process and no other, with a time limit.
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Directory) -> io::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        Ok(self.question(question)??)
+    }
+
+    fn question<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Directory) -> T + Send + 'static,
+    ) -> Result<T, Unanswered> {
+        if self.late().strong_count() > 0 {
+            return Err(Unanswered::Stuck);
+        }
+        let running = Arc::new(());
+        let handle = Arc::downgrade(&running);
+        let directory = Arc::clone(&self.directory);
+        let job = move || {
+            let answer = question(&directory);
+            drop(running);
+            answer
+        };
+        with_deadline(PATIENCE, job).inspect_err(|_| *self.late() = handle)
+    }
+
+    fn late(&self) -> MutexGuard<'_, Weak<()>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.pid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Instant};
+
+    use super::{
+        workload::{Workload, fork_with_pid},
+        *,
+    };
+
+    #[test]
+    fn a_sleeping_process_tells_about_itself() {
+        let sleep = Workload::spawn("sleep", &["1000", "--"]);
+        let process = Process::open(sleep.pid()).unwrap();
+        let status = process.status().unwrap();
+        assert_eq!((&status.comm[..], status.thread_count), ("sleep", 1));
+        assert!(!status.is_blocked() && status.cpu_time < Duration::from_secs(1));
+        assert_eq!(process.command().unwrap(), "sleep 1000 --");
+        assert!(process.cgroup().unwrap().is_none_or(|path| path.starts_with('/')));
+        assert_eq!(process.mappings().unwrap().odd_lines, 0);
+        process.check().unwrap();
+    }
+
+    #[test]
+    fn cpu_time_is_that_of_all_threads() {
+        let spin = "import threading; t = threading.Thread(target=lambda: sum(range(30_000_000)));\
+                    t.start(); t.join()";
+        let python = Workload::python(spin);
+        let status = Process::open(python.pid()).unwrap().status().unwrap();
+        assert!(status.cpu_time > Duration::from_millis(100), "{status:?}");
+        assert!(status.memory.peak_resident >= status.memory.resident);
+    }
+
+    #[test]
+    fn a_zombie_is_refused_and_noticed() {
+        let sleep = Workload::spawn("sleep", &["1000"]);
+        let process = Process::open(sleep.pid()).unwrap();
+        sleep.kill();
+        assert!(matches!(Process::open(sleep.pid()).unwrap_err().reason, Reason::Zombie));
+        assert!(matches!(process.check().unwrap_err().reason, Reason::Zombie));
+        assert!(
+            process.memory().read(0x40_0000, &mut [0; 8]).is_err()
+                || process.mappings().unwrap().list.is_empty()
+        );
+    }
+
+    #[test]
+    fn a_process_id_that_is_used_again_is_noticed() {
+        let first = Workload::spawn("sleep", &["1000"]);
+        let pid = first.pid();
+        let process = Process::open(pid).unwrap();
+        let identity = process.identity();
+        drop(first);
+        thread::sleep(Duration::from_millis(20));
+        let word = Box::new(0x0123_4567_89ab_cdef_u64);
+        let address = std::ptr::from_ref(&*word) as u64;
+        let _second = fork_with_pid(pid);
+        let again = Process::open(pid).unwrap();
+        assert_ne!(again.identity(), identity);
+        assert!(matches!(Process::reopen(identity).unwrap_err().reason, Reason::Replaced));
+        assert!(process.check().is_err() && process.mappings().is_err());
+        let mut copy = [0; 8];
+        assert_eq!(again.memory().read(address, &mut copy).unwrap(), 8);
+        assert_eq!(u64::from_le_bytes(copy), *word);
+        assert!(process.memory().read(address, &mut copy).is_err());
+    }
+
+    #[test]
+    fn a_wrong_start_time_is_another_process() {
+        let sleep = Workload::spawn("sleep", &["1000"]);
+        let mut process = Process::open(sleep.pid()).unwrap();
+        assert!(Process::reopen(process.identity()).is_ok());
+        process.identity.start_time -= 1;
+        assert!(matches!(process.check().unwrap_err().reason, Reason::Replaced));
+        assert!(matches!(Process::reopen(process.identity).unwrap_err().reason, Reason::Replaced));
+    }
+
+    #[test]
+    fn a_stuck_process_costs_its_patience_once() {
+        let sleep = Workload::spawn("sleep", &["1000"]);
+        let process = Process::open(sleep.pid()).unwrap();
+        let late = process.question(|_| thread::sleep(PATIENCE + Duration::from_secs(1)));
+        assert!(matches!(late, Err(Unanswered::TimedOut(_))));
+        let start = Instant::now();
+        assert!(process.mappings().unwrap_err().is::<Unanswered>());
+        assert!(start.elapsed() < Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(1500));
+        process.mappings().unwrap();
+    }
+}

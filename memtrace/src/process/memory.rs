@@ -1,0 +1,227 @@
+//! Reads the memory of a process without touching what is not in memory already: an untouched page
+//! of a shared mapping would be allocated by the look at it.
+
+use std::io;
+
+use anyhow::Context as _;
+use memtrace_abi::mapping::Range;
+
+use self::pagemap::read_pages;
+use super::{Identity, Process, directory::Directory};
+
+pub use self::pagemap::Page;
+
+mod pagemap;
+
+/// Bytes of a page.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// Most pages that [`Memory::pages`] looks at in one call: 4 GiB of addresses.
+pub const MAX_PAGES: usize = 1 << 20;
+
+/// What is read under one time limit, and one lock of the target's memory map.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// The memory of a process.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    process: Process,
+}
+
+impl Process {
+    /// The memory of the process.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        Memory { process: self.clone() }
+    }
+}
+
+impl Memory {
+    /// Fills `buffer` from `address` on, up to the first byte that is not in memory or may not be
+    /// read, and says how many bytes that are.
+    ///
+    /// Swapped pages and pages of files that this process has not touched count as not in memory. A
+    /// page that goes out between the look and the read is brought back. Fails when the process is
+    /// gone, does not answer, or may not be read.
+    pub fn read(&self, address: u64, buffer: &mut [u8]) -> anyhow::Result<usize> {
+        let mut length = 0;
+        for chunk in buffer.chunks_mut(CHUNK_BYTES) {
+            let Some(start) = address.checked_add(length as u64) else { break };
+            let bytes = self.read_chunk(start, chunk.len())?;
+            chunk[..bytes.len()].copy_from_slice(&bytes);
+            length += bytes.len();
+            if bytes.len() < chunk.len() {
+                break;
+            }
+        }
+        Ok(length)
+    }
+
+    /// The state of every page that the range touches; of the first [`MAX_PAGES`] if there are more,
+    /// and fewer where addresses end.
+    pub fn pages(&self, range: Range) -> anyhow::Result<Vec<Page>> {
+        let pages = range.end.div_ceil(PAGE_BYTES).saturating_sub(range.start / PAGE_BYTES);
+        let count = pages.min(MAX_PAGES as u64) as usize;
+        self.process
+            .ask(move |directory| read_pages(directory, range.start, count))
+            .with_context(|| format!("read the page map of process {}", self.process.pid()))
+    }
+
+    fn read_chunk(&self, address: u64, length: usize) -> anyhow::Result<Vec<u8>> {
+        let identity = self.process.identity();
+        self.process
+            .ask(move |directory| read_present(directory, identity, address, length))
+            .with_context(|| format!("read {length} bytes at {address:#x} of {identity}"))
+    }
+}
+
+/// Reads from `address` to the end of the last of the pages in a row that are present.
+fn read_present(
+    directory: &Directory,
+    identity: Identity,
+    address: u64,
+    length: usize,
+) -> io::Result<Vec<u8>> {
+    let in_page = address % PAGE_BYTES;
+    let count = (in_page + length as u64).div_ceil(PAGE_BYTES) as usize;
+    let pages = read_pages(directory, address, count)?;
+    let present = pages.iter().take_while(|page| page.is_present()).count() as u64;
+    let readable = (present * PAGE_BYTES).saturating_sub(in_page).min(length as u64);
+    let bytes = read_remote(identity.pid, address, readable as usize)?;
+    // The id belonged to this process all the time if it still does.
+    directory.check()?;
+    Ok(bytes)
+}
+
+fn read_remote(pid: u32, address: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0_u8; length];
+    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: length };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: length };
+    // SAFETY: `local` is the whole of `bytes`, which nothing else uses meanwhile; the kernel checks
+    // `remote` against the other process and writes nothing there.
+    let read = unsafe {
+        libc::process_vm_readv(pid.cast_signed(), &raw const local, 1, &raw const remote, 1, 0)
+    };
+    let Ok(read) = usize::try_from(read) else {
+        let error = io::Error::last_os_error();
+        let is_unreadable = error.raw_os_error() == Some(libc::EFAULT);
+        return if is_unreadable { Ok(Vec::new()) } else { Err(error) };
+    };
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::workload::Workload, *};
+
+    const MIB: u64 = 1 << 20;
+
+    fn open(python: &Workload) -> Process {
+        Process::open(python.pid()).unwrap()
+    }
+
+    #[test]
+    fn memory_is_read_across_chunks() {
+        let script = "import ctypes; b = ctypes.create_string_buffer(bytes(range(256)) * 4 * 4096);\
+                      print(ctypes.addressof(b), flush=True)";
+        let python = Workload::python(script);
+        let address: u64 = python.first_line().parse().unwrap();
+        let mut bytes = vec![0; 4 * MIB as usize - 3];
+        assert_eq!(open(&python).memory().read(address + 3, &mut bytes).unwrap(), bytes.len());
+        let is_right = |(index, &byte): (usize, &u8)| byte == (index + 3) as u8;
+        assert!(bytes.iter().enumerate().all(is_right));
+    }
+
+    #[test]
+    fn untouched_shared_memory_stays_untouched() {
+        let script = "import mmap, os, ctypes; fd = os.memfd_create('untouched');\
+                      os.ftruncate(fd, 64 << 20); m = mmap.mmap(fd, 64 << 20); m[5 << 20] = 42;\
+                      print(ctypes.addressof(ctypes.c_char.from_buffer(m)), flush=True)";
+        let python = Workload::python(script);
+        let process = open(&python);
+        let start: u64 = python.first_line().parse().unwrap();
+        let before = process.status().unwrap().memory.shared;
+        let mut page = [0; PAGE_BYTES as usize];
+        let reads = (0..64 * MIB / PAGE_BYTES)
+            .map(|index| process.memory().read(start + index * PAGE_BYTES, &mut page).unwrap());
+        assert_eq!(reads.sum::<usize>() as u64, before, "the page that was touched");
+        let mut all = vec![1; 64 * MIB as usize];
+        assert_eq!(process.memory().read(start, &mut all).unwrap(), 0);
+        assert_eq!(process.memory().read(start + 5 * MIB, &mut all).unwrap(), 4096);
+        assert_eq!(all[..2], [42, 0]);
+        assert_eq!(process.status().unwrap().memory.shared, before);
+        assert_eq!(before, PAGE_BYTES);
+    }
+
+    #[test]
+    fn pages_tell_what_is_resident() {
+        let script = "import mmap, ctypes; m = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE);\
+                      m[8192] = 1; m[20480] = 1;\
+                      print(ctypes.addressof(ctypes.c_char.from_buffer(m)), flush=True)";
+        let python = Workload::python(script);
+        let start: u64 = python.first_line().parse().unwrap();
+        let range = Range { start: start + 1, end: start + 7 * PAGE_BYTES + 1 };
+        let pages = open(&python).memory().pages(range).unwrap();
+        let present: Vec<_> = pages.iter().map(|page| page.is_present()).collect();
+        assert_eq!(present, [false, false, true, false, false, true, false, false]);
+        assert!(!pages[2].is_file_or_shared() && !pages[2].is_swapped());
+    }
+
+    #[test]
+    fn addresses_without_memory_give_nothing() {
+        let python = Workload::python("");
+        let memory = open(&python).memory();
+        for address in [0, 1 << 46, 1 << 47, 1 << 63, u64::MAX - 5, u64::MAX] {
+            assert_eq!(memory.read(address, &mut [0; 64]).unwrap(), 0, "{address:#x}");
+            let pages = memory.pages(Range { start: address, end: u64::MAX }).unwrap();
+            assert!(pages.len() <= MAX_PAGES);
+        }
+        assert!(memory.pages(Range { start: 9999, end: 0 }).unwrap().is_empty());
+    }
+
+    #[test]
+    fn memory_that_may_not_be_read_gives_nothing() {
+        let script = "import mmap, ctypes; m = mmap.mmap(-1, 8192, flags=mmap.MAP_PRIVATE);\
+                      m[0] = m[4096] = 1; a = ctypes.addressof(ctypes.c_char.from_buffer(m));\
+                      ctypes.CDLL(None).mprotect(ctypes.c_void_p(a + 4096), 4096, 0);\
+                      print(a, flush=True)";
+        let python = Workload::python(script);
+        let start: u64 = python.first_line().parse().unwrap();
+        assert_eq!(open(&python).memory().read(start, &mut [0; 8192]).unwrap(), 4096);
+    }
+}
+#[cfg(test)]
+mod measure {
+    use super::{super::workload::Workload, *};
+    use std::time::Instant;
+    fn time(name: &str, n: u32, mut f: impl FnMut()) {
+        let t = Instant::now();
+        for _ in 0..n { f(); }
+        eprintln!("MEASURE {name}: {:?}", t.elapsed() / n);
+    }
+    #[test]
+    fn measure() {
+        let python = Workload::python("import mmap,ctypes; m = mmap.mmap(-1, 256<<20, flags=mmap.MAP_PRIVATE); \
+          ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(m)),1,256<<20); print(ctypes.addressof(ctypes.c_char.from_buffer(m)),flush=True)");
+        let a: u64 = python.first_line().parse().unwrap();
+        let p = Process::open(python.pid()).unwrap();
+        let m = p.memory();
+        let mut b = vec![0; 256 << 20];
+        time("open", 100, || drop(Process::open(python.pid()).unwrap()));
+        time("read 64 B", 5000, || drop(m.read(a, &mut b[..64]).unwrap()));
+        time("read 256 MiB", 3, || drop(m.read(a, &mut b).unwrap()));
+        time("pages 256 MiB", 10, || drop(m.pages(Range { start: a, end: a + (256 << 20) }).unwrap()));
+        time("mappings", 100, || drop(p.mappings().unwrap()));
+        time("status", 100, || drop(p.status().unwrap()));
+        let maps = p.mappings().unwrap();
+        let all = maps.executables();
+        time(&format!("objects {}", all.len()), 10, || for g in &all { drop(p.object(g[0]).unwrap()) });
+        let py2 = Workload::python("import mmap,os\nfd=os.open('/usr/bin/env',os.O_RDONLY)\nk=[mmap.mmap(fd,4096,flags=mmap.MAP_PRIVATE,prot=mmap.PROT_READ|(4 if i%2 else 0)) for i in range(60000)]");
+        let p = Process::open(py2.pid()).unwrap();
+        let maps = p.mappings().unwrap();
+        time(&format!("mappings {}", maps.list.len()), 3, || drop(p.mappings().unwrap()));
+        let text = std::fs::read(format!("/proc/{}/maps", py2.pid())).unwrap();
+        time("parse only", 3, || drop(super::super::mappings::Mappings::parse(&text)));
+    }
+}

@@ -1,0 +1,53 @@
+//! Which pages of a process are in memory, as `/proc/PID/pagemap` tells it. Looking does not touch
+//! them.
+
+use std::{fs::File, io, os::unix::fs::FileExt as _};
+
+use super::{super::directory::Directory, PAGE_BYTES};
+
+const ENTRY_BYTES: usize = 8;
+
+/// What the kernel knows of one page of a process (Documentation/admin-guide/mm/pagemap.rst).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page(u64);
+
+impl Page {
+    /// Whether it is in memory and mapped here: reading it neither allocates nor waits for a disk.
+    #[must_use]
+    pub const fn is_present(self) -> bool {
+        self.0 >> 63 & 1 == 1
+    }
+
+    /// Whether it is swapped out.
+    #[must_use]
+    pub const fn is_swapped(self) -> bool {
+        self.0 >> 62 & 1 == 1
+    }
+
+    /// Whether it belongs to a file or to shared memory, not to this process alone.
+    #[must_use]
+    pub const fn is_file_or_shared(self) -> bool {
+        self.0 >> 61 & 1 == 1
+    }
+}
+
+/// The pages from the one that holds `start`, at most `count`; fewer where addresses end.
+pub(super) fn read_pages(directory: &Directory, start: u64, count: usize) -> io::Result<Vec<Page>> {
+    let pagemap = File::open(directory.path("pagemap"))?;
+    let mut entries = vec![0; count * ENTRY_BYTES];
+    let offset = start / PAGE_BYTES * ENTRY_BYTES as u64;
+    let length = read_until_end(&pagemap, &mut entries, offset)?;
+    let (entries, _) = entries[..length].as_chunks();
+    Ok(entries.iter().map(|entry| Page(u64::from_le_bytes(*entry))).collect())
+}
+
+fn read_until_end(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read_at(&mut bytes[length..], offset + length as u64)? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    Ok(length)
+}

@@ -1,0 +1,66 @@
+//! Which native functions only hand memory on, so that blaming them would say nothing.
+
+const FUNCTIONS: [&str; 14] = [
+    "malloc",
+    "calloc",
+    "realloc",
+    "reallocarray",
+    "posix_memalign",
+    "aligned_alloc",
+    "memalign",
+    "valloc",
+    "pvalloc",
+    "sysmalloc",
+    "npy_alloc_cache",
+    "npy_alloc_cache_zero",
+    "default_malloc",
+    "default_calloc",
+];
+
+/// glibc, CPython, NumPy, C++ (also mangled), Rust, jemalloc, mimalloc, tcmalloc and their
+/// renamed copies in wheels.
+const PREFIXES: [&str; 22] = [
+    "__libc_",
+    "_int_",
+    "PyMem_",
+    "_PyMem_",
+    "PyObject_Malloc",
+    "PyObject_Calloc",
+    "PyObject_Realloc",
+    "_PyObject_Malloc",
+    "_PyObject_Calloc",
+    "_PyObject_Realloc",
+    "PyDataMem_",
+    "operator new",
+    "_Znw",
+    "_Zna",
+    "std::allocator",
+    "std::__new_allocator",
+    "__gnu_cxx::new_allocator",
+    "__rust_alloc",
+    "_rjem_",
+    "je_",
+    "mi_",
+    "tc_",
+];
+
+/// Whether `symbol` is a function of an allocator.
+pub(super) fn is_allocator(symbol: &str) -> bool {
+    let name = symbol.split('@').next().unwrap_or(symbol);
+    FUNCTIONS.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allocators_are_known_by_name() {
+        for name in ["malloc", "calloc@@GLIBC_2.2.5", "_PyObject_Malloc", "je_arrow_malloc"] {
+            assert!(is_allocator(name), "{name}");
+        }
+        for name in ["PyArray_NewFromDescr_int", "PyObject_Call", "malloc_stats_of_mine"] {
+            assert!(!is_allocator(name), "{name}");
+        }
+    }
+}

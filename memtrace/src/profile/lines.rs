@@ -1,0 +1,145 @@
+//! Memory by line of Python: each stack counts for its innermost Python frame.
+
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+};
+
+use super::{Amount, Amounts, Frame, Profile, Stack, View, allocator::is_allocator};
+
+/// A line of Python and the memory that it allocated itself.
+///
+/// Stacks without Python count for their innermost native function that is not an allocator's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Index into [`Profile::frames`]; `None`: the stacks hold no frame to blame.
+    pub frame: Option<u32>,
+    /// The native function that allocated most of it on the line's behalf, likewise.
+    pub callee: Option<u32>,
+    /// Memory of the line's stacks.
+    pub amounts: Amounts,
+    /// How many processes ran the line.
+    pub processes: usize,
+}
+
+impl Profile {
+    /// Every line with memory in `view`, most bytes first.
+    #[must_use]
+    pub fn lines(&self, view: View) -> Vec<Line> {
+        let functions = self.functions();
+        let mut tallies: HashMap<Option<u32>, Tally> = HashMap::new();
+        for stack in &self.stacks {
+            let (line, callee) = self.blame(stack, &functions);
+            tallies.entry(line).or_default().add(stack, callee, view);
+        }
+        let mut lines: Vec<Line> =
+            tallies.into_iter().map(|(frame, tally)| tally.line(frame)).collect();
+        lines.retain(|line| line.amounts.of(view).bytes > 0);
+        lines.sort_by_key(|line| (Reverse(line.amounts.of(view)), line.frame));
+        lines
+    }
+
+    /// For each frame, the first one of the same line or native function.
+    fn functions(&self) -> Vec<u32> {
+        let mut known = HashMap::new();
+        let mut function = |frame, index| match frame {
+            &Frame::Native { symbol: Some(ref symbol), ref module, .. } => {
+                *known.entry((symbol, module)).or_insert(index)
+            }
+            _ => index,
+        };
+        self.frames.iter().zip(0..).map(|(frame, index)| function(frame, index)).collect()
+    }
+
+    /// The line that a stack counts for, and the native function below it.
+    fn blame(&self, stack: &Stack, functions: &[u32]) -> (Option<u32>, Option<u32>) {
+        let is_python =
+            |&&frame: &&u32| matches!(self.frames[frame as usize], Frame::Python { .. });
+        let python = stack.frames.iter().rev().find(is_python).copied();
+        let inner = stack.frames.iter().rev().copied().take_while(|&frame| Some(frame) != python);
+        let native: Vec<u32> = inner.filter(|&frame| self.is_native(frame)).collect();
+        let callee = native.iter().find(|&&frame| !self.is_allocator(frame)).or(native.first());
+        let callee = callee.map(|&frame| functions[frame as usize]);
+        if python.is_some() { (python, callee) } else { (callee, None) }
+    }
+
+    fn is_native(&self, frame: u32) -> bool {
+        matches!(self.frames[frame as usize], Frame::Native { .. })
+    }
+
+    fn is_allocator(&self, frame: u32) -> bool {
+        match &self.frames[frame as usize] {
+            Frame::Native { symbol: Some(symbol), .. } => is_allocator(symbol),
+            _ => false,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    amounts: Amounts,
+    callees: HashMap<u32, Amount>,
+    processes: HashSet<u32>,
+}
+
+impl Tally {
+    fn add(&mut self, stack: &Stack, callee: Option<u32>, view: View) {
+        self.amounts += stack.amounts;
+        self.processes.insert(stack.process);
+        if let Some(callee) = callee {
+            *self.callees.entry(callee).or_default() += stack.amounts.of(view);
+        }
+    }
+
+    fn line(self, frame: Option<u32>) -> Line {
+        let most =
+            self.callees.into_iter().max_by_key(|&(callee, amount)| (amount, Reverse(callee)));
+        Line {
+            frame,
+            callee: most.map(|(callee, _)| callee),
+            amounts: self.amounts,
+            processes: self.processes.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::example, *};
+
+    fn texts(profile: &Profile, lines: &[Line]) -> Vec<(String, Option<String>)> {
+        let text = |frame: u32| profile.frames[frame as usize].text();
+        let texts =
+            |line: &Line| (line.frame.map_or_else(String::new, text), line.callee.map(text));
+        lines.iter().map(texts).collect()
+    }
+
+    #[test]
+    fn a_line_is_blamed_with_the_callee_that_allocates_most() {
+        let profile = example::profile();
+        let lines = profile.lines(View::Live);
+        let (line, callee) = &texts(&profile, &lines)[0];
+        assert_eq!(line, "Cache.coordinates (cache.py:77)");
+        assert_eq!(callee.as_deref(), Some("PyArray_NewFromDescr_int (_multiarray_umath.so)"));
+        assert_eq!(lines[0].processes, 2);
+    }
+
+    #[test]
+    fn native_stacks_count_for_their_innermost_function_outside_allocators() {
+        let profile = example::profile();
+        let texts = texts(&profile, &profile.lines(View::Live));
+        assert!(
+            texts.contains(&("blas_memory_alloc (libopenblas.so.0)".into(), None)),
+            "{texts:?}"
+        );
+    }
+
+    #[test]
+    fn lines_add_up_to_the_total() {
+        let profile = example::profile();
+        for view in View::ALL {
+            let sum: Amount = profile.lines(view).iter().map(|line| line.amounts.of(view)).sum();
+            assert_eq!(sum, profile.total(view), "{view:?}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! A traced process and its totals.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Amounts, printable};
+
+/// A traced process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its process id.
+    pub pid: u32,
+    /// Its short name.
+    pub comm: String,
+    /// Its arguments, joined by spaces.
+    pub command_line: String,
+    /// Version of its Python interpreter, if it has one.
+    pub python: Option<String>,
+    /// Its memory, as counted without regard to stacks.
+    pub amounts: Amounts,
+    /// When its live memory was at its peak, from the start of tracing.
+    pub peak_at: Option<Duration>,
+    /// Its calls of allocator functions.
+    pub calls: Calls,
+    /// Its resident memory at the end.
+    pub rss_bytes: Option<u64>,
+    /// When it ended, from the start of tracing; `None`: it outlived the tracing.
+    pub ended: Option<Duration>,
+}
+
+/// Calls of allocator functions. Exact even when sampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calls {
+    /// Calls that returned memory.
+    pub allocations: u64,
+    /// Releases of recorded memory.
+    pub releases: u64,
+    /// Releases of memory that was not recorded: from before tracing began, or not sampled.
+    pub unknown_releases: u64,
+    /// Calls that returned no memory.
+    pub failures: u64,
+}
+
+impl Process {
+    /// The root frame of its stacks: `comm (pid)`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{} ({})", printable(&self.comm), self.pid)
+    }
+}

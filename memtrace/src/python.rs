@@ -1,0 +1,21 @@
+//! CPython 3.8 to 3.14: what a mapped file says about the interpreter in it, and what the kernel's
+//! reports about code objects mean. Bytes in, facts out: no process is looked at here.
+
+mod code;
+mod debug_offsets;
+mod discover;
+mod elf;
+mod evaluator;
+mod layout;
+mod lines;
+mod refusal;
+mod thread;
+mod thread_key;
+mod version;
+
+pub use code::CodeObject;
+pub use discover::Runtime;
+pub use lines::LineTable;
+pub use refusal::Refusal;
+pub use thread::Specific;
+pub use version::Version;

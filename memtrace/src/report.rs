@@ -1,0 +1,108 @@
+//! A profile as a file that people or programs read: one module per format, each a function
+//! from profile to bytes.
+
+mod flamegraph;
+mod folded;
+mod html;
+mod json;
+mod pprof;
+mod remarks;
+pub mod summary;
+mod text;
+mod tree;
+pub mod units;
+
+use std::{io::Write, path::Path};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    profile::{Profile, View},
+    recording,
+};
+
+/// A file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// A flame graph for a browser.
+    Svg,
+    /// A page with tables and the flame graph.
+    Html,
+    /// Collapsed stacks, for other flame graph tools.
+    Folded,
+    /// Everything, for programs.
+    Json,
+    /// For `go tool pprof` and what reads its format.
+    Pprof,
+    /// The recording, from which memtrace makes all others.
+    Recording,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 6] =
+        [Self::Svg, Self::Html, Self::Folded, Self::Json, Self::Pprof, Self::Recording];
+
+    /// How names of its files end.
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Svg => ".svg",
+            Self::Html => ".html",
+            Self::Folded => ".folded",
+            Self::Json => ".json",
+            Self::Pprof => ".pb.gz",
+            Self::Recording => ".memtrace",
+        }
+    }
+
+    /// The format of the file at `path`, by its extension.
+    pub fn of(path: &Path) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
+        let ends = |format: &Self| name.ends_with(format.extension().as_bytes());
+        let Some(format) = Self::ALL.into_iter().find(ends) else {
+            let known = Self::ALL.map(Self::extension).join(", ");
+            bail!("no format for {}: the name must end in one of {known}", path.display());
+        };
+        Ok(format)
+    }
+}
+
+/// Writes `view` of `profile` to `to`.
+///
+/// JSON, pprof and the recording hold every view; there `view` decides what comes first.
+pub fn write(profile: &Profile, view: View, format: Format, to: impl Write) -> Result<()> {
+    match format {
+        Format::Svg => flamegraph::write(profile, view, to),
+        Format::Html => html::write(profile, view, to),
+        Format::Folded => folded::write(profile, view, to),
+        Format::Json => json::write(profile, view, to),
+        Format::Pprof => pprof::write(profile, view, to),
+        Format::Recording => recording::write(profile, to),
+    }
+}
+
+#[cfg(test)]
+mod golden;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_extension_decides() {
+        for format in Format::ALL {
+            let path = format!("/tmp/out.1{}", format.extension());
+            assert_eq!(Format::of(Path::new(&path)).unwrap(), format);
+        }
+        assert_eq!(Format::of(Path::new("OUT.SVG")).unwrap(), Format::Svg);
+    }
+
+    #[test]
+    fn an_unknown_extension_is_answered_with_the_known_ones() {
+        for path in ["out", "out.png", "", "/", "svg"] {
+            let error = Format::of(Path::new(path)).unwrap_err().to_string();
+            assert!(error.ends_with(".svg, .html, .folded, .json, .pb.gz, .memtrace"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! JSON, for programs. Sizes are integers of bytes, times are seconds; names are the target's own,
+//! neither shortened nor escaped beyond what JSON needs.
+//!
+//! ```json
+//! {
+//!   "schema": 1,
+//!   "session": { "version": "0.1.0", "started": 1793534400, "duration_seconds": 30.25,
+//!     "command_line": "memtrace --pid 4242", "host": "radar-7", "kernel": "6.18.5",
+//!     "detail": "full", "sample_interval_bytes": 0, "symbolized": true },
+//!   "cost": { "hits": 9, "seconds": 0.1, "share": 0.03, "probes": [ { "name": "malloc (libc.so.6)",
+//!     "hits": 9, "nanoseconds_per_hit": 550, "slow": false } ] },
+//!   "processes": [ { "pid": 4242, "comm": "python3", "command_line": "python3 job.py",
+//!     "python": "3.11.7", "amounts": AMOUNTS, "peak_seconds": 12.3, "ended_seconds": null,
+//!     "calls": { "allocations": 1, "releases": 0, "unknown_releases": 0, "failures": 0 },
+//!     "rss_bytes": 4096 } ],
+//!   "totals": AMOUNTS,
+//!   "view": "live",
+//!   "coverage": { "counted": AMOUNT, "stacks": AMOUNT, "incomplete": AMOUNT },
+//!   "lines": [ { "function": "build", "module": null, "file": "/srv/grid.py", "line": 3,
+//!     "processes": 1, "callee": "array_empty (_multiarray_umath.so)", "amounts": AMOUNTS } ],
+//!   "losses": [ { "what": "allocations without a stack", "count": 1, "advice": "raise it" } ],
+//!   "notes": [ "The malloc probes were taken off." ],
+//!   "frames": [ { "kind": "python", "name": "build", "module": null, "address": null,
+//!     "file": "/srv/grid.py", "line": 3 } ],
+//!   "stacks": [ { "process": 0, "frames": [0], "amounts": AMOUNTS } ]
+//! }
+//! ```
+//!
+//! `AMOUNTS` is `{ "live": AMOUNT, "peak": AMOUNT, "allocated": AMOUNT }` and `AMOUNT` is
+//! `{ "bytes": 64, "objects": 1 }`. `view` is what `lines` are sorted by and what `coverage` and
+//! `callee` are about. `kind` is `python`, `native` or `gap`. A stack's `process` is an index into
+//! `processes`, its `frames` are indices into `frames`, outermost first. `schema` grows when a
+//! field changes its meaning or goes away.
+
+use std::{
+    io::{BufWriter, Write},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::profile::{
+    Amounts, Coverage, Frame, Line, Location, Loss, Process, Profile, Session, Stack, View,
+};
+
+const SCHEMA: u32 = 1;
+
+/// Writes everything that is in `profile`.
+pub(super) fn write(profile: &Profile, view: View, to: impl Write) -> Result<()> {
+    let mut to = BufWriter::new(to);
+    serde_json::to_writer(&mut to, &Document::new(profile, view)).context("write JSON")?;
+    writeln!(to).and_then(|()| to.flush()).context("write JSON")
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    session: Value,
+    cost: Value,
+    processes: Vec<Value>,
+    totals: Amounts,
+    view: &'static str,
+    coverage: Coverage,
+    lines: Vec<LineEntry<'a>>,
+    losses: &'a [Loss],
+    notes: &'a [String],
+    frames: Vec<FrameEntry<'a>>,
+    stacks: &'a [Stack],
+}
+
+impl<'a> Document<'a> {
+    fn new(profile: &'a Profile, view: View) -> Self {
+        let lines = profile.lines(view);
+        Self {
+            schema: SCHEMA,
+            session: session(&profile.session),
+            cost: cost(&profile.session),
+            processes: profile.processes.iter().map(process).collect(),
+            totals: profile.counted(),
+            view: view.name(),
+            coverage: profile.coverage(view),
+            lines: lines.iter().map(|line| LineEntry::new(profile, line)).collect(),
+            losses: &profile.losses,
+            notes: &profile.notes,
+            frames: profile.frames.iter().map(FrameEntry::new).collect(),
+            stacks: &profile.stacks,
+        }
+    }
+}
+
+fn session(session: &Session) -> Value {
+    json!({
+        "version": session.version,
+        "started": session.started,
+        "duration_seconds": session.duration.as_secs_f64(),
+        "command_line": session.command_line,
+        "host": session.host,
+        "kernel": session.kernel,
+        "detail": session.detail,
+        "sample_interval_bytes": session.sample_interval_bytes,
+        "symbolized": session.symbolized,
+    })
+}
+
+fn cost(session: &Session) -> Value {
+    let cost = &session.cost;
+    json!({
+        "hits": cost.hits(),
+        "seconds": cost.time().as_secs_f64(),
+        "share": cost.share(),
+        "probes": cost.probes,
+    })
+}
+
+fn process(process: &Process) -> Value {
+    json!({
+        "pid": process.pid,
+        "comm": process.comm,
+        "command_line": process.command_line,
+        "python": process.python,
+        "amounts": process.amounts,
+        "peak_seconds": process.peak_at.as_ref().map(Duration::as_secs_f64),
+        "ended_seconds": process.ended.as_ref().map(Duration::as_secs_f64),
+        "calls": process.calls,
+        "rss_bytes": process.rss_bytes,
+    })
+}
+
+#[derive(Serialize)]
+struct LineEntry<'a> {
+    function: Option<String>,
+    module: Option<&'a str>,
+    file: Option<&'a str>,
+    line: Option<u32>,
+    processes: usize,
+    callee: Option<String>,
+    amounts: Amounts,
+}
+
+impl<'a> LineEntry<'a> {
+    fn new(profile: &'a Profile, line: &Line) -> Self {
+        let frame = |index: u32| &profile.frames[index as usize];
+        let entry = line.frame.map(|index| FrameEntry::new(frame(index))).unwrap_or_default();
+        let unnamed = || line.frame.map(|index| frame(index).text());
+        Self {
+            function: entry.name.map(str::to_owned).or_else(unnamed),
+            module: entry.module,
+            file: entry.file,
+            line: entry.line,
+            processes: line.processes,
+            callee: line.callee.map(|index| frame(index).text()),
+            amounts: line.amounts,
+        }
+    }
+}
+
+#[derive(Default, Serialize)]
+struct FrameEntry<'a> {
+    kind: &'static str,
+    name: Option<&'a str>,
+    module: Option<&'a str>,
+    address: Option<u64>,
+    file: Option<&'a str>,
+    line: Option<u32>,
+}
+
+impl<'a> FrameEntry<'a> {
+    fn new(frame: &'a Frame) -> Self {
+        match frame {
+            Frame::Python { qualname, location } => {
+                Self { kind: "python", name: Some(qualname), ..Self::at(Some(location)) }
+            }
+            Frame::Native { symbol, module, address, location } => Self {
+                kind: "native",
+                name: symbol.as_deref(),
+                module: module.as_deref(),
+                address: Some(*address),
+                ..Self::at(location.as_ref())
+            },
+            Frame::Gap { reason } => Self { kind: "gap", name: Some(reason), ..Self::default() },
+        }
+    }
+
+    fn at(location: Option<&'a Location>) -> Self {
+        let file = location.map(|location| &*location.file);
+        Self { file, line: location.and_then(|location| location.line), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::example;
+
+    #[test]
+    fn stacks_add_up_and_their_frames_exist() {
+        let profile = example::profile();
+        let mut bytes = Vec::new();
+        write(&profile, View::Peak, &mut bytes).unwrap();
+        let json: Value = serde_json::from_slice(&bytes).unwrap();
+        let stacks = json["stacks"].as_array().unwrap();
+        let peak = |entry: &Value| entry["amounts"]["peak"]["bytes"].as_u64().unwrap();
+        assert_eq!(stacks.iter().map(peak).sum::<u64>(), profile.total(View::Peak).bytes);
+        let lines = json["lines"].as_array().unwrap();
+        assert_eq!(lines.iter().map(peak).sum::<u64>(), profile.total(View::Peak).bytes);
+        let innermost = stacks[2]["frames"].as_array().unwrap().last().unwrap().as_u64().unwrap();
+        assert_eq!(json["frames"][innermost as usize]["name"], "malloc");
+    }
+
+    #[test]
+    fn names_are_the_targets_own() {
+        let frame = Frame::Gap { reason: "a;b\n".into() };
+        assert_eq!(FrameEntry::new(&frame).name, Some("a;b\n"));
+    }
+}

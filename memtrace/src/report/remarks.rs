@@ -1,0 +1,154 @@
+//! What a reader must know besides the numbers, in words: shared by every format for people.
+
+use crate::profile::{Amount, Profile, View, printable};
+
+use super::units::{Count, Elapsed, Share, Size};
+
+/// Stands for stacks without any frame.
+pub(super) const NO_FRAME: &str = "[no frame known]";
+
+/// `python3 (4242): live memory, 1.23 GiB in 4,567 objects`.
+pub(super) fn title(profile: &Profile, view: View) -> String {
+    let total = profile.total(view);
+    let subject = subject(profile);
+    let memory = match view {
+        View::Live => "live memory",
+        View::Peak => "memory at its peak",
+        View::Allocated => "memory allocated, released or not",
+    };
+    let objects = Count(total.objects);
+    format!("{subject}: {memory}, {} in {objects} objects", Size(total.bytes))
+}
+
+/// The process, or how many.
+pub(super) fn subject(profile: &Profile) -> String {
+    match &*profile.processes {
+        [process] => process.text(),
+        processes => format!("{} processes", processes.len()),
+    }
+}
+
+/// When, where and how it was measured, in a line.
+pub(super) fn circumstances(profile: &Profile, view: View) -> String {
+    let session = &profile.session;
+    let mut parts = vec![format!("traced for {}", Elapsed(session.duration))];
+    let peak = profile.processes.iter().filter_map(|process| process.peak_at);
+    if let (View::Peak, [_]) = (view, &*profile.processes) {
+        parts.extend(peak.map(|time| format!("peak at {}", Elapsed(time))));
+    }
+    if let Some(rss) = rss(profile) {
+        parts.push(format!("RSS {}", Size(rss)));
+    }
+    if session.sample_interval_bytes > 0 {
+        let interval = Size(session.sample_interval_bytes);
+        parts.push(format!("estimated from one sample per {interval}"));
+    }
+    if !session.host.is_empty() {
+        parts.push(format!("on {}", printable(&session.host)));
+    }
+    parts.join(" · ")
+}
+
+/// What limits the numbers' meaning, most important first; one sentence or two each.
+pub(super) fn caveats(profile: &Profile, view: View) -> Vec<String> {
+    let mut caveats = Vec::new();
+    caveats.extend(unsymbolized(profile));
+    caveats.extend(untraced(profile, view));
+    caveats.extend(several_peaks(profile, view));
+    caveats.extend(uncovered(profile, view));
+    caveats.extend(losses(profile));
+    caveats.extend(failures(profile));
+    caveats.extend(profile.notes.iter().map(|note| printable(note)));
+    caveats
+}
+
+/// What the probes cost the traced processes.
+pub(super) fn cost(profile: &Profile) -> Option<String> {
+    let cost = &profile.session.cost;
+    if cost.hits() == 0 {
+        return None;
+    }
+    let share = cost.share().map_or_else(String::new, |share| {
+        format!(", {:.1} % of the CPU time of what was traced", 100.0 * share)
+    });
+    let time = Elapsed(cost.time());
+    let slow = cost.probes.iter().filter(|probe| probe.slow && probe.hits > 0);
+    let slow = slow.map(|probe| {
+        let microseconds = probe.nanoseconds_per_hit as f64 / 1e3;
+        format!(" Slow: {}, {microseconds:.1} us per hit.", printable(&probe.name))
+    });
+    let slow: String = slow.collect();
+    Some(format!("Probes: {} hits took about {time}{share}.{slow}", Count(cost.hits())))
+}
+
+fn unsymbolized(profile: &Profile) -> Option<String> {
+    let addresses = "Native frames show addresses: the run ended before symbols were looked up.";
+    (!profile.session.symbolized).then(|| addresses.into())
+}
+
+/// Resident memory that tracing knows nothing of.
+fn untraced(profile: &Profile, view: View) -> Option<String> {
+    let rss = rss(profile).filter(|_| view == View::Live)?;
+    let measured = profile.processes.iter().filter(|process| process.rss_bytes.is_some());
+    let live = measured.map(|process| process.amounts.live).sum::<Amount>().bytes;
+    let (size, resident) = (Size(live), Size(rss));
+    Some(if live > rss {
+        format!(
+            "{size} live is more than RSS {resident}: some was never touched or is swapped out."
+        )
+    } else {
+        let rest = Size(rss - live);
+        format!(
+            "{rest} of RSS {resident} is not in the stacks: allocated before tracing began, code, \
+             thread stacks, or free memory that the allocator keeps."
+        )
+    })
+}
+
+fn several_peaks(profile: &Profile, view: View) -> Option<String> {
+    (view == View::Peak && profile.processes.len() > 1).then(|| {
+        "Each process is shown at its own peak; the peaks need not have been at the same time."
+            .into()
+    })
+}
+
+fn uncovered(profile: &Profile, view: View) -> Vec<String> {
+    let coverage = profile.coverage(view);
+    let incomplete = coverage.incomplete.bytes;
+    let lost = coverage.counted.bytes.saturating_sub(coverage.stacks.bytes);
+    let mut parts = Vec::new();
+    if incomplete > 0 {
+        let share = Share(incomplete, coverage.stacks.bytes);
+        parts.push(format!(
+            "{share} of the bytes ({}) have stacks with frames missing: see [incomplete ...].",
+            Size(incomplete)
+        ));
+    }
+    if lost > 0 {
+        let share = Share(lost, coverage.counted.bytes);
+        parts.push(format!(
+            "{share} of the bytes ({}) have no stack and are not shown.",
+            Size(lost)
+        ));
+    }
+    parts
+}
+
+fn losses(profile: &Profile) -> impl Iterator<Item = String> {
+    profile.losses.iter().filter(|loss| loss.count > 0).map(|loss| {
+        format!("{} {} ({}).", Count(loss.count), printable(&loss.what), printable(&loss.advice))
+    })
+}
+
+fn failures(profile: &Profile) -> Option<String> {
+    let failures = profile.processes.iter().map(|process| process.calls.failures);
+    let failures = failures.fold(0, u64::saturating_add);
+    (failures > 0)
+        .then(|| format!("{} allocations failed: no memory was returned.", Count(failures)))
+}
+
+/// Of all processes, where known.
+fn rss(profile: &Profile) -> Option<u64> {
+    let known = profile.processes.iter().filter_map(|process| process.rss_bytes);
+    known.reduce(u64::saturating_add)
+}

@@ -1,0 +1,217 @@
+//! What memtrace prints to the terminal: what holds the memory, at a glance.
+
+mod page;
+
+use std::io::Write;
+
+use anyhow::{Context as _, Result};
+
+use self::page::Page;
+use super::{
+    remarks,
+    units::{Count, Elapsed, Share, Size},
+};
+use crate::profile::{Amount, Line, Process, Profile, View};
+
+/// Lines and processes that are worth the reader's time.
+const TOP: usize = 10;
+
+/// What the summary is printed to.
+#[derive(Clone, Copy, Debug)]
+pub struct Screen {
+    /// Characters in a line.
+    pub width: usize,
+    /// Whether it understands colour codes.
+    pub colour: bool,
+}
+
+impl Default for Screen {
+    /// A terminal that nothing is known about.
+    fn default() -> Self {
+        Self { width: 80, colour: false }
+    }
+}
+
+/// Prints the summary of `profile`.
+pub fn write(profile: &Profile, screen: Screen, mut to: impl Write) -> Result<()> {
+    let mut page = Page::new(screen);
+    page.heading(&remarks::subject(profile));
+    page.paragraph(&remarks::circumstances(profile, View::Live), "  ");
+    totals(profile, &mut page);
+    processes(profile, &mut page);
+    live_lines(profile, &mut page);
+    peak_lines(profile, &mut page);
+    caveats(profile, &mut page);
+    to.write_all(page.text().as_bytes()).and_then(|()| to.flush()).context("print the summary")
+}
+
+fn totals(profile: &Profile, page: &mut Page) {
+    let counted = profile.counted();
+    let live = "allocated and not released";
+    page.blank();
+    page.row(&total("live", counted.live), live);
+    page.row(&total("peak", counted.peak), &peak_time(profile));
+    page.row(&total("allocated", counted.allocated), &rate(profile));
+}
+
+fn total(name: &str, amount: Amount) -> String {
+    format!("  {name:<9} {:>9} {:>15} objects  ", Size(amount.bytes), Count(amount.objects))
+}
+
+fn peak_time(profile: &Profile) -> String {
+    match &*profile.processes {
+        [Process { peak_at: Some(time), .. }] => format!("at {}", Elapsed(*time)),
+        [_] => "the most live at once".into(),
+        _ => "each process at its own peak".into(),
+    }
+}
+
+fn rate(profile: &Profile) -> String {
+    let calls = profile.processes.iter().map(|process| process.calls.allocations);
+    let calls = calls.fold(0, u64::saturating_add) as f64;
+    let seconds = profile.session.duration.as_secs_f64();
+    let rate = if seconds > 0.0 { calls / seconds } else { 0.0 };
+    format!("{} allocations/s", Count(rate as u64))
+}
+
+fn processes(profile: &Profile, page: &mut Page) {
+    if profile.processes.len() < 2 {
+        return;
+    }
+    let mut processes: Vec<&Process> = profile.processes.iter().collect();
+    processes.sort_by_key(|process| std::cmp::Reverse(process.amounts.live));
+    page.blank();
+    page.heading("Processes");
+    page.row("       live      peak allocated       RSS", "");
+    for process in processes.iter().take(TOP) {
+        page.row(&process_numbers(process), &process_name(process));
+    }
+    page.more(processes.len(), TOP, "processes");
+}
+
+fn process_numbers(process: &Process) -> String {
+    let amounts = process.amounts;
+    let sizes = [amounts.live, amounts.peak, amounts.allocated].map(|amount| Size(amount.bytes));
+    let [live, peak, allocated] = sizes;
+    let rss = process.rss_bytes.map_or_else(|| "-".into(), |rss| Size(rss).to_string());
+    format!("  {live:>9} {peak:>9} {allocated:>9} {rss:>9}  ")
+}
+
+fn process_name(process: &Process) -> String {
+    let ended = process.ended.map(|time| format!(", ended after {}", Elapsed(time)));
+    format!("{}{}", process.text(), ended.unwrap_or_default())
+}
+
+fn live_lines(profile: &Profile, page: &mut Page) {
+    let lines = profile.lines(View::Live);
+    let total = profile.counted().live;
+    page.blank();
+    page.heading("Live now, by line");
+    if lines.is_empty() {
+        page.row("  ", "Nothing that was traced is live.");
+        return;
+    }
+    page.row("      bytes   share    objects", "");
+    for line in lines.iter().take(TOP) {
+        let Amount { bytes, objects } = line.amounts.live;
+        let share = Share(bytes, total.bytes).to_string();
+        let numbers = format!("  {:>9} {share:>7} {:>10}  ", Size(bytes), Count(objects));
+        page.row(&numbers, &name(profile, line.frame));
+        page.aside(numbers.len(), &aside(profile, line));
+    }
+    page.more(lines.len(), TOP, "lines");
+}
+
+/// What the peak was made of, where that is another story than what is live.
+fn peak_lines(profile: &Profile, page: &mut Page) {
+    let counted = profile.counted();
+    if counted.peak.bytes / 11 <= counted.live.bytes / 10 {
+        return;
+    }
+    let lines = profile.lines(View::Peak);
+    page.blank();
+    page.heading("Live at the peak, by line");
+    page.row("    at peak  live now allocated", "");
+    for line in lines.iter().take(TOP) {
+        let amounts = line.amounts;
+        let sizes =
+            [amounts.peak, amounts.live, amounts.allocated].map(|amount| Size(amount.bytes));
+        let [peak, live, allocated] = sizes;
+        let numbers = format!("  {peak:>9} {live:>9} {allocated:>9}  ");
+        page.row(&numbers, &name(profile, line.frame));
+    }
+    page.more(lines.len(), TOP, "lines");
+    page.paragraph(
+        "To lower the peak, lower the first column: \"allocated\" adds up memory that was \
+         released and taken again, and was not in use all at once.",
+        "  ",
+    );
+}
+
+fn name(profile: &Profile, frame: Option<u32>) -> String {
+    frame.map_or_else(|| remarks::NO_FRAME.into(), |frame| profile.frames[frame as usize].text())
+}
+
+fn aside(profile: &Profile, line: &Line) -> String {
+    let callee = line.callee.map(|callee| format!("in {}", name(profile, Some(callee))));
+    let processes = (line.processes > 1).then(|| format!("{} processes", line.processes));
+    [processes, callee].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn caveats(profile: &Profile, page: &mut Page) {
+    let mut caveats = remarks::caveats(profile, View::Live);
+    caveats.extend(remarks::cost(profile));
+    if !caveats.is_empty() {
+        page.blank();
+        page.heading("Caveats");
+    }
+    for caveat in caveats {
+        page.paragraph(&caveat, "  - ");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::example;
+
+    fn summary(profile: &Profile, screen: Screen) -> String {
+        let mut bytes = Vec::new();
+        write(profile, screen, &mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn lines_fit_the_screen() {
+        for width in [40, 60, 80, 200] {
+            let summary = summary(&example::profile(), Screen { width, colour: false });
+            let widest = summary.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= width.max(60), "{widest} for {width}:\n{summary}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_colour_codes_are_printed() {
+        let screen = Screen { colour: true, ..Screen::default() };
+        let coloured = summary(&example::profile(), screen);
+        assert!(coloured.contains("\x1b[1mLive now, by line\x1b[0m"), "{coloured}");
+        assert!(!coloured.contains("\x1b[31m"));
+        assert!(!summary(&example::profile(), Screen::default()).contains('\x1b'));
+    }
+
+    #[test]
+    fn a_peak_like_the_present_is_not_repeated() {
+        let mut profile = example::profile();
+        assert!(summary(&profile, Screen::default()).contains("Live at the peak"));
+        for process in &mut profile.processes {
+            process.amounts.peak = process.amounts.live;
+        }
+        assert!(!summary(&profile, Screen::default()).contains("Live at the peak"));
+    }
+
+    #[test]
+    fn an_empty_profile_says_so() {
+        let summary = summary(&Profile::default(), Screen::default());
+        assert!(summary.contains("Nothing that was traced is live."), "{summary}");
+    }
+}

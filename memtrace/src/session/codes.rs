@@ -1,0 +1,33 @@
+//! Python code objects as the kernel announced them, by the number that frames carry.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use memtrace_abi::event::Code;
+
+use crate::{
+    profile::{Frame, Location},
+    python::CodeObject,
+};
+
+/// All code objects seen so far.
+#[derive(Default)]
+pub struct Codes(HashMap<u32, CodeObject>);
+
+impl Codes {
+    /// Keeps an announced code object.
+    pub fn add(&mut self, code: &Code, lines: &Bytes) {
+        self.0.insert(code.code, CodeObject::decode(code, lines));
+    }
+
+    /// The frame that executes a code object at an instruction.
+    #[must_use]
+    pub fn frame(&self, number: u32, instruction: i32) -> Frame {
+        let Some(code) = self.0.get(&number) else {
+            return Frame::Gap { reason: format!("Python function {number}: its name was lost") };
+        };
+        let line = code.line(instruction);
+        let location = Location { file: code.filename.clone(), line: (line > 0).then_some(line) };
+        Frame::Python { qualname: code.name.clone(), location }
+    }
+}

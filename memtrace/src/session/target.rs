@@ -1,0 +1,263 @@
+//! One process under observation: what the kernel programs are told about it, and its probes.
+
+use std::{collections::HashSet, time::Duration};
+
+use anyhow::{Context as _, Result};
+use memtrace_abi::{
+    mapping::{Mapping, Range},
+    probe::Cookie,
+    process::{MAX_ALLOCATORS, Process as Slot, state},
+    python::Python,
+};
+
+use crate::{
+    attach::plan::Probe as PlannedProbe,
+    kernel::{Kernel, Point, Probe},
+    objects::{Known, Objects},
+    process::{Process, mappings::Mappings, status::Status},
+    python::{Runtime, Specific},
+};
+
+/// A traced process.
+pub struct Target {
+    /// Its slot in the kernel.
+    pub slot: u32,
+    /// The process.
+    pub process: Process,
+    /// Its short name when last seen.
+    pub comm: String,
+    /// Its arguments.
+    pub command: String,
+    /// Version of its interpreter.
+    pub python: Option<String>,
+    /// What else the reader of a report must know.
+    pub notes: Vec<String>,
+    /// CPU time it had used when tracing began.
+    pub cpu_before: Duration,
+    /// How it was when last seen.
+    pub status: Option<Status>,
+    /// When it ended, since tracing began.
+    pub ended: Option<Duration>,
+    /// Probes, with the plan that they follow.
+    pub probes: Vec<(PlannedProbe, Probe)>,
+    paused_on_change: bool,
+    traced: bool,
+    planned: HashSet<u32>,
+    allocators: Vec<(u32, Range)>,
+    next_function: u8,
+}
+
+impl Target {
+    /// A process that is not traced yet.
+    pub fn new(process: Process, slot: u32, paused_on_change: bool) -> Result<Self> {
+        let status = process.status()?;
+        Ok(Self {
+            slot,
+            comm: status.comm.clone(),
+            command: process.command().unwrap_or_default(),
+            python: None,
+            notes: Vec::new(),
+            cpu_before: status.cpu_time,
+            status: Some(status),
+            ended: None,
+            probes: Vec::new(),
+            paused_on_change,
+            traced: false,
+            planned: HashSet::new(),
+            allocators: Vec::new(),
+            next_function: 0,
+            process,
+        })
+    }
+
+    /// Process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Whether it is memtrace's own child, which waits for memtrace when its code changes.
+    #[must_use]
+    pub fn is_paused_on_change(&self) -> bool {
+        self.paused_on_change
+    }
+
+    /// Whether any allocator function is probed.
+    #[must_use]
+    pub fn sees_allocations(&self) -> bool {
+        !self.allocators.is_empty()
+    }
+
+    /// Notes what the process looks like now, if it still runs.
+    pub fn look(&mut self) {
+        if self.process.check().is_ok()
+            && let Ok(status) = self.process.status()
+        {
+            self.comm.clone_from(&status.comm);
+            self.status = Some(status);
+        }
+    }
+
+    /// Lets the probes record from now on.
+    pub fn start(&mut self, kernel: &mut Kernel, objects: &Objects) -> Result<()> {
+        self.traced = true;
+        let mappings = self.process.mappings()?;
+        self.describe(kernel, objects, &mappings)
+    }
+
+    /// Learns what the process has mapped now, and probes allocators that are new.
+    pub fn refresh(&mut self, kernel: &mut Kernel, objects: &mut Objects) -> Result<()> {
+        let mappings = self.process.mappings()?;
+        for number in objects.learn(&self.process, &mappings) {
+            if let Some(table) = objects.take_table(number)
+                && kernel.add_table(number, &table).is_err()
+            {
+                let name = objects.known(number).map(Known::name).unwrap_or_default();
+                self.notes.push(format!("no room for the unwind table of {name}"));
+            }
+        }
+        let planned = self.plan(objects, &mappings);
+        self.describe(kernel, objects, &mappings)?;
+        for (number, probe) in planned {
+            self.attach(kernel, objects, number, probe)?;
+        }
+        Ok(())
+    }
+
+    /// Probes of allocators that are mapped but not probed, numbered for this process.
+    fn plan(&mut self, objects: &Objects, mappings: &Mappings) -> Vec<(u32, PlannedProbe)> {
+        let mut planned = Vec::new();
+        for mapping in &mappings.list {
+            let Some(number) = objects.number(mapping) else { continue };
+            let Some(known) = objects.known(number) else { continue };
+            if known.plan.probes.is_empty() || !mapping.permissions.is_executable() {
+                continue;
+            }
+            if !self.planned.insert(number) {
+                continue;
+            }
+            let allocator = self.allocators.len() as u8;
+            if let (Some(code), Some(bias)) = (known.plan.code, known.object.bias(mapping)) {
+                if usize::from(allocator) >= MAX_ALLOCATORS {
+                    self.notes.push(format!("too many allocators: {} is unseen", known.name()));
+                    continue;
+                }
+                self.allocators.push((number, unbias(code, bias)));
+            }
+            for probe in &known.plan.probes {
+                let function = probe.function.wrapping_add(self.next_function);
+                planned.push((number, PlannedProbe { function, allocator, ..probe.clone() }));
+            }
+            self.next_function =
+                self.next_function.wrapping_add(known.plan.function_count() as u8);
+        }
+        planned
+    }
+
+    fn attach(
+        &mut self,
+        kernel: &mut Kernel,
+        objects: &Objects,
+        number: u32,
+        probe: PlannedProbe,
+    ) -> Result<()> {
+        let known = objects.known(number).context("a planned object is known")?;
+        let file = known.open_path().context("a planned object is a file")?;
+        let cookie = Cookie {
+            process: self.slot,
+            meaning: probe.site.meaning as u8,
+            function: probe.function,
+            allocator: probe.allocator,
+        };
+        let point = Point {
+            process_id: self.pid(),
+            file: &file,
+            offset: probe.site.file_offset,
+            cookie: cookie.pack(),
+        };
+        let attached = kernel.attach(probe.program, point).with_context(|| {
+            format!("attach to {} in {}", probe.site.function, known.name())
+        })?;
+        self.probes.push((probe, attached));
+        Ok(())
+    }
+
+    /// Writes the process's slot.
+    fn describe(
+        &mut self,
+        kernel: &mut Kernel,
+        objects: &Objects,
+        mappings: &Mappings,
+    ) -> Result<()> {
+        let run = kernel.write_mappings(self.slot, &executable(objects, mappings))?;
+        let mut allocators = [Range::default(); MAX_ALLOCATORS];
+        for (place, (_, code)) in allocators.iter_mut().zip(&self.allocators) {
+            *place = *code;
+        }
+        let slot = Slot {
+            state: if self.traced { state::TRACED } else { state::IDLE },
+            paused_on_change: u32::from(self.paused_on_change),
+            mappings: run,
+            allocators,
+            python: self.interpreter(objects, mappings),
+        };
+        kernel.write_process(self.slot, &slot)
+    }
+
+    /// Where the interpreter keeps its frames; all zero if there is none that can be read.
+    fn interpreter(&mut self, objects: &Objects, mappings: &Mappings) -> Python {
+        let known = mappings.list.iter().filter_map(|mapping| {
+            let known = objects.known(objects.number(mapping)?)?;
+            Some((known, known.object.bias(mapping)?))
+        });
+        let mut specific: Option<Specific> = None;
+        let mut runtime: Option<(&Runtime, u64)> = None;
+        for (known, bias) in known {
+            specific = specific.or(known.thread_specific);
+            match &known.runtime {
+                Ok(Some(found)) => runtime = runtime.or(Some((found, bias))),
+                Ok(None) => {}
+                Err(refusal) => self.note(format!("{}: {refusal}", known.name())),
+            }
+        }
+        let Some((runtime, bias)) = runtime else { return Python::default() };
+        self.python = Some(runtime.version.to_string());
+        let Some(specific) = specific else {
+            self.note("no Python frames: no C library that keeps thread-specific data".to_owned());
+            return Python::default();
+        };
+        runtime.python(bias.wrapping_neg(), specific)
+    }
+
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// The probes; the target has none any more.
+    pub fn take_probes(&mut self) -> Vec<Probe> {
+        self.probes.drain(..).map(|(_, probe)| probe).collect()
+    }
+}
+
+fn executable(objects: &Objects, mappings: &Mappings) -> Vec<Mapping> {
+    let mut list: Vec<_> = mappings
+        .list
+        .iter()
+        .filter(|mapping| mapping.permissions.is_executable())
+        .filter_map(|mapping| {
+            let object = objects.number(mapping)?;
+            let bias = objects.known(object)?.object.bias(mapping)?;
+            let Range { start, end } = mapping.range;
+            Some(Mapping { start, end, bias, object, reserved: 0 })
+        })
+        .collect();
+    list.sort_unstable_by_key(|mapping| mapping.start);
+    list
+}
+
+/// From addresses in an object to addresses in the process.
+fn unbias(range: Range, bias: u64) -> Range {
+    Range { start: range.start.wrapping_sub(bias), end: range.end.wrapping_sub(bias) }
+}

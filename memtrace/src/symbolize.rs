@@ -1,0 +1,65 @@
+//! From addresses in objects to names of native functions.
+
+use std::{collections::HashMap, path::Path};
+
+use blazesym::symbolize::{Input, Sym, Symbolized, Symbolizer, source::{Elf, Source}};
+
+/// Longest symbol that is kept; C++ templates make them arbitrarily long.
+const MAX_NAME: usize = 512;
+
+/// Resolves addresses of many objects, each of which is read once.
+pub struct Resolver {
+    symbolizer: Symbolizer,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        let builder = Symbolizer::builder();
+        let symbolizer = builder.enable_code_info(false).enable_inlined_fns(false).build();
+        Self { symbolizer }
+    }
+}
+
+impl Resolver {
+    /// Names of the functions at virtual addresses of the object at `path`. Addresses without a
+    /// symbol, and all addresses of an unreadable file, are left out.
+    #[must_use]
+    pub fn names(&self, path: &Path, addresses: &[u64]) -> HashMap<u64, String> {
+        let mut elf = Elf::new(path);
+        elf.debug_syms = false;
+        let symbols =
+            self.symbolizer.symbolize(&Source::Elf(elf), Input::VirtOffset(addresses));
+        let symbols = symbols.unwrap_or_default();
+        let named = addresses.iter().zip(symbols).filter_map(|(address, symbol)| match symbol {
+            Symbolized::Sym(symbol) => Some((*address, name(&symbol))),
+            Symbolized::Unknown(_) => None,
+        });
+        named.collect()
+    }
+}
+
+fn name(symbol: &Sym<'_>) -> String {
+    let mut name = symbol.name.to_string();
+    if name.len() > MAX_NAME {
+        name.truncate(name.floor_char_boundary(MAX_NAME));
+        name.push('…');
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolves_a_function_of_this_program() {
+        let path = std::env::current_exe().unwrap();
+        let data = std::fs::read(&path).unwrap();
+        let elf: object::File<'_> = object::File::parse(&*data).unwrap();
+        use object::{Object as _, ObjectSymbol as _};
+        let main = elf.symbols().find(|symbol| symbol.name() == Ok("main")).unwrap();
+        let names = Resolver::default().names(&path, &[main.address() + 1, 1]);
+        assert_eq!(names.get(&(main.address() + 1)).map(String::as_str), Some("main"));
+        assert_eq!(names.get(&1), None);
+    }
+}
