@@ -1,0 +1,81 @@
+//! `cargo xtask setup`: installs what is missing, and says one line for each thing it finds or does.
+
+mod apt;
+mod environment;
+mod interpreter;
+mod linker;
+mod toolchain;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::Result;
+
+use crate::{command, say};
+use environment::Environment;
+use interpreter::Interpreter;
+
+/// Installs what building and the demo need.
+pub fn run() -> Result<()> {
+    demo_python().map(drop)
+}
+
+/// Installs what building needs.
+fn build_tools() -> Result<()> {
+    toolchain::sources()?;
+    linker::prepare()
+}
+
+/// Installs what formatting and clippy need on both targets.
+pub fn lint_tools() -> Result<()> {
+    toolchain::sources()?;
+    toolchain::lints()
+}
+
+/// Installs what building and the demo need; returns the Python with NumPy.
+pub fn demo_python() -> Result<PathBuf> {
+    build_tools()?;
+    let python = Environment::new("target/python", Interpreter::usual()?)?;
+    python.prepare(&["numpy"])?;
+    Ok(python.python())
+}
+
+/// The Pythons that tests run their workloads with.
+pub struct TestPythons {
+    /// The one that also has memray.
+    pub main: PathBuf,
+    /// One for each minor version and kind of linking found on the machine, the main one included.
+    pub all: Vec<PathBuf>,
+}
+
+/// Installs what the tests need.
+pub fn test_pythons() -> Result<TestPythons> {
+    build_tools()?;
+    gdb();
+    let usual = Interpreter::usual()?;
+    let main = Environment::new("target/python", usual.clone())?;
+    main.prepare(&["numpy"])?;
+    if let Err(error) = main.prepare(&["memray"]) {
+        say(&format!("memray: not to be had: {error:#}"));
+    }
+    let mut all = vec![main.python()];
+    for interpreter in Interpreter::others(&usual) {
+        let directory = Path::new("target/pythons").join(interpreter.kind());
+        let environment = Environment::new(directory, interpreter)?;
+        environment.prepare(&["numpy"])?;
+        all.push(environment.python());
+    }
+    Ok(TestPythons { main: main.python(), all })
+}
+
+/// The tests compare stacks with gdb's; they say so themselves if it is missing.
+fn gdb() {
+    if command::answer(Command::new("gdb").arg("--version")).is_some() {
+        return say("gdb: present");
+    }
+    if let Err(error) = apt::install(&["gdb"]) {
+        say(&format!("gdb: {error:#}"));
+    }
+}

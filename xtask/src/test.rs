@@ -1,0 +1,56 @@
+//! `cargo xtask test`: unit tests as the user, end-to-end tests as root.
+
+use std::{
+    env,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{command, setup};
+
+/// Runs both kinds even if the first fails; the last lines are the test programs' own.
+pub fn run(arguments: &[&str]) -> Result<ExitCode> {
+    let pythons = setup::test_pythons()?;
+    let unit = command::status(unit_tests().arg("--").args(arguments))?;
+    let mut end_to_end = end_to_end_tests(&environment(&pythons)?);
+    let end_to_end = command::status(end_to_end.args(["--", "--test-threads=1"]).args(arguments))?;
+    let passed = unit.success() && end_to_end.success();
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn unit_tests() -> Command {
+    let mut cargo = command::cargo();
+    cargo.args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]);
+    cargo
+}
+
+/// In release mode, because they measure.
+fn end_to_end_tests(environment: &[(&str, String)]) -> Command {
+    let mut cargo = command::cargo();
+    cargo.args(["test", "--release", "--package", "memtrace", "--test", "end_to_end"]);
+    cargo.envs(environment.iter().cloned());
+    // Without root the tests fail, and say what they lack.
+    let sudo = command::root_prefix().unwrap_or_default();
+    if !sudo.is_empty() {
+        // Cargo builds as the user and starts the test program through sudo, which clears the
+        // environment.
+        let variables = environment.iter().map(|(name, value)| format!("{name}={value}"));
+        let words = sudo.iter().copied().chain(["env"]).map(str::to_owned).chain(variables);
+        let runner: Vec<String> = words.collect();
+        cargo.arg("--config").arg(format!("target.'cfg(unix)'.runner={runner:?}"));
+    }
+    cargo
+}
+
+fn environment(pythons: &setup::TestPythons) -> Result<Vec<(&'static str, String)>> {
+    let all = env::join_paths(&pythons.all).context("join the paths of the Pythons")?;
+    let text = |path: PathBuf| path.into_os_string().into_string();
+    let text = |path| text(path).ok().context("a path of this workspace is not UTF-8");
+    Ok(vec![
+        ("MEMTRACE_TEST_PYTHON", text(pythons.main.clone())?),
+        ("MEMTRACE_TEST_PYTHONS", text(all.into())?),
+        ("PATH", text(env::var_os("PATH").unwrap_or_default().into())?),
+    ])
+}
