@@ -148,7 +148,7 @@ fn send<const LINES: usize>(
 fn next_number() -> u32 {
     let Some(last) = LAST_CODE.get_ptr_mut(0) else { return 0 };
     // SAFETY: a map value; every CPU treats it as atomic.
-    atomic::add(unsafe { &mut *last }, 1) as u32 + 1
+    atomic::fetch_add(unsafe { &mut *last }, 1) as u32 + 1
 }
 
 fn fill(code: &mut Code, context: &Context, python: &Python, header: &CodeHeader) {

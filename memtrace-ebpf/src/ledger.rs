@@ -130,7 +130,7 @@ fn add(totals: &mut Totals, process: &mut ProcessTotals, allocation: &Allocation
     atomic::add(&mut process.allocated_bytes, bytes);
     atomic::add(&mut process.allocated_objects, objects);
     atomic::add(&mut process.live_objects, objects);
-    let live = atomic::add(&mut process.live_bytes, bytes) + bytes;
+    let live = atomic::fetch_add(&mut process.live_bytes, bytes) + bytes;
     if live > process.peak_bytes {
         process.peak_bytes = live;
         process.peak_objects = process.live_objects;

@@ -55,8 +55,8 @@ impl Objects {
         Self { numbers: HashMap::new(), list: Vec::new(), cache }
     }
 
-    /// Reads the executable files among `mappings` that are not known yet; returns their numbers.
-    pub fn learn(&mut self, process: &Process, mappings: &Mappings) -> Vec<u32> {
+    /// Reads the executable files among `mappings` that are not known yet.
+    pub fn learn(&mut self, process: &Process, mappings: &Mappings) {
         let unknown: Vec<_> = mappings
             .executables()
             .into_iter()
@@ -68,16 +68,17 @@ impl Objects {
             .into_par_iter()
             .map(|(key, mapping)| (key, understand(process, &mapping, cache)))
             .collect();
-        read.into_iter().filter_map(|(key, known)| self.add(key, known)).collect()
+        for (key, known) in read {
+            self.add(key, known);
+        }
     }
 
-    fn add(&mut self, key: Key, known: Option<Known>) -> Option<u32> {
+    fn add(&mut self, key: Key, known: Option<Known>) {
         let number = known.map(|known| {
             self.list.push(known);
             self.list.len() as u32
         });
         self.numbers.insert(key, number);
-        number
     }
 
     /// The number of the file behind a mapping, if it is executable code that was learnt.
@@ -140,7 +141,7 @@ fn understand(process: &Process, mapping: &Mapping, cache: Option<&Cache>) -> Op
     let mut doubts = Vec::new();
     let mut doubt = |error: anyhow::Error| doubts.push(format!("{name}: {error:#}"));
     let contents = object.contents();
-    let bytes = contents.bytes();
+    let bytes = contents.whole()?;
     let table = table(&object, bytes, cache).map_err(&mut doubt).ok();
     let numbers = Numbers { object: 0, allocator: 0, first_function: 0 };
     let plan = Plan::of(bytes, numbers).map_err(&mut doubt).unwrap_or_default();

@@ -68,12 +68,8 @@ impl Outputs {
         let format = Format::of(path)?;
         let file = new_file_beside(path)?;
         let mut buffer = BufWriter::new(file.as_file());
-        match format {
-            Format::Memtrace => recording::write(profile, &mut buffer),
-            _ => report::write(profile, self.view, format, &mut buffer),
-        }
-        .and_then(|()| Ok(buffer.flush()?))
-        .with_context(doing)?;
+        report::write(profile, self.view, format, &mut buffer).with_context(doing)?;
+        buffer.flush().with_context(doing)?;
         drop(buffer);
         file.as_file().sync_all().with_context(doing)?;
         give_to_caller(file.path()).with_context(doing)?;

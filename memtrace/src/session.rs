@@ -9,7 +9,7 @@ mod progress;
 mod target;
 mod tracer;
 
-use std::{ffi::OsString, future::pending, io, time::Duration};
+use std::{ffi::OsString, future::pending, io, os::fd::AsRawFd, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::{
@@ -93,7 +93,7 @@ async fn trace(options: Options) -> Result<Exit> {
         names = task::spawn_blocking(|| Names::resolve(names)) => names.context("resolve symbols")?,
         () = signals.interrupted() => Names::none(),
     };
-    let profile = recorded.into_profile(&names)?;
+    let profile = recorded.into_profile(&names);
     progress.clear();
     finish(&profile, &options)?;
     match (launch, stopped) {
@@ -118,8 +118,8 @@ async fn wait(
     progress: &mut Progress,
     options: &Options,
 ) -> Result<Stopped> {
-    let mut events = AsyncFd::new(tracer.events()?).context("wait for events")?;
-    let mut log = AsyncFd::new(tracer.log(options.verbose)?).context("wait for the log")?;
+    let mut events = readable(tracer.events()?)?;
+    let mut log = readable(tracer.log(options.verbose)?)?;
     let mut ticks = ticks();
     let deadline = options.duration.map(|duration| Instant::now() + duration);
     loop {
@@ -149,6 +149,13 @@ async fn wait(
     }
     tracer.handle(events.get_mut());
     Ok(Stopped::Asked)
+}
+
+fn readable<T: AsRawFd>(source: T) -> Result<AsyncFd<T>> {
+    // SAFETY: the source owns its file descriptor and keeps it open and the same until it is
+    // dropped, which the returned value does last.
+    let registered = unsafe { AsyncFd::register(source) };
+    registered.map_err(io::Error::from).context("wait for the kernel programs")
 }
 
 fn ticks() -> Interval {

@@ -82,12 +82,6 @@ impl Target {
         self.paused_on_change
     }
 
-    /// Whether any allocator function is probed.
-    #[must_use]
-    pub fn sees_allocations(&self) -> bool {
-        !self.allocators.is_empty()
-    }
-
     /// Notes what the process looks like now, if it still runs.
     pub fn look(&mut self) {
         if self.process.check().is_ok()
@@ -108,12 +102,13 @@ impl Target {
     /// Learns what the process has mapped now, and probes allocators that are new.
     pub fn refresh(&mut self, kernel: &mut Kernel, objects: &mut Objects) -> Result<()> {
         let mappings = self.process.mappings()?;
-        for number in objects.learn(&self.process, &mappings) {
-            if let Some(table) = objects.take_table(number)
-                && kernel.add_table(number, &table).is_err()
+        objects.learn(&self.process, &mappings);
+        for mapping in executable(objects, &mappings) {
+            if let Some(table) = objects.take_table(mapping.object)
+                && kernel.add_table(mapping.object, &table).is_err()
             {
-                let name = objects.known(number).map(Known::name).unwrap_or_default();
-                self.notes.push(format!("no room for the unwind table of {name}"));
+                let name = objects.known(mapping.object).map(Known::name).unwrap_or_default();
+                self.note(format!("no room for the unwind table of {name}"));
             }
         }
         let planned = self.plan(objects, &mappings);

@@ -42,6 +42,12 @@ impl Contents {
         Self { source: Source::File(ReadCache::new(pieces)), limit }
     }
 
+    /// All bytes at once; `None` for a file that is too large or cannot be read.
+    #[must_use]
+    pub fn whole(&self) -> Option<&[u8]> {
+        self.read_bytes_at(0, ReadRef::len(self).ok()?).ok()
+    }
+
     pub(super) fn of_memory(bytes: Arc<[u8]>) -> Self {
         Self { source: Source::Memory(bytes), limit: LIMIT }
     }
