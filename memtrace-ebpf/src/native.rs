@@ -15,7 +15,7 @@ static MAPPINGS: Array<Mapping> = Array::with_max_entries(1 << 16, 0);
 static TABLES: Array<Table> = Array::with_max_entries(1 << 14, 0);
 /// Where the rows of each page of each object start.
 #[map]
-static PAGES: Array<u32> = Array::with_max_entries(1 << 16, BPF_F_MMAPABLE);
+static PAGES: Array<u64> = Array::with_max_entries(1 << 16, BPF_F_MMAPABLE);
 /// Rows, two to an element, because the kernel rounds elements up to 8 bytes.
 #[map]
 static ROWS: Array<[u32; 2]> = Array::with_max_entries(1 << 20, BPF_F_MMAPABLE);
@@ -62,10 +62,10 @@ pub(crate) fn find_rule(table: &Table, address: u64) -> Option<Rule> {
     if page >= table.page_count {
         return None;
     }
-    let start = *PAGES.get(table.pages + page)?;
-    let end = *PAGES.get(table.pages + page + 1)?;
+    let start = *PAGES.get(table.pages + page)? as u32;
+    let end = *PAGES.get(table.pages + page + 1)? as u32;
     // The last row before the page reaches into it.
-    let before = u32::from(page > 0 && start > *PAGES.get(table.pages)?);
+    let before = u32::from(page > 0 && start > *PAGES.get(table.pages)? as u32);
     let rule = find_row(address, start - before, end, |index| {
         let pair = ROWS.get(index / 2)?;
         let row = if index % 2 == 0 { pair[0] } else { pair[1] };

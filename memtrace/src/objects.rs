@@ -11,7 +11,7 @@ use crate::{
     process::{
         Process,
         mappings::{Kind, Mapping, Mappings},
-        object::{BuildId, Object},
+        object::{FileIdentity, Object},
     },
     python::{Refusal, Runtime, Specific},
     unwind::{UnwindTable, cache::Cache},
@@ -154,14 +154,20 @@ fn understand(process: &Process, mapping: &Mapping, cache: Option<&Cache>) -> Op
 }
 
 fn table(object: &Object, bytes: &[u8], cache: Option<&Cache>) -> Result<UnwindTable> {
-    let (BuildId::Linked(build) | BuildId::Substitute(build)) = object.build_id();
-    if let Some(table) = cache.and_then(|cache| cache.load(build)) {
+    let key = cache_key(object);
+    if let Some(table) = cache.and_then(|cache| cache.load(&key)) {
         return Ok(table);
     }
     let table = UnwindTable::parse(bytes)?;
     if let Some(cache) = cache {
         // Without a cached table the next start takes longer; nothing else.
-        let _ = cache.store(build, &table);
+        let _ = cache.store(&key, &table);
     }
     Ok(table)
+}
+
+/// The build, and the very file: anybody can write another file with the same build id.
+fn cache_key(object: &Object) -> Vec<u8> {
+    let identity = object.identity().map(FileIdentity::to_bytes).unwrap_or_default();
+    [object.build_id().bytes(), &identity].concat()
 }

@@ -1,4 +1,4 @@
-//! CPython 3.8 to 3.14: what a mapped file says about the interpreter in it, and what the kernel's
+//! Python 3.8 to 3.14: what a mapped file says about the interpreter in it, and what the kernel's
 //! reports about code objects mean. Bytes in, facts out: no process is looked at here.
 
 mod code;

@@ -9,7 +9,7 @@ mod validate;
 use std::{
     fmt,
     fs::File,
-    io::{self, BufReader, Read, Write},
+    io::{self, BufReader, BufWriter, IntoInnerError, Read, Write},
     path::Path,
 };
 
@@ -98,8 +98,10 @@ pub fn write(profile: &Profile, mut to: impl Write) -> Result<()> {
     let context = "write the recording";
     to.write_all(&MAGIC).context(context)?;
     to.write_all(&VERSION.to_le_bytes()).context(context)?;
-    let mut gzip = GzEncoder::new(to, Compression::default());
-    encode(profile, &mut gzip).context(context)?;
+    // Elements are written a few bytes at a time.
+    let mut packed = BufWriter::new(GzEncoder::new(to, Compression::fast()));
+    encode(profile, &mut packed).context(context)?;
+    let gzip = packed.into_inner().map_err(IntoInnerError::into_error).context(context)?;
     gzip.finish().context(context)?.flush().context(context)
 }
 

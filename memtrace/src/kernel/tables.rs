@@ -20,7 +20,7 @@ use crate::unwind::UnwindTable;
 pub(super) struct Tables {
     rows: SharedArray<u32>,
     rows_used: usize,
-    pages: SharedArray<u32>,
+    pages: SharedArray<u64>,
     pages_used: usize,
     rules: SharedArray<Rule>,
     rule_numbers: HashMap<Rule, u16>,
@@ -39,7 +39,7 @@ impl Tables {
         Ok(Self {
             rows: shared(ebpf, "ROWS", 2)?,
             rows_used: 0,
-            pages: shared(ebpf, "PAGES", 2)?,
+            pages: shared(ebpf, "PAGES", 1)?,
             pages_used: 0,
             rules: shared(ebpf, "RULES", 1)?,
             rule_numbers: HashMap::new(),
@@ -95,7 +95,7 @@ impl Tables {
         for page in 0..=page_count {
             let start = u64::from(first_page + page) << PAGE_BITS;
             row += table.rows[row..].partition_point(|row| row.address < start);
-            self.pages.set(self.pages_used + page as usize, (self.rows_used + row) as u32);
+            self.pages.set(self.pages_used + page as usize, (self.rows_used + row) as u64);
         }
     }
 

@@ -17,7 +17,7 @@ const FUNCTIONS: [&str; 14] = [
     "default_calloc",
 ];
 
-/// glibc, CPython, NumPy, C++ (also mangled), Rust, jemalloc, mimalloc, tcmalloc and their
+/// Of glibc, `CPython`, `NumPy`, C++ (also mangled), Rust, jemalloc, mimalloc, tcmalloc and their
 /// renamed copies in wheels.
 const PREFIXES: [&str; 22] = [
     "__libc_",

@@ -14,6 +14,7 @@ const MIB: u64 = 1 << 20;
 const UMATH: &str = "/venv/numpy/core/_multiarray_umath.cpython-311-x86_64-linux-gnu.so";
 
 /// The made-up profile.
+#[must_use]
 pub fn profile() -> Profile {
     let mut builder = Builder::new(session());
     let parent = builder.add_process(parent());
@@ -91,7 +92,7 @@ fn worker() -> Process {
         comm: "pool \u{1b}[31m-0".into(),
         command_line: "python3 -c from multiprocessing.spawn import spawn_main".into(),
         python: Some("3.11.7".into()),
-        peak_at: Some(Duration::from_millis(20_000)),
+        peak_at: Some(Duration::from_secs(20)),
         calls: Calls { allocations: 9_000, releases: 8_000, ..Calls::default() },
         ended: Some(Duration::from_secs(25)),
         ..Process::default()

@@ -140,10 +140,8 @@ fn source_name(path: &str) -> &str {
 /// The file's own name, without the ABI tag that extension modules carry.
 fn module_name(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
-    match name.split_once(".cpython-") {
-        Some((stem, rest)) if rest.ends_with(".so") => printable(&format!("{stem}.so")),
-        _ => printable(name),
-    }
+    let untagged = name.split_once(".cpython-").or_else(|| name.split_once(".abi3."));
+    untagged.map_or_else(|| printable(name), |(stem, _)| printable(&format!("{stem}.so")))
 }
 
 #[cfg(test)]

@@ -47,6 +47,9 @@ impl Runtime {
         evaluators: Vec<Range>,
     ) -> Result<Self, Refusal> {
         let symbol = |name| elf.symbol(name).ok_or(Refusal::Incomplete(name));
+        if evaluators.is_empty() {
+            return Err(Refusal::Incomplete("_PyEval_EvalFrameDefault"));
+        }
         let runtime = symbol("_PyRuntime")?;
         Ok(Self {
             version,
@@ -93,4 +96,89 @@ fn layout(elf: &Elf<'_>, runtime: Range, version: Version) -> Result<Python, Ref
         return Err(Refusal::FreeThreaded(version));
     }
     offsets.apply(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Assembled from `interpreter.s`.
+    const INTERPRETER: &[u8] = include_bytes!("testdata/interpreter.so");
+    const VERSION: &[u8] = &0x030d_02f0_u32.to_le_bytes();
+
+    /// The interpreter with the bytes replaced everywhere.
+    fn patched(bytes: &[u8], with: &[u8]) -> Vec<u8> {
+        let mut file = INTERPRETER.to_vec();
+        let found: Vec<usize> =
+            (0..file.len()).filter(|at| file[*at..].starts_with(bytes)).collect();
+        assert!(!found.is_empty(), "nothing to patch");
+        for at in found {
+            file[at..at + with.len()].copy_from_slice(with);
+        }
+        file
+    }
+
+    fn refusal(file: &[u8], name: &str) -> String {
+        Runtime::find(file, name).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_interpreter_is_found_with_the_parts_split_off_its_loop() {
+        let runtime = Runtime::find(INTERPRETER, "libpython3.13.so.1.0").unwrap().unwrap();
+        assert_eq!(runtime.version.to_string(), "3.13.2");
+        assert_eq!(runtime.thread_key, runtime.runtime.start + 2160);
+        let evaluators: Vec<_> =
+            runtime.evaluators.iter().map(|range| (range.start, range.end)).collect();
+        assert_eq!(evaluators, [(0x3c5, 0x3dc), (0x294, 0x3c2), (0x3c2, 0x3c5)]);
+    }
+
+    #[test]
+    fn the_kernel_gets_addresses_in_the_process() {
+        let runtime = Runtime::find(INTERPRETER, "libpython3.13.so.1.0").unwrap().unwrap();
+        let specific = Specific { first: 784, blocks: 1296, guessed: false };
+        let python = runtime.python(0x7f00_0000_0000, specific);
+        assert_eq!(python.code_type, 0x7f00_0000_2000);
+        assert_eq!(python.thread_key, 0x7f00_0000_0000 + runtime.runtime.start + 2160);
+        assert!(python.is_evaluator(0x7f00_0000_0294));
+        assert!(!python.is_evaluator(0x294));
+        assert!(!python.is_evaluator(0));
+        assert_eq!((python.specific_first, python.specific_blocks), (784, 1296));
+        assert_eq!((python.minor, python.thread_frame), (13, 72));
+    }
+
+    #[test]
+    fn other_files_hold_no_interpreter() {
+        assert_eq!(Runtime::find(b"#!/usr/bin/python3.11", "script"), Ok(None));
+        assert_eq!(Runtime::find(&INTERPRETER[..64], "python3.13"), Ok(None));
+    }
+
+    #[test]
+    fn what_cannot_be_traced_is_refused_with_its_reason() {
+        let newer = patched(VERSION, &0x030f_02f0_u32.to_le_bytes());
+        assert!(refusal(&newer, "python3.15").contains("3.15.2 is not supported"));
+        let beta = patched(VERSION, &0x030d_00b1_u32.to_le_bytes());
+        assert!(refusal(&beta, "python3.13").contains("pre-release"));
+        let unlocked = [&b"xdebugpy\xf0\x02\x0d\x03\0\0\0\0"[..], &[1]].concat();
+        let unlocked = patched(&unlocked[..16], &unlocked);
+        assert!(refusal(&unlocked, "python3.13").contains("free-threaded"));
+        assert!(refusal(INTERPRETER, "python3.13t").contains("free-threaded"));
+        let unknown = patched(b"xdebugpy", b"whatever");
+        assert!(refusal(&unknown, "python3.13").contains("debug offsets"));
+    }
+
+    #[test]
+    fn no_file_is_too_broken() {
+        for size in 0..INTERPRETER.len() {
+            let _ = Runtime::find(&INTERPRETER[..size], "python3.13");
+        }
+        let mut file = INTERPRETER.to_vec();
+        for at in 0..file.len() {
+            for flip in [0xff, 0x01, 0x80] {
+                file[at] ^= flip;
+                let _ = Runtime::find(&file, "python3.13");
+                let _ = Specific::find(&file);
+                file[at] ^= flip;
+            }
+        }
+    }
 }

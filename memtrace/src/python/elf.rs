@@ -63,6 +63,7 @@ impl<'data> Elf<'data> {
             })
             .map(|fde| Range { start: fde.initial_address(), end: fde.end_address() })
             .collect();
+        functions.retain(|function| function.start < function.end);
         functions.sort_by_key(|function| function.start);
         functions
     }

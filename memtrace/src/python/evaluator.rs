@@ -5,16 +5,20 @@
 //! them always runs above the native frame of `_PyEval_EvalFrameDefault`, so counting both would
 //! count each run of the loop twice.
 
+use std::cmp::Reverse;
+
 use iced_x86::{Decoder, DecoderOptions, FlowControl};
 use memtrace_abi::{mapping::Range, python::MAX_EVALUATORS};
 
 use super::elf::Elf;
 
 const NAME: &[u8] = b"_PyEval_EvalFrameDefault";
-/// Code is searched for jumps up to this many bytes; the largest loop known has 94 kB.
-const MAX_SIZE: u64 = 1 << 20;
+/// Code is searched for jumps up to this many bytes; the largest known has 84 kB.
+const MAX_SIZE: u64 = 512 << 10;
 /// Functions that the loop jumps to and that are looked into as possible parts of it.
-const MAX_CANDIDATES: usize = 256;
+const MAX_CANDIDATES: usize = 64;
+/// Parts that are looked into; the largest of them are kept.
+const MAX_PARTS: usize = 8;
 
 /// Ranges of the loop, at most [`MAX_EVALUATORS`], the function itself first. Empty if there is
 /// no such symbol.
@@ -25,16 +29,18 @@ pub fn find(elf: &Elf<'_>) -> Vec<Range> {
     let mut index = 0;
     while let Some(&part) = parts.get(index) {
         for found in split_off(elf, &functions, home, part) {
-            if parts.len() < MAX_EVALUATORS && !parts.contains(&found) {
+            if parts.len() < MAX_PARTS && !parts.contains(&found) {
                 parts.push(found);
             }
         }
         index += 1;
     }
+    parts[1..].sort_by_key(|part| Reverse(part.end - part.start));
+    parts.truncate(MAX_EVALUATORS);
     parts
 }
 
-/// The function and the parts that have symbols of their own, the largest ones.
+/// The function and the parts that have symbols of their own, the largest first.
 fn named(elf: &Elf<'_>, functions: &[Range]) -> Vec<Range> {
     let mut parts: Vec<(bool, Range)> = elf
         .symbols()
@@ -43,10 +49,10 @@ fn named(elf: &Elf<'_>, functions: &[Range]) -> Vec<Range> {
         .map(|(suffix, range)| (!suffix.is_empty(), whole(functions, range)))
         .filter(|(_, range)| range.start < range.end)
         .collect();
-    parts.sort_by_key(|(part, range)| (*part, range.start.wrapping_sub(range.end), range.start));
+    parts.sort_by_key(|(part, range)| (*part, Reverse(range.end - range.start), range.start));
     let mut ranges: Vec<Range> = parts.into_iter().map(|(_, range)| range).collect();
     ranges.dedup();
-    ranges.truncate(MAX_EVALUATORS);
+    ranges.truncate(MAX_PARTS);
     ranges
 }
 
@@ -63,14 +69,14 @@ fn split_off(elf: &Elf<'_>, functions: &[Range], home: Range, part: Range) -> Ve
     let mut targets = jumps(elf, part);
     targets.retain(|target| !part.contains(*target));
     targets.sort_unstable();
-    targets.dedup();
-    targets
+    let (mut entered, inside): (Vec<_>, Vec<_>) = targets
         .into_iter()
-        .take(MAX_CANDIDATES)
         .filter_map(|target| Some((target, covering(functions, target)?)))
-        .filter(|(target, other)| *target > other.start || returns(elf, *other, home))
-        .map(|(_, other)| other)
-        .collect()
+        .partition(|(target, other)| *target == other.start);
+    entered.dedup();
+    entered.truncate(MAX_CANDIDATES);
+    entered.retain(|(_, other)| returns(elf, *other, home));
+    inside.into_iter().chain(entered).map(|(_, other)| other).collect()
 }
 
 fn returns(elf: &Elf<'_>, part: Range, home: Range) -> bool {

@@ -217,7 +217,7 @@ mod tests {
             instruction: i32,
             bytes: Vec<u8>,
         ) {
-            LineTable { minor, first_line, bytes: bytes.into() }.line(instruction);
+            let _ = LineTable { minor, first_line, bytes: bytes.into() }.line(instruction);
         }
     }
 }

@@ -75,6 +75,8 @@ fn render(tree: &Tree, title: String, subtitle: String) -> Result<String> {
     let mut options = Options::default();
     options.title = title;
     options.subtitle = Some(subtitle);
+    // As wide as the widest of the usual fonts, so that cut text fits without scripts.
+    options.font_width = 0.61;
     options.count_name = annotate::COUNT_NAME.into();
     options.name_type = "Frame:".into();
     options.direction = Direction::Inverted;

@@ -86,7 +86,7 @@ impl Tables {
     }
 
     fn string(&mut self, text: &str) -> i64 {
-        let next = self.strings.len() as i64;
+        let next = signed(self.strings.len() as u64);
         *self.numbers.entry(text.to_owned()).or_insert_with_key(|text| {
             self.strings.push(text.clone());
             next
@@ -119,7 +119,9 @@ impl Tables {
 
     fn process(&mut self, process: &Process) -> u64 {
         let line = self.line(&process.text(), "", None);
-        self.location(line, 0, 0)
+        // pprof names the profile after the first mapping.
+        let mapping = self.mapping(&printable(&process.comm));
+        self.location(line, mapping, 0)
     }
 
     fn frame(&mut self, frame: &Frame) -> u64 {
@@ -140,7 +142,7 @@ impl Tables {
         let id = self.functions.len() as u64 + 1;
         let (name, filename) =
             (self.string(function), self.string(&file.replace(char::is_control, "?")));
-        self.functions.push(proto::Function { id, name, system_name: name, filename });
+        self.functions.push(proto::Function { id, name, filename });
         proto::Line { function_id: id, line: line.map_or(0, i64::from) }
     }
 
@@ -180,7 +182,7 @@ mod tests {
     }
 
     fn text(pprof: &proto::Profile, string: i64) -> &str {
-        &pprof.string_table[string as usize]
+        &pprof.string_table[usize::try_from(string).unwrap()]
     }
 
     #[test]
@@ -230,6 +232,8 @@ mod tests {
         assert_eq!(
             names,
             [
+                "python3",
+                r"pool \u{1b}[31m-0",
                 "_multiarray_umath.cpython-311-x86_64-linux-gnu.so",
                 "libc.so.6",
                 "libopenblas.so.0",

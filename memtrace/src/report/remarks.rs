@@ -1,5 +1,7 @@
 //! What a reader must know besides the numbers, in words: shared by every format for people.
 
+use std::time::Duration;
+
 use crate::profile::{Amount, Profile, View, printable};
 
 use super::units::{Count, Elapsed, Share, Size};
@@ -74,7 +76,7 @@ pub(super) fn cost(profile: &Profile) -> Option<String> {
     let time = Elapsed(cost.time());
     let slow = cost.probes.iter().filter(|probe| probe.slow && probe.hits > 0);
     let slow = slow.map(|probe| {
-        let microseconds = probe.nanoseconds_per_hit as f64 / 1e3;
+        let microseconds = Duration::from_nanos(probe.nanoseconds_per_hit).as_secs_f64() * 1e6;
         format!(" Slow: {}, {microseconds:.1} us per hit.", printable(&probe.name))
     });
     let slow: String = slow.collect();

@@ -68,10 +68,9 @@ fn peak_time(profile: &Profile) -> String {
 
 fn rate(profile: &Profile) -> String {
     let calls = profile.processes.iter().map(|process| process.calls.allocations);
-    let calls = calls.fold(0, u64::saturating_add) as f64;
-    let seconds = profile.session.duration.as_secs_f64();
-    let rate = if seconds > 0.0 { calls / seconds } else { 0.0 };
-    format!("{} allocations/s", Count(rate as u64))
+    let calls = u128::from(calls.fold(0, u64::saturating_add));
+    let rate = calls * 1_000 / profile.session.duration.as_millis().max(1);
+    format!("{} allocations/s", Count(u64::try_from(rate).unwrap_or(u64::MAX)))
 }
 
 fn processes(profile: &Profile, page: &mut Page) {
@@ -104,7 +103,7 @@ fn process_name(process: &Process) -> String {
 
 fn live_lines(profile: &Profile, page: &mut Page) {
     let lines = profile.lines(View::Live);
-    let total = profile.counted().live;
+    let total = profile.counted().live.max(profile.total(View::Live));
     page.blank();
     page.heading("Live now, by line");
     if lines.is_empty() {

@@ -25,7 +25,7 @@ impl fmt::Display for Size {
         if self.0 < 1024 {
             return f.pad(&format!("{} B", self.0));
         }
-        let mut size = self.0 as f64 / 1024.0;
+        let mut size = real(self.0) / 1024.0;
         let mut units = UNITS.into_iter();
         let mut unit = units.next().unwrap_or_default();
         // What would round to 1024 belongs to the next unit.
@@ -55,7 +55,7 @@ impl fmt::Display for Count {
         let digits = self.0.to_string();
         let mut grouped = String::new();
         for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index) % 3 == 0 {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
                 grouped.push(',');
             }
             grouped.push(digit);
@@ -66,13 +66,18 @@ impl fmt::Display for Count {
 
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = 100.0 * self.0 as f64 / self.1.max(1) as f64;
+        let percent = 100.0 * real(self.0) / real(self.1.max(1));
         f.pad(&if self.0 > 0 && percent < 0.1 {
             "<0.1 %".to_owned()
         } else {
             format!("{percent:.1} %")
         })
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few digits are shown")]
+const fn real(number: u64) -> f64 {
+    number as f64
 }
 
 #[cfg(test)]

@@ -53,6 +53,9 @@ impl Cache {
     }
 
     /// The table of this build id, if there is a sound one.
+    ///
+    /// A build id is whatever its file claims: a file that the target's user could have written
+    /// should neither be stored nor looked up, or it speaks for the library whose id it copied.
     #[must_use]
     pub fn load(&self, build_id: &[u8]) -> Option<UnwindTable> {
         format::decode(&read(&self.path(build_id)?)?)

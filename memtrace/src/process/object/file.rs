@@ -38,7 +38,9 @@ impl FileIdentity {
         })
     }
 
-    pub(super) fn to_bytes(self) -> Vec<u8> {
+    /// As bytes, to be part of a key.
+    #[must_use]
+    pub fn to_bytes(self) -> Vec<u8> {
         let numbers = [self.device, self.inode, self.size].map(u64::to_le_bytes);
         [numbers.as_flattened(), &self.modified.to_le_bytes()].concat()
     }

@@ -53,8 +53,7 @@ fn with_sizes(svg: &str) -> String {
         match size_before(part) {
             Some((at, size)) => {
                 sized.push_str(&part[..at]);
-                sized.push_str(&format!("{size}, "));
-                sized.push_str(&part[at..]);
+                sized.extend([&*size.to_string(), ", ", &part[at..]]);
             }
             None => sized.push_str(part),
         }

@@ -87,14 +87,14 @@ pub(super) struct Line {
     pub(super) line: i64,
 }
 
+/// Without a `system_name`: pprof takes names that have one for mangled, and `<module>` for a
+/// template's argument.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct Function {
     #[prost(uint64, tag = "1")]
     pub(super) id: u64,
     #[prost(int64, tag = "2")]
     pub(super) name: i64,
-    #[prost(int64, tag = "3")]
-    pub(super) system_name: i64,
     #[prost(int64, tag = "4")]
     pub(super) filename: i64,
 }

@@ -45,6 +45,11 @@ const ASSEMBLY: &str = "
     .cfi_signal_frame
     nop
     .cfi_endproc
+    .org 0xa0
+    .cfi_startproc
+    .cfi_val_offset rsp, 16
+    nop
+    .cfi_endproc
 ";
 
 /// No calls to what other libraries may replace: for those the linker adds functions.
@@ -97,6 +102,8 @@ fn rules_are_read_as_written() {
         (0x66, bare(Cfa::Unknown)),
         (0x80, bare(Cfa::Signal)),
         (0x81, bare(Cfa::Unknown)),
+        (0xa0, bare(Cfa::Unsupported)),
+        (0xa1, bare(Cfa::Unknown)),
     ];
     assert_eq!(resolved(&table), expected);
     assert_eq!(table.skipped, 0);

@@ -18,10 +18,10 @@ pub(super) fn executable_mappings() -> Vec<MemoryMap> {
     maps.into_iter().filter(|map| map.perms.contains(MMPermissions::EXECUTE)).collect()
 }
 
-/// The file behind a mapping, or the memory of the vDSO.
+/// The file behind a mapping, unless another test has removed it, or the memory of the vDSO.
 pub(super) fn image(mapping: &MemoryMap) -> Option<Vec<u8>> {
     match &mapping.pathname {
-        MMapPath::Path(path) => Some(fs::read(path).unwrap()),
+        MMapPath::Path(path) => fs::read(path).ok(),
         MMapPath::Vdso => {
             let (start, end) = mapping.address;
             let mut bytes = vec![0; (end - start) as usize];
