@@ -188,4 +188,3 @@ fn weigh(size: u64) -> Option<Weight> {
     let random = unsafe { bpf_get_prandom_u32() };
     sampling::weigh(size, interval, random)
 }
-

@@ -79,7 +79,8 @@ fn threads_left() -> Option<u32> {
     // SAFETY: the helper has no preconditions.
     let task = unsafe { bpf_get_current_task() };
     // SAFETY: the helper fails on an address it cannot read.
-    let signal: u64 = unsafe { bpf_probe_read_kernel((task + signal_offset) as *const u64) }.ok()?;
+    let signal: u64 =
+        unsafe { bpf_probe_read_kernel((task + signal_offset) as *const u64) }.ok()?;
     // SAFETY: as above.
     unsafe { bpf_probe_read_kernel((signal + live_offset) as *const u32) }.ok()
 }

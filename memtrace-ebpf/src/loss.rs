@@ -76,12 +76,16 @@ impl Loss {
             Self::CallsTooDeep | Self::ResultUnreadable => "please report this with the workload",
             Self::ReturnWithoutCall => "expected in the first moment after attaching",
             Self::CallWithoutReturn => "a thread ended or jumped out of the allocator",
-            Self::ReleaseMissed => "expected for memory released while attaching or by a forked \
-                                    helper; the totals have been corrected",
+            Self::ReleaseMissed => {
+                "expected for memory released while attaching or by a forked \
+                                    helper; the totals have been corrected"
+            }
             Self::EventsFull => "the names came with a later allocation, or show as [code ...]",
             Self::CodesFull => "trace for a shorter time",
-            Self::PeakUncertain => "the peak's total is right; its split may be off by as many \
-                                    allocations",
+            Self::PeakUncertain => {
+                "the peak's total is right; its split may be off by as many \
+                                    allocations"
+            }
         }
     }
 }

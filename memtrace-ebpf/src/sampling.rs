@@ -97,9 +97,8 @@ mod tests {
         const TRIALS: usize = 400_000;
         for size in [64, 1000, 4096, 65_536, 300_000, 1 << 20, 2_000_000] {
             let weights = randoms().take(TRIALS).filter_map(|random| weigh(size, 1 << 18, random));
-            let (bytes, objects) = weights.fold((0_u64, 0_u64), |sum, weight| {
-                (sum.0 + weight.bytes, sum.1 + weight.objects)
-            });
+            let (bytes, objects) = weights
+                .fold((0_u64, 0_u64), |sum, weight| (sum.0 + weight.bytes, sum.1 + weight.objects));
             // Four standard deviations of a Bernoulli estimate.
             let hits = TRIALS as f64 * (1.0 - (-(size as f64) / f64::from(1 << 18)).exp());
             let tolerance = 4.0 / hits.sqrt() + 1e-4;

@@ -67,7 +67,8 @@ fn store_chunk(index: u64, storing: &mut Storing) -> Option<()> {
     chunk.callers = storing.callers;
     let hash = hash(chunk);
     // SAFETY: entries are never removed.
-    if unsafe { STACKS.get(hash) }.is_none() && STACKS.insert(hash, &*chunk, u64::from(BPF_ANY)).is_err()
+    if unsafe { STACKS.get(hash) }.is_none()
+        && STACKS.insert(hash, &*chunk, u64::from(BPF_ANY)).is_err()
     {
         storing.stored = 0;
         return None;

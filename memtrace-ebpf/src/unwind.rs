@@ -110,12 +110,7 @@ pub enum Stop {
 ///
 /// `first` may lie one row before the page of `pc`: that row reaches into it. `row_at` gives the
 /// packed row of an index, with the rows of other pages turned to 0 or to `u32::MAX`.
-pub fn find_row(
-    pc: u64,
-    first: u32,
-    end: u32,
-    row_at: impl Fn(u32) -> Option<u32>,
-) -> Option<u16> {
+pub fn find_row(pc: u64, first: u32, end: u32, row_at: impl Fn(u32) -> Option<u32>) -> Option<u16> {
     let low_bits = pc as u32 & 0xffff;
     let (mut low, mut high) = (first, end);
     // Constant bound: the verifier has to see the loop end.
@@ -215,12 +210,8 @@ mod tests {
 
     #[test]
     fn a_realigned_stack_is_found_through_its_saved_pointer() {
-        let rule = Rule {
-            cfa: Cfa::FpDeref as u8,
-            fp: Fp::AtFp as u8,
-            cfa_offset: -8,
-            ..Rule::default()
-        };
+        let rule =
+            Rule { cfa: Cfa::FpDeref as u8, fp: Fp::AtFp as u8, cfa_offset: -8, ..Rule::default() };
         let callee = Registers { pc: 0, sp: 0xf0, fp: 0x108 };
         let caller = step(rule, callee, read([0x118, 0xbeef, 0xcafe]));
         assert_eq!(caller, Ok(Registers { pc: 0xcafe, sp: 0x118, fp: 0xbeef }));

@@ -66,7 +66,7 @@ struct Trace {
     #[arg(long, value_name = "BYTES", value_parser = units::sample_interval)]
     sample: Option<u64>,
     /// Live allocations that can be told apart, in all processes.
-    #[arg(long, value_name = "COUNT", default_value_t = 4 << 20, value_parser = units::map_size())]
+    #[arg(long, value_name = "COUNT", default_value_t = 2 << 20, value_parser = units::map_size())]
     max_live: u32,
     /// Distinct stacks.
     #[arg(long, value_name = "COUNT", default_value_t = 1 << 17, value_parser = units::map_size())]

@@ -27,6 +27,7 @@ use memtrace_abi::{
     process::{Process, ProcessTotals, state},
 };
 
+use self::{btf::Btf, counts::Counts, log::Printer, tables::Tables};
 pub use self::{
     calibration::Calibration,
     counts::Stacks,
@@ -37,7 +38,6 @@ pub use self::{
     tables::Full,
     times::ProgramTimes,
 };
-use self::{btf::Btf, counts::Counts, log::Printer, tables::Tables};
 use crate::{attach::plan::Program, unwind::UnwindTable};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/memtrace-ebpf"));

@@ -106,7 +106,11 @@ impl Objects {
     /// Rows of all tables that the kernel does not have yet.
     #[must_use]
     pub fn row_count(&self) -> usize {
-        self.list.iter().filter_map(|known| known.table.as_ref()).map(|table| table.rows.len()).sum()
+        self.list
+            .iter()
+            .filter_map(|known| known.table.as_ref())
+            .map(|table| table.rows.len())
+            .sum()
     }
 }
 
@@ -127,9 +131,7 @@ impl Known {
 fn key(mapping: &Mapping) -> Option<Key> {
     match mapping.kind() {
         Kind::Vdso => Some(Key::Vdso),
-        _ if mapping.inode != 0 => {
-            Some(Key::File { device: mapping.device, inode: mapping.inode })
-        }
+        _ if mapping.inode != 0 => Some(Key::File { device: mapping.device, inode: mapping.inode }),
         _ => None,
     }
 }

@@ -51,8 +51,8 @@ pub struct Identity {
 
 /// A 64-bit user space process whose memory may be read. Clones are the same process.
 ///
-/// Questions go to a thread of their own and get [`Unanswered`] after two seconds; until the late
-/// answer comes, further questions fail at once.
+/// Questions that may wait for the process's memory map go to a thread of their own and get
+/// [`Unanswered`] after two seconds; until the late answer comes, further ones fail at once.
 #[derive(Clone, Debug)]
 pub struct Process {
     identity: Identity,
@@ -99,19 +99,17 @@ impl Process {
     /// Whether the process still runs: neither gone, nor a zombie, nor replaced.
     pub fn check(&self) -> Result<(), Unusable> {
         let unusable = |reason| Unusable { pid: self.pid(), reason };
-        let stat = self
-            .question(Directory::stat)
-            .map_err(|unanswered| unusable(Reason::Unanswered(unanswered)))?
-            .map_err(|error| unusable(error.into()))?;
+        let stat = self.directory.stat().map_err(|error| unusable(error.into()))?;
         if stat.starttime != self.identity.start_time {
             return Err(unusable(Reason::Replaced));
         }
         refuse_dead(stat.state, stat.num_threads).map_err(unusable)
     }
 
-    /// What the process is doing and how much it uses, now.
+    /// What the process is doing and how much it uses, now. Takes no lock that a stuck process holds.
     pub fn status(&self) -> anyhow::Result<Status> {
-        self.ask(Status::read).with_context(|| format!("read the status of {}", self.identity))
+        Status::read(&self.directory)
+            .with_context(|| format!("read the status of {}", self.identity))
     }
 
     /// The command line, words separated by spaces, cut after 4 KiB; empty if the process cleared
@@ -248,6 +246,7 @@ mod tests {
         assert_ne!(again.identity(), identity);
         assert!(matches!(Process::reopen(identity).unwrap_err().reason, Reason::Replaced));
         assert!(process.check().is_err() && process.mappings().is_err());
+        assert!(process.directory.check().is_err() && again.directory.check().is_ok());
         let mut copy = [0; 8];
         assert_eq!(again.memory().read(address, &mut copy).unwrap(), 8);
         assert_eq!(u64::from_le_bytes(copy), *word);
@@ -272,6 +271,8 @@ mod tests {
         assert!(matches!(late, Err(Unanswered::TimedOut(_))));
         let start = Instant::now();
         assert!(process.mappings().unwrap_err().is::<Unanswered>());
+        assert_eq!(process.status().unwrap().state, 'S', "no question about the memory map");
+        process.check().unwrap();
         assert!(start.elapsed() < Duration::from_millis(500));
         thread::sleep(Duration::from_millis(1500));
         process.mappings().unwrap();

@@ -84,9 +84,11 @@ async fn trace(options: Options) -> Result<Exit> {
     if let Some(launch) = &mut launch {
         launch.release()?;
     }
+    if options.verbose {
+        tracer.announce();
+    }
     let stopped = wait(&mut tracer, &mut signals, launch.as_mut(), &mut progress, &options).await?;
-    progress.say("detaching");
-    let recorded = tracer.finish()?;
+    let (recorded, detaching) = tracer.finish()?;
     progress.say("resolving symbols");
     let names = recorded.unresolved();
     let names = tokio::select! {
@@ -96,6 +98,12 @@ async fn trace(options: Options) -> Result<Exit> {
     let profile = recorded.into_profile(&names);
     progress.clear();
     finish(&profile, &options)?;
+    progress.say("taking the probes off");
+    for thread in detaching {
+        // It cannot panic; and if it did, the probes would go with the process.
+        let _ = thread.join();
+    }
+    progress.clear();
     match (launch, stopped) {
         (Some(mut launch), _) => Ok(launch.exit().await),
         (None, _) => Ok(Exit::Success),

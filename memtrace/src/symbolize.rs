@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, path::Path};
 
-use blazesym::symbolize::{Input, Sym, Symbolized, Symbolizer, source::{Elf, Source}};
+use blazesym::symbolize::{
+    Input, Sym, Symbolized, Symbolizer,
+    source::{Elf, Source},
+};
 
 /// Longest symbol that is kept; C++ templates make them arbitrarily long.
 const MAX_NAME: usize = 512;
@@ -27,8 +30,7 @@ impl Resolver {
     pub fn names(&self, path: &Path, addresses: &[u64]) -> HashMap<u64, String> {
         let mut elf = Elf::new(path);
         elf.debug_syms = false;
-        let symbols =
-            self.symbolizer.symbolize(&Source::Elf(elf), Input::VirtOffset(addresses));
+        let symbols = self.symbolizer.symbolize(&Source::Elf(elf), Input::VirtOffset(addresses));
         let symbols = symbols.unwrap_or_default();
         let named = addresses.iter().zip(symbols).filter_map(|(address, symbol)| match symbol {
             Symbolized::Sym(symbol) => Some((*address, name(&symbol))),

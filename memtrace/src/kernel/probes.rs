@@ -1,6 +1,10 @@
 //! Attaching the programs to functions of one process, and taking them off again.
 
-use std::{num::NonZeroU32, path::Path, thread};
+use std::{
+    num::NonZeroU32,
+    path::Path,
+    thread::{self, JoinHandle},
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -38,16 +42,7 @@ pub struct Point<'file> {
 
 /// A probe; it is taken off when this is dropped.
 pub struct Probe {
-    process_id: u32,
     link: Option<UProbeLink>,
-}
-
-impl Probe {
-    /// The process it watches.
-    #[must_use]
-    pub const fn process_id(&self) -> u32 {
-        self.process_id
-    }
 }
 
 impl Drop for Probe {
@@ -75,14 +70,12 @@ pub(super) fn attach(ebpf: &mut Ebpf, program: Program, point: Point<'_>) -> Res
         UProbeScope::OneProcess(process_id),
     )?;
     let link = program.take_link(link).context("take the new link")?;
-    Ok(Probe { process_id: point.process_id, link: Some(link) })
+    Ok(Probe { link: Some(link) })
 }
 
-/// Takes probes off, all at once: each waits for the kernel to be sure that nobody runs it.
-pub fn detach(probes: Vec<Probe>) {
-    thread::scope(|scope| {
-        for probe in probes {
-            scope.spawn(|| drop(probe));
-        }
-    });
+/// Takes probes off in the background. The kernel takes a tenth of a second for each, one after
+/// the other, to be sure that nobody runs it.
+#[must_use]
+pub fn detach(probes: Vec<Probe>) -> JoinHandle<()> {
+    thread::spawn(|| drop(probes))
 }

@@ -191,37 +191,3 @@ mod tests {
         assert_eq!(open(&python).memory().read(start, &mut [0; 8192]).unwrap(), 4096);
     }
 }
-#[cfg(test)]
-mod measure {
-    use super::{super::workload::Workload, *};
-    use std::time::Instant;
-    fn time(name: &str, n: u32, mut f: impl FnMut()) {
-        let t = Instant::now();
-        for _ in 0..n { f(); }
-        eprintln!("MEASURE {name}: {:?}", t.elapsed() / n);
-    }
-    #[test]
-    fn measure() {
-        let python = Workload::python("import mmap,ctypes; m = mmap.mmap(-1, 256<<20, flags=mmap.MAP_PRIVATE); \
-          ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(m)),1,256<<20); print(ctypes.addressof(ctypes.c_char.from_buffer(m)),flush=True)");
-        let a: u64 = python.first_line().parse().unwrap();
-        let p = Process::open(python.pid()).unwrap();
-        let m = p.memory();
-        let mut b = vec![0; 256 << 20];
-        time("open", 100, || drop(Process::open(python.pid()).unwrap()));
-        time("read 64 B", 5000, || drop(m.read(a, &mut b[..64]).unwrap()));
-        time("read 256 MiB", 3, || drop(m.read(a, &mut b).unwrap()));
-        time("pages 256 MiB", 10, || drop(m.pages(Range { start: a, end: a + (256 << 20) }).unwrap()));
-        time("mappings", 100, || drop(p.mappings().unwrap()));
-        time("status", 100, || drop(p.status().unwrap()));
-        let maps = p.mappings().unwrap();
-        let all = maps.executables();
-        time(&format!("objects {}", all.len()), 10, || for g in &all { drop(p.object(g[0]).unwrap()) });
-        let py2 = Workload::python("import mmap,os\nfd=os.open('/usr/bin/env',os.O_RDONLY)\nk=[mmap.mmap(fd,4096,flags=mmap.MAP_PRIVATE,prot=mmap.PROT_READ|(4 if i%2 else 0)) for i in range(60000)]");
-        let p = Process::open(py2.pid()).unwrap();
-        let maps = p.mappings().unwrap();
-        time(&format!("mappings {}", maps.list.len()), 3, || drop(p.mappings().unwrap()));
-        let text = std::fs::read(format!("/proc/{}/maps", py2.pid())).unwrap();
-        time("parse only", 3, || drop(super::super::mappings::Mappings::parse(&text)));
-    }
-}

@@ -16,15 +16,14 @@ const MEASURED: Duration = Duration::from_secs(2);
 
 /// Measures prices.
 pub struct Meter {
-    calibration: Calibration,
     times: Option<ProgramTimes>,
 }
 
 impl Meter {
-    /// Calibrates the probes and begins to time the programs.
-    pub fn start(kernel: &mut Kernel) -> Result<Self> {
-        let calibration = kernel.calibrate()?;
-        Ok(Self { calibration, times: kernel.time_programs().ok() })
+    /// Begins to time the programs.
+    #[must_use]
+    pub fn start(kernel: &Kernel) -> Self {
+        Self { times: kernel.time_programs().ok() }
     }
 
     /// Stops timing when enough was measured.
@@ -37,7 +36,7 @@ impl Meter {
     }
 
     /// What tracing has cost.
-    pub fn finish(&mut self, kernel: &Kernel, targets: &[Target]) -> Result<Cost> {
+    pub fn finish(&mut self, kernel: &mut Kernel, targets: &[Target]) -> Result<Cost> {
         if let Some(times) = &mut self.times {
             times.stop(kernel);
         }
@@ -49,32 +48,34 @@ impl Meter {
             let now = target.status.as_ref().map_or(target.cpu_before, |status| status.cpu_time);
             used += now.saturating_sub(target.cpu_before);
         }
-        let Calibration { fast, on_return, .. } = self.calibration;
-        Ok(Cost {
-            probes: vec![
-                self.probe(Program::AllocationEnter, "allocations, entry", calls, fast, targets),
-                self.probe(Program::AllocationReturn, "allocations, return", calls, on_return, &[]),
-                self.probe(Program::Release, "releases", releases, fast, targets),
-            ],
-            target_time: Some(used),
-        })
+        let calibration = kernel.calibrate()?;
+        let Calibration { fast, slow, on_return } = calibration;
+        let entry = |program| if is_slow(program, targets) { slow } else { fast };
+        let probe = |program, name, hits, trap| self.probe(program, name, hits, trap);
+        let enter = Program::AllocationEnter;
+        let release = Program::Release;
+        let mut probes = [
+            probe(enter, "allocations, entry", calls, entry(enter)),
+            probe(Program::AllocationReturn, "allocations, return", calls, on_return),
+            probe(release, "releases", releases, entry(release)),
+        ];
+        probes[0].slow = is_slow(enter, targets);
+        probes[2].slow = is_slow(release, targets);
+        Ok(Cost { probes: probes.into(), target_time: Some(used) })
     }
 
-    fn probe(
-        &self,
-        program: Program,
-        name: &str,
-        hits: u64,
-        trap: u64,
-        targets: &[Target],
-    ) -> Probe {
-        let slow = targets.iter().flat_map(|target| &target.probes).any(|(planned, _)| {
-            planned.program == program && planned.site.slow && is_hot(planned.site.function)
-        });
-        let trap = if slow { self.calibration.slow } else { trap };
+    fn probe(&self, program: Program, name: &str, hits: u64, trap: u64) -> Probe {
         let program = self.times.as_ref().map_or(0, |times| times.nanoseconds(program));
-        Probe { name: name.to_owned(), hits, nanoseconds_per_hit: trap + program, slow }
+        Probe { name: name.to_owned(), hits, nanoseconds_per_hit: trap + program, slow: false }
     }
+}
+
+/// Whether a program that nearly all calls run sits on an instruction that is single-stepped.
+fn is_slow(program: Program, targets: &[Target]) -> bool {
+    let mut probes = targets.iter().flat_map(|target| &target.plan_in_use);
+    probes.any(|planned| {
+        planned.program == program && planned.site.slow && is_hot(planned.site.function)
+    })
 }
 
 /// Whether nearly all calls go to this function, so that its site decides the price.

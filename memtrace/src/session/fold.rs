@@ -138,7 +138,9 @@ impl Recorded {
     /// The frames of a stack, outermost first.
     fn frames(&self, stack: u64, names: &Names) -> Vec<Frame> {
         let Some(packed) = self.stacks.frames(stack) else {
-            return vec![Frame::Gap { reason: "stack not recorded: the table was full".to_owned() }];
+            return vec![Frame::Gap {
+                reason: "stack not recorded: the table was full".to_owned(),
+            }];
         };
         let frames = packed.into_iter().filter_map(|packed| match Packed::unpack(packed) {
             // Its Python frames stand for it.
@@ -147,12 +149,9 @@ impl Recorded {
             Packed::Python { code, instruction } => {
                 Some(self.context.codes.frame(code, instruction))
             }
-            Packed::Unmapped { address } => Some(Frame::Native {
-                symbol: None,
-                module: None,
-                address,
-                location: None,
-            }),
+            Packed::Unmapped { address } => {
+                Some(Frame::Native { symbol: None, module: None, address, location: None })
+            }
             Packed::Incomplete(gap) => Some(Frame::Gap { reason: reason(gap) }),
         });
         let mut frames: Vec<_> = frames.collect();

@@ -1,6 +1,6 @@
 //! One process under observation: what the kernel programs are told about it, and its probes.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, mem, time::Duration};
 
 use anyhow::{Context as _, Result};
 use memtrace_abi::{
@@ -38,8 +38,9 @@ pub struct Target {
     pub status: Option<Status>,
     /// When it ended, since tracing began.
     pub ended: Option<Duration>,
-    /// Probes, with the plan that they follow.
-    pub probes: Vec<(PlannedProbe, Probe)>,
+    /// The probes it has or had.
+    pub plan_in_use: Vec<PlannedProbe>,
+    probes: Vec<Probe>,
     paused_on_change: bool,
     traced: bool,
     planned: HashSet<u32>,
@@ -60,6 +61,7 @@ impl Target {
             cpu_before: status.cpu_time,
             status: Some(status),
             ended: None,
+            plan_in_use: Vec::new(),
             probes: Vec::new(),
             paused_on_change,
             traced: false,
@@ -143,8 +145,7 @@ impl Target {
                 let function = probe.function.wrapping_add(self.next_function);
                 planned.push((number, PlannedProbe { function, allocator, ..probe.clone() }));
             }
-            self.next_function =
-                self.next_function.wrapping_add(known.plan.function_count() as u8);
+            self.next_function = self.next_function.wrapping_add(known.plan.function_count() as u8);
         }
         planned
     }
@@ -170,10 +171,11 @@ impl Target {
             offset: probe.site.file_offset,
             cookie: cookie.pack(),
         };
-        let attached = kernel.attach(probe.program, point).with_context(|| {
-            format!("attach to {} in {}", probe.site.function, known.name())
-        })?;
-        self.probes.push((probe, attached));
+        let attached = kernel
+            .attach(probe.program, point)
+            .with_context(|| format!("attach to {} in {}", probe.site.function, known.name()))?;
+        self.plan_in_use.push(probe);
+        self.probes.push(attached);
         Ok(())
     }
 
@@ -232,7 +234,7 @@ impl Target {
 
     /// The probes; the target has none any more.
     pub fn take_probes(&mut self) -> Vec<Probe> {
-        self.probes.drain(..).map(|(_, probe)| probe).collect()
+        mem::take(&mut self.probes)
     }
 }
 

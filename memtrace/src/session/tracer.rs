@@ -1,6 +1,9 @@
 //! The loaded kernel programs and the processes that they watch.
 
-use std::time::{Instant, SystemTime};
+use std::{
+    thread::JoinHandle,
+    time::{Instant, SystemTime},
+};
 
 use anyhow::{Context as _, Result};
 use memtrace_abi::event::{Change, kind};
@@ -26,6 +29,7 @@ pub struct Tracer {
     sample_interval: u64,
     began: Instant,
     started: SystemTime,
+    detaching: Vec<JoinHandle<()>>,
 }
 
 impl Tracer {
@@ -65,13 +69,13 @@ impl Tracer {
     }
 
     fn load(objects: Objects, options: &Options) -> Result<Self> {
-        let mut kernel = Kernel::load(&kernel::Options {
+        let kernel = Kernel::load(&kernel::Options {
             max_live: options.max_live,
             max_stacks: options.max_stacks,
             max_rows: (objects.row_count() + SPARE_ROWS) as u32,
             sample_interval: options.sample_interval,
         })?;
-        let meter = Meter::start(&mut kernel)?;
+        let meter = Meter::start(&kernel);
         Ok(Self {
             kernel,
             objects,
@@ -82,6 +86,7 @@ impl Tracer {
             sample_interval: options.sample_interval,
             began: Instant::now(),
             started: SystemTime::now(),
+            detaching: Vec::new(),
         })
     }
 
@@ -102,6 +107,14 @@ impl Tracer {
             target.start(&mut self.kernel, &self.objects)?;
         }
         Ok(())
+    }
+
+    /// Tells whoever waits for it that everything from now on is recorded.
+    #[expect(clippy::print_stderr, reason = "the user asked for it")]
+    pub fn announce(&self) {
+        for target in &self.targets {
+            eprintln!("memtrace: tracing process {}", target.pid());
+        }
     }
 
     /// The events; can be taken once.
@@ -173,7 +186,7 @@ impl Tracer {
     fn end(&mut self, slot: u32) {
         if let Some(target) = self.targets.get_mut(slot as usize) {
             target.ended = Some(self.began.elapsed());
-            kernel::detach(target.take_probes());
+            self.detaching.push(kernel::detach(target.take_probes()));
         }
     }
 
@@ -197,25 +210,31 @@ impl Tracer {
         Ok(state)
     }
 
-    /// Ends the tracing: nothing is attached any more when this returns.
-    pub fn finish(mut self) -> Result<Recorded> {
+    /// Ends the tracing. Nothing is recorded any more when this returns; the threads take the
+    /// probes off.
+    pub fn finish(mut self) -> Result<(Recorded, Vec<JoinHandle<()>>)> {
         let duration = self.began.elapsed();
         for target in &mut self.targets {
             self.kernel.stop(target.slot)?;
             target.look();
         }
-        let cost = self.meter.finish(&self.kernel, &self.targets)?;
-        kernel::detach(self.targets.iter_mut().flat_map(Target::take_probes).collect());
-        Recorded::read(&self.kernel, super::fold::Context {
-            objects: self.objects,
-            targets: self.targets,
-            codes: self.codes,
-            notes: self.notes,
-            cost,
-            sample_interval: self.sample_interval,
-            duration,
-            started: self.started,
-        })
+        let cost = self.meter.finish(&mut self.kernel, &self.targets)?;
+        let probes = self.targets.iter_mut().flat_map(Target::take_probes).collect();
+        self.detaching.push(kernel::detach(probes));
+        let recorded = Recorded::read(
+            &self.kernel,
+            super::fold::Context {
+                objects: self.objects,
+                targets: self.targets,
+                codes: self.codes,
+                notes: self.notes,
+                cost,
+                sample_interval: self.sample_interval,
+                duration,
+                started: self.started,
+            },
+        )?;
+        Ok((recorded, self.detaching))
     }
 }
 

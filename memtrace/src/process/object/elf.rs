@@ -147,6 +147,8 @@ mod tests {
             segment((0, 0x1234), 0, false),
             segment((0x1234, 0x3456), 0x2234, true),
             segment((0x3456, 0x3800), 0x5456, false),
+            segment((0x8000, 0x8100), 0x8000, false),
+            segment((0x8100, 0x8800), 0x9100, true),
         ];
         let headers = Headers { segments, build_id: None };
         let bias = |line| headers.bias(&mapping(line)).map(|bias| bias.wrapping_add(0x7000_0000));
@@ -154,6 +156,8 @@ mod tests {
         assert_eq!(bias("70000000-70003000 r-xp 00001000 0:0 1 /x"), Some(0x2000));
         assert_eq!(bias("70000000-70001000 rw-p 00003000 0:0 1 /x"), Some(0x5000));
         assert_eq!(bias("70000000-70001000 r-xp 00002000 0:0 1 /x"), Some(0x3000), "a part");
+        assert_eq!(bias("70000000-70001000 r--p 00008000 0:0 1 /x"), Some(0x8000));
+        assert_eq!(bias("70000000-70001000 r-xp 00008000 0:0 1 /x"), Some(0x9000));
         assert_eq!(bias("70000000-70001000 r-xp 00004000 0:0 1 /x"), None);
     }
 

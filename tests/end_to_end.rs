@@ -1,0 +1,8 @@
+//! memtrace on real processes and the running kernel. Needs root: `cargo xtask test`.
+
+mod support;
+
+/// Bytes and counts of C programs with known answers.
+mod accounting;
+/// Bytes per line of Python programs with known answers.
+mod python;

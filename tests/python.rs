@@ -1,0 +1,1 @@
+//! Bytes per line of Python programs with known answers.

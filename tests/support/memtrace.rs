@@ -1,0 +1,97 @@
+//! memtrace under test.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
+};
+
+use super::report::Report;
+
+/// A memtrace that is tracing.
+pub struct Tracing {
+    child: Child,
+    errors: BufReader<ChildStderr>,
+    folder: tempfile::TempDir,
+}
+
+impl Tracing {
+    /// Attaches to a process and waits until everything is recorded.
+    pub fn attach(pid: u32) -> Self {
+        Self::attach_with(pid, &[])
+    }
+
+    /// As [`Tracing::attach`], with more options.
+    pub fn attach_with(pid: u32, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for reports");
+        let mut child = command()
+            .args(["--verbose", "--pid", &pid.to_string(), "--output"])
+            .arg(folder.path().join("report.json"))
+            .args(options)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("memtrace starts");
+        let errors = BufReader::new(child.stderr.take().expect("was piped"));
+        let mut tracing = Self { child, errors, folder };
+        tracing.expect("memtrace: tracing process");
+        tracing
+    }
+
+    /// Process id of memtrace.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn expect(&mut self, wanted: &str) {
+        let mut before = String::new();
+        loop {
+            let mut line = String::new();
+            let size = self.errors.read_line(&mut line).expect("memtrace writes");
+            assert!(size > 0, "memtrace ended without saying {wanted}: {before}");
+            if line.starts_with(wanted) {
+                return;
+            }
+            before += &line;
+        }
+    }
+
+    /// Sends a signal to memtrace.
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: the call takes two integers; the child has not been waited for.
+        unsafe { libc::kill(self.child.id().cast_signed(), signal) };
+    }
+
+    /// Waits for the end of memtrace.
+    pub fn wait(&mut self) -> (ExitStatus, String) {
+        let mut errors = String::new();
+        self.errors.read_to_string(&mut errors).expect("memtrace writes");
+        (self.child.wait().expect("memtrace ends"), errors)
+    }
+
+    /// Ends the tracing as Ctrl-C does, and reads the report.
+    pub fn stop(mut self) -> Report {
+        self.signal(libc::SIGINT);
+        let (status, errors) = self.wait();
+        assert!(status.success(), "{status}: {errors}");
+        Report::read(&self.folder.path().join("report.json"))
+    }
+}
+
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The command that is tested.
+pub fn command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_memtrace"))
+}
+
+/// Runs memtrace to its end.
+pub fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+    command().args(arguments).stdin(Stdio::null()).output().expect("memtrace starts")
+}

@@ -1,0 +1,6 @@
+//! What every end-to-end test needs: workloads that wait to be traced, and memtrace itself.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+pub mod memtrace;
+pub mod report;
+pub mod workload;

@@ -1,0 +1,89 @@
+//! A JSON report, read by its documented schema only.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+/// A report.
+pub struct Report(pub Value);
+
+/// A stack of a report.
+pub struct Stack<'report> {
+    /// Frames as JSON objects, outermost first.
+    pub frames: Vec<&'report Value>,
+    amounts: &'report Value,
+}
+
+impl Report {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Self {
+        let text = fs::read(path).expect("memtrace wrote a report");
+        Self(serde_json::from_slice(&text).expect("the report is JSON"))
+    }
+
+    /// Every stack.
+    pub fn stacks(&self) -> Vec<Stack<'_>> {
+        let frames = self.0["frames"].as_array().expect("frames");
+        let stacks = self.0["stacks"].as_array().expect("stacks").iter();
+        let frame = |index: &Value| &frames[index.as_u64().expect("an index") as usize];
+        stacks
+            .map(|stack| Stack {
+                frames: stack["frames"].as_array().expect("frames").iter().map(frame).collect(),
+                amounts: &stack["amounts"],
+            })
+            .collect()
+    }
+
+    /// Bytes and objects of all stacks with a function of this name.
+    pub fn within(&self, view: &str, function: &str) -> (u64, u64) {
+        let stacks = self.stacks();
+        let matching = stacks.iter().filter(|stack| stack.names().any(|name| name == function));
+        matching.map(|stack| stack.amount(view)).fold((0, 0), add)
+    }
+
+    /// Bytes and objects of everything.
+    pub fn total(&self, view: &str) -> (u64, u64) {
+        self.stacks().iter().map(|stack| stack.amount(view)).fold((0, 0), add)
+    }
+
+    /// What the first process counted, without regard to stacks.
+    pub fn counted(&self, view: &str) -> (u64, u64) {
+        amount(&self.0["processes"][0]["amounts"][view])
+    }
+
+    /// A counter of the first process.
+    pub fn calls(&self, counter: &str) -> u64 {
+        self.0["processes"][0]["calls"][counter].as_u64().expect("a counter")
+    }
+
+    /// The losses as text; empty if nothing was lost.
+    pub fn losses(&self) -> Vec<String> {
+        self.0["losses"].as_array().expect("losses").iter().map(ToString::to_string).collect()
+    }
+}
+
+impl<'report> Stack<'report> {
+    /// Names of the frames, outermost first.
+    pub fn names(&self) -> impl Iterator<Item = &'report str> {
+        self.frames.iter().map(|frame| frame["name"].as_str().unwrap_or_default())
+    }
+
+    /// Bytes and objects.
+    pub fn amount(&self, view: &str) -> (u64, u64) {
+        amount(&self.amounts[view])
+    }
+
+    /// Whether frames are missing.
+    pub fn has_gap(&self) -> bool {
+        self.frames.iter().any(|frame| frame["kind"] == "gap")
+    }
+}
+
+fn amount(value: &Value) -> (u64, u64) {
+    let number = |name: &str| value[name].as_u64().expect("an amount");
+    (number("bytes"), number("objects"))
+}
+
+fn add(sum: (u64, u64), other: (u64, u64)) -> (u64, u64) {
+    (sum.0 + other.0, sum.1 + other.1)
+}

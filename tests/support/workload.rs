@@ -1,0 +1,116 @@
+//! Real processes with known answers. A workload prints `ready`, waits for a line on its standard
+//! input, does its work, prints `done`, and waits for another line before it ends.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// A running workload; killed when dropped.
+pub struct Workload {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Workload {
+    /// Starts a command and waits until it is ready.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+        let input = child.stdin.take().expect("was piped");
+        let output = BufReader::new(child.stdout.take().expect("was piped"));
+        let mut workload = Self { child, input, output };
+        workload.expect("ready");
+        workload
+    }
+
+    /// Compiles `tests/workloads/NAME.c` and starts it.
+    pub fn c(name: &str) -> Self {
+        Self::start(&mut Command::new(compile(name, &[])))
+    }
+
+    /// Starts `tests/workloads/NAME.py` with an interpreter.
+    pub fn python(interpreter: &Path, name: &str) -> Self {
+        Self::start(Command::new(interpreter).arg(source(&format!("{name}.py"))))
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it work, and waits until it is done.
+    pub fn work(&mut self) {
+        self.go();
+        self.expect("done");
+    }
+
+    /// Lets it go on.
+    pub fn go(&mut self) {
+        self.input.write_all(b"go\n").expect("it reads");
+        self.input.flush().expect("it reads");
+    }
+
+    /// Reads lines up to the one that is wanted; returns those before it.
+    pub fn expect(&mut self, wanted: &str) -> Vec<String> {
+        let mut before = Vec::new();
+        loop {
+            let mut line = String::new();
+            let size = self.output.read_line(&mut line).expect("it writes");
+            assert!(size > 0, "the workload ended without saying {wanted}: {before:?}");
+            if line.trim_end() == wanted {
+                return before;
+            }
+            before.push(line.trim_end().to_owned());
+        }
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it can be waited for").is_none()
+    }
+}
+
+impl Drop for Workload {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file of `tests/workloads`.
+pub fn source(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/workloads").join(file)
+}
+
+/// Compiles `tests/workloads/NAME.c` without frame pointers; returns the program.
+pub fn compile(name: &str, flags: &[&str]) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{number}"));
+    let status = Command::new("cc")
+        .args(["-O1", "-g", "-fomit-frame-pointer", "-fno-builtin", "-pthread", "-o"])
+        .arg(&program)
+        .arg(source(&format!("{name}.c")))
+        .args(flags)
+        .status()
+        .expect("cc starts");
+    assert!(status.success(), "{name}.c compiles");
+    program
+}
+
+/// The interpreter with NumPy that the set-up made.
+pub fn main_python() -> PathBuf {
+    env::var_os("MEMTRACE_TEST_PYTHON").expect("run by: cargo xtask test").into()
+}
+
+/// One interpreter with NumPy for every version that stands on the machine.
+pub fn pythons() -> Vec<PathBuf> {
+    let list = env::var_os("MEMTRACE_TEST_PYTHONS").expect("run by: cargo xtask test");
+    env::split_paths(&list).collect()
+}
