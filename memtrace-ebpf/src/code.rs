@@ -39,15 +39,52 @@ const STRING_STATE: u64 = 32;
 
 /// The head of a code object.
 #[repr(C)]
-pub(crate) struct CodeHeader([u64; 32]);
+pub(crate) struct CodeHeader {
+    words: [u64; 32],
+    /// Where it was read; 0 if it was not.
+    address: u64,
+}
 
 impl CodeHeader {
+    /// What was read in an earlier walk may have changed.
+    pub(crate) fn forget(&mut self) {
+        self.address = 0;
+    }
+
+    /// Reads it, unless it is the one that was read last: calls often repeat in recursion.
+    pub(crate) fn read(&mut self, address: u64) -> Option<()> {
+        if address == self.address {
+            return Some(());
+        }
+        self.address = 0;
+        let (start, _) = self.words.split_first_chunk_mut::<HEADER_WORDS>()?;
+        memory::read_into(start, address)?;
+        self.address = address;
+        Some(())
+    }
+
     fn word(&self, offset: u16) -> u64 {
-        self.0[usize::from(offset / 8) % 32]
+        self.words[usize::from(offset / 8) % 32]
     }
 
     fn int(&self, offset: u16) -> i32 {
         (self.word(offset) >> (u32::from(offset % 8) * 8)) as i32
+    }
+
+    /// All that tells it from other code objects, mixed into one word that is not 0.
+    pub(crate) fn contents(&self, python: &Python) -> u64 {
+        let fields = [
+            self.words[TYPE_WORD],
+            u64::from(self.int(python.code_first_line).cast_unsigned()),
+            self.word(python.code_filename),
+            self.word(python.code_name),
+            self.word(python.code_lines),
+        ];
+        let mix = |hash: u64, field: &u64| {
+            let product = (hash ^ field).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            product ^ product >> 32
+        };
+        fields.iter().fold(1, mix) | 1
     }
 }
 
@@ -69,33 +106,18 @@ struct Announcement<const LINES: usize> {
 
 /// The number of a code object; 0 if it cannot be read or is something else.
 pub(crate) fn identify(context: &Context, python: &Python, walk: &mut Walk, address: u64) -> u32 {
-    if read_header(&mut walk.code_header, address).is_none()
-        || walk.code_header.0[TYPE_WORD] != python.code_type
+    if walk.code_header.read(address).is_none()
+        || walk.code_header.words[TYPE_WORD] != python.code_type
     {
         return 0;
     }
-    let key = key(context, python, &walk.code_header, address);
+    let contents = walk.code_header.contents(python);
+    let key = CodeKey { address, contents, process: context.slot };
     // SAFETY: entries are never removed.
     match unsafe { CODES.get(key) } {
         Some(number) => *number,
         None => announce(context, python, &walk.code_header, &key),
     }
-}
-
-fn read_header(header: &mut CodeHeader, address: u64) -> Option<()> {
-    let (start, _) = header.0.split_first_chunk_mut::<HEADER_WORDS>()?;
-    memory::read_into(start, address)
-}
-
-fn key(context: &Context, python: &Python, header: &CodeHeader, address: u64) -> CodeKey {
-    let fields = [
-        u64::from(header.int(python.code_first_line).cast_unsigned()),
-        header.word(python.code_filename),
-        header.word(python.code_name),
-        header.word(python.code_lines),
-    ];
-    let mix = |hash: u64, field: &u64| (hash ^ field).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    CodeKey { address, contents: fields.iter().fold(0, mix), process: context.slot }
 }
 
 /// Sends the code object and gives it a number. Without room for the event it stays unnumbered (0),

@@ -7,7 +7,6 @@ use aya_ebpf::{
 };
 use memtrace_abi::{
     frame::{Frame, Gap},
-    process::Process,
     python::{Python, boundary, instruction},
 };
 
@@ -24,6 +23,10 @@ static FS_BASE_OFFSET: Array<u64> = Array::with_max_entries(1, 0);
 const KEYS_PER_BLOCK: u64 = 32;
 /// From here on frames are not executing Python code: 3.12 `pycore_frame.h`, `enum _frameowner`.
 const FIRST_INTERNAL_OWNER: u64 = 3;
+
+/// Words of a frame that are read, up to 3.10 and from 3.11 on.
+const OLD_FRAME_WORDS: usize = 14;
+const FRAME_WORDS: usize = 10;
 
 /// The head of a frame: as many words as any version needs.
 #[repr(C)]
@@ -45,15 +48,24 @@ impl FrameHeader {
 }
 
 /// Finds the thread's innermost Python frame, once per walk.
-pub(crate) fn enter(process: &Process, walk: &mut Walk) {
-    if walk.python_known != 0 || process.python.thread_key == 0 {
+pub(crate) fn enter(context: &Context, walk: &mut Walk) {
+    // SAFETY: a map value, which outlives the program.
+    let python = unsafe { &(*context.process).python };
+    if walk.python_known != 0 || python.thread_key == 0 {
         return;
     }
     walk.python_known = 1;
-    walk.python_frame = innermost(&process.python, walk).unwrap_or_default();
+    walk.python_frame = innermost(python, walk);
+    // SAFETY: the thread's own scratch; nobody else uses it.
+    unsafe { &mut *context.memory }.note_innermost(walk.python_frame);
 }
 
-fn innermost(python: &Python, walk: &mut Walk) -> Option<u64> {
+/// The thread's innermost Python frame; 0 if there is none.
+pub(crate) fn innermost(python: &Python, walk: &mut Walk) -> u64 {
+    find_innermost(python, walk).unwrap_or_default()
+}
+
+fn find_innermost(python: &Python, walk: &mut Walk) -> Option<u64> {
     let state = thread_state(python, walk)?;
     let frame: u64 = memory::read(state + u64::from(python.thread_frame))?;
     if python.cframe_frame == u16::MAX || frame == 0 {
@@ -103,12 +115,21 @@ pub(crate) fn frame(context: &Context, walk: &mut Walk) -> Option<()> {
         push(walk, Frame::Incomplete(Gap::Python as u32))?;
         return leave(walk);
     }
-    let mark = walk.frame_header.byte(python.frame_owner);
-    let internal = python.boundary == boundary::OWNER && mark >= FIRST_INTERNAL_OWNER;
+    let mut executed = Executed::of(python, walk);
+    let mark = executed.mark;
+    let internal = executed.is_internal(python);
     if !internal {
-        let frame = identify(context, python, walk);
-        push(walk, frame)?;
+        let number = code::identify(context, python, walk, executed.code);
+        executed.contents = walk.code_header.contents(python);
+        if number == 0 {
+            // It may have a name next time.
+            // SAFETY: the thread's own scratch; nobody else uses it.
+            unsafe { &mut *context.memory }.give_up();
+        }
+        push(walk, executed.frame(python, number))?;
     }
+    // SAFETY: the thread's own scratch; nobody else uses it.
+    unsafe { &mut *context.memory }.note_executed(executed);
     walk.python_frame = walk.frame_header.word(python.frame_previous);
     let last = match python.boundary {
         boundary::ONE => true,
@@ -131,27 +152,89 @@ fn leave(walk: &mut Walk) -> Option<()> {
 /// Reads no further than the smallest frame of the version reaches: it may end a page.
 fn read_header(python: &Python, walk: &mut Walk) -> Option<()> {
     let header = &mut walk.frame_header;
-    if python.instruction == instruction::POINTER {
-        let (start, _) = header.0.split_first_chunk_mut::<10>()?;
-        memory::read_into(start, walk.python_frame)
-    } else {
-        let (start, _) = header.0.split_first_chunk_mut::<14>()?;
-        memory::read_into(start, walk.python_frame)
+    if python.instruction != instruction::POINTER {
+        let (start, _) = header.0.split_first_chunk_mut::<OLD_FRAME_WORDS>()?;
+        return memory::read_into(start, walk.python_frame);
+    }
+    let (start, _) = header.0.split_first_chunk_mut::<FRAME_WORDS>()?;
+    if walk.frame_window.copy_out(start, walk.python_frame) {
+        return Some(());
+    }
+    // The callers lie below.
+    let size = (FRAME_WORDS * 8) as u64;
+    walk.frame_window.open_below(walk.python_frame.wrapping_add(size), size);
+    if walk.frame_window.copy_out(start, walk.python_frame) {
+        return Some(());
+    }
+    memory::read_into(start, walk.python_frame)
+}
+
+/// A Python frame and what decides how it is shown.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Executed {
+    address: u64,
+    code: u64,
+    /// A pointer, or an index.
+    instruction: u64,
+    previous: u64,
+    /// The byte that [`boundary`] looks at.
+    mark: u64,
+    /// What the code object says, mixed; 0 for a frame without code.
+    contents: u64,
+}
+
+impl Executed {
+    /// The frame whose header was read last.
+    fn of(python: &Python, walk: &Walk) -> Self {
+        let header = &walk.frame_header;
+        let instruction = match python.instruction {
+            instruction::POINTER => header.word(python.frame_instruction),
+            _ => u64::from(header.int(python.frame_instruction).cast_unsigned()),
+        };
+        Self {
+            address: walk.python_frame,
+            code: header.word(python.frame_code) & python.pointer_mask,
+            instruction,
+            previous: header.word(python.frame_previous),
+            mark: header.byte(python.frame_owner),
+            contents: 0,
+        }
+    }
+
+    /// Whether it stands for a call from native code rather than for a function.
+    fn is_internal(&self, python: &Python) -> bool {
+        python.boundary == boundary::OWNER && self.mark >= FIRST_INTERNAL_OWNER
+    }
+
+    fn frame(&self, python: &Python, code: u32) -> Frame {
+        if code == 0 {
+            return Frame::Incomplete(Gap::Python as u32);
+        }
+        let instruction = match python.instruction {
+            instruction::BYTES => self.instruction as i32,
+            instruction::UNITS => (self.instruction as i32).wrapping_mul(2),
+            _ => {
+                let first = self.code.wrapping_add(u64::from(python.code_instructions));
+                self.instruction.wrapping_sub(first) as i32
+            }
+        };
+        Frame::Python { code, instruction }
     }
 }
 
-fn identify(context: &Context, python: &Python, walk: &mut Walk) -> Frame {
-    let object = walk.frame_header.word(python.frame_code) & python.pointer_mask;
-    let offset = match python.instruction {
-        instruction::BYTES => walk.frame_header.int(python.frame_instruction),
-        instruction::UNITS => walk.frame_header.int(python.frame_instruction).wrapping_mul(2),
-        _ => {
-            let first = object.wrapping_add(u64::from(python.code_instructions));
-            walk.frame_header.word(python.frame_instruction).wrapping_sub(first) as i32
-        }
-    };
-    match code::identify(context, python, walk, object) {
-        0 => Frame::Incomplete(Gap::Python as u32),
-        code => Frame::Python { code, instruction: offset },
+/// Whether a frame is still there and executes what it did.
+pub(crate) fn executes(python: &Python, walk: &mut Walk, remembered: &Executed) -> bool {
+    walk.python_frame = remembered.address;
+    if read_header(python, walk).is_none() {
+        return false;
     }
+    let mut executed = Executed::of(python, walk);
+    if remembered.contents != 0 {
+        if walk.code_header.read(executed.code).is_none() {
+            return false;
+        }
+        executed.contents = walk.code_header.contents(python);
+    }
+    executed == *remembered
 }

@@ -16,9 +16,12 @@ use crate::{
     calls::{Call, Calls},
     code::CodeHeader,
     interpreter::{self, FrameHeader},
-    lifecycle, memory, native, stacks,
+    lifecycle, native,
+    repeat::{self, Key, Memory},
+    stacks,
     stacks::Chunks,
     threads::Thread,
+    window::{FrameWindow, StackWindow},
 };
 
 /// Turns of the loop: each frame takes one, each run of the interpreter one more.
@@ -59,15 +62,20 @@ pub(crate) struct Walk {
     table: Table,
     pub(crate) frame_header: FrameHeader,
     pub(crate) code_header: CodeHeader,
-    pub(crate) chunks: Chunks,
+    pub(crate) window: StackWindow,
+    pub(crate) frame_window: FrameWindow,
+    chunks: Chunks,
 }
 
 /// What `bpf_loop` passes to each turn. The verifier wants it on the program's stack.
 pub(crate) struct Context {
     pub(crate) walk: *mut Walk,
     calls: *const Calls,
+    pub(crate) memory: *mut Memory,
     pub(crate) process: *const Process,
     pub(crate) slot: u64,
+    /// 1 once the walk has reached the thread's first frame without a gap.
+    complete: u64,
 }
 
 /// Walks the stack of `call`'s caller and stores it; returns its id.
@@ -79,6 +87,44 @@ pub(crate) fn record(
     caller: Registers,
 ) -> u64 {
     let walk = &mut thread.walk;
+    walk.window.open(caller.sp);
+    walk.frame_window.close();
+    walk.code_header.forget();
+    let key = Key {
+        start: caller,
+        call_pc: call.pc,
+        mappings: process.mappings,
+        process: u64::from(slot),
+    };
+    let memory = thread.memories.place(&key, call.size);
+    // Return addresses that were replaced by probes are not what they seem.
+    let plain = !thread.calls.are_pending();
+    if plain {
+        match repeat::recall(memory, walk, process, &key) {
+            0 => {}
+            stack => return stack,
+        }
+    }
+    memory.begin(key);
+    begin(walk, process, call, caller);
+    let mut context = Context {
+        walk: &raw mut *walk,
+        calls: &raw const thread.calls,
+        memory: &raw mut *memory,
+        process: &raw const *process,
+        slot: u64::from(slot),
+        complete: 0,
+    };
+    // SAFETY: `turn` has the signature that `bpf_loop` calls; `context` outlives the call.
+    unsafe { bpf_loop(MAX_TURNS, turn as *mut c_void, (&raw mut context).cast(), 0) };
+    let stack = stacks::store(&mut walk.chunks, walk.count);
+    if plain && context.complete != 0 {
+        memory.end(stack);
+    }
+    stack
+}
+
+fn begin(walk: &mut Walk, process: &Process, call: &Call, caller: Registers) {
     walk.count = 0;
     walk.mode = mode::NATIVE;
     walk.evaluated = 0;
@@ -91,21 +137,12 @@ pub(crate) fn record(
     }
     walk.registers = caller;
     walk.returned = 1;
-    let mut context = Context {
-        walk: &raw mut *walk,
-        calls: &raw const thread.calls,
-        process: &raw const *process,
-        slot: u64::from(slot),
-    };
-    // SAFETY: `turn` has the signature that `bpf_loop` calls; `context` outlives the call.
-    unsafe { bpf_loop(MAX_TURNS, turn as *mut c_void, (&raw mut context).cast(), 0) };
-    stacks::store(&mut walk.chunks, walk.count)
 }
 
 /// Returns 1 to end the walk.
 extern "C" fn turn(_index: u64, context: *mut Context) -> i64 {
     // SAFETY: `bpf_loop` hands back the pointer it was given.
-    let context = unsafe { &*context };
+    let context = unsafe { &mut *context };
     // SAFETY: the thread's own scratch; nobody else uses it.
     let walk = unsafe { &mut *context.walk };
     let more = if walk.mode == mode::NATIVE {
@@ -133,7 +170,7 @@ fn push_native(walk: &mut Walk, mapping: Mapping, pc: u64) -> Option<()> {
     push(walk, Frame::Native { object: mapping.object, address, evaluator })
 }
 
-fn native_frame(context: &Context, walk: &mut Walk) -> Option<()> {
+fn native_frame(context: &mut Context, walk: &mut Walk) -> Option<()> {
     // SAFETY: a map value, which outlives the program.
     let process = unsafe { &*context.process };
     let pc = walk.registers.pc.wrapping_sub(u64::from(walk.returned));
@@ -147,7 +184,7 @@ fn native_frame(context: &Context, walk: &mut Walk) -> Option<()> {
         walk.table = native::table(mapping.object);
     }
     if walk.evaluated == 0 && process.python.is_evaluator(pc) {
-        interpreter::enter(process, walk);
+        interpreter::enter(context, walk);
         if walk.python_frame != 0 {
             walk.mode = mode::PYTHON;
             return Some(());
@@ -158,7 +195,10 @@ fn native_frame(context: &Context, walk: &mut Walk) -> Option<()> {
     walk.evaluated = 0;
     match caller(context, walk, pc.wrapping_add(mapping.bias)) {
         Ok(()) => Some(()),
-        Err(Stop::End) => None,
+        Err(Stop::End) => {
+            context.complete = 1;
+            None
+        }
         Err(Stop::NoRow) => python_only(context, walk, Gap::NoRow),
         Err(Stop::Unsupported) => python_only(context, walk, Gap::Unsupported),
         Err(Stop::Unreadable) => python_only(context, walk, Gap::Unreadable),
@@ -170,7 +210,12 @@ fn native_frame(context: &Context, walk: &mut Walk) -> Option<()> {
 fn caller(context: &Context, walk: &mut Walk, address: u64) -> Result<(), Stop> {
     let rule = native::find_rule(&walk.table, address).ok_or(Stop::NoRow)?;
     let callee = Registers { pc: address, ..walk.registers };
-    let mut caller = step(rule, callee, memory::read)?;
+    let mut caller = step(rule, callee, |address| {
+        let value = walk.window.read(address)?;
+        // SAFETY: the thread's own scratch; nobody else uses it.
+        unsafe { &mut *context.memory }.note_read(address, value);
+        Some(value)
+    })?;
     walk.returned = u32::from(rule.cfa != Cfa::Signal as u8);
     if walk.returned != 0 {
         // SAFETY: the thread's own calls; nobody else uses them.
@@ -191,8 +236,7 @@ fn caller(context: &Context, walk: &mut Walk, address: u64) -> Result<(), Stop> 
 /// Goes on with Python frames alone, after saying why.
 fn python_only(context: &Context, walk: &mut Walk, gap: Gap) -> Option<()> {
     push(walk, Frame::Incomplete(gap as u32))?;
-    // SAFETY: a map value, which outlives the program.
-    interpreter::enter(unsafe { &*context.process }, walk);
+    interpreter::enter(context, walk);
     walk.mode = mode::PYTHON_ONLY;
     (walk.python_frame != 0).then_some(())
 }
