@@ -133,7 +133,7 @@ fn announce(context: &Context, python: &Python, header: &CodeHeader, key: &CodeK
     }
 }
 
-#[inline(always)]
+#[inline]
 fn send<const LINES: usize>(
     context: &Context,
     python: &Python,
@@ -152,19 +152,17 @@ fn send<const LINES: usize>(
         read_bytes(&mut announcement.lines, lines + BYTES_DATA, memory::read(lines + BYTES_SIZE));
     let number = next_number();
     announcement.code.code = number;
-    if CODES.insert(key, &number, u64::from(BPF_NOEXIST)).is_ok() {
+    if CODES.insert(key, number, u64::from(BPF_NOEXIST)).is_ok() {
         entry.submit(0);
         return number;
     }
     entry.discard(0);
     // SAFETY: entries are never removed.
-    match unsafe { CODES.get(key) } {
-        Some(number) => *number,
-        None => {
-            losses::count(Loss::CodesFull);
-            0
-        }
+    if let Some(number) = unsafe { CODES.get(key) } {
+        return *number;
     }
+    losses::count(Loss::CodesFull);
+    0
 }
 
 fn next_number() -> u32 {
@@ -217,7 +215,7 @@ fn string(python: &Python, object: u64) -> Text {
 }
 
 /// Reads fewer than `N` bytes, `N` being a power of two; returns how many there are.
-#[inline(always)]
+#[inline]
 fn read_bytes<const N: usize>(target: &mut [u8; N], address: u64, size: Option<u64>) -> u32 {
     let available = size.unwrap_or_default() as u32;
     let mut wanted = available.min(N as u32 - 1);

@@ -154,8 +154,10 @@ pub(crate) fn recall(memory: &Memory, walk: &mut Walk, process: &Process, key: &
 extern "C" fn compare_read(index: u64, comparing: *mut Comparing) -> i64 {
     // SAFETY: `bpf_loop` hands back the pointer it was given.
     let comparing = unsafe { &mut *comparing };
-    // SAFETY: both are parts of the thread's own scratch.
-    let (memory, window) = unsafe { (&*comparing.memory, &*comparing.window) };
+    // SAFETY: a part of the thread's own scratch.
+    let memory = unsafe { &*comparing.memory };
+    // SAFETY: as above.
+    let window = unsafe { &*comparing.window };
     let Read { address, value } = memory.reads[index as usize & (MAX_READS - 1)];
     let differs = window.read(address) != Some(value);
     if differs {
@@ -168,8 +170,10 @@ extern "C" fn compare_read(index: u64, comparing: *mut Comparing) -> i64 {
 extern "C" fn compare_executed(index: u64, comparing: *mut Comparing) -> i64 {
     // SAFETY: `bpf_loop` hands back the pointer it was given.
     let comparing = unsafe { &mut *comparing };
-    // SAFETY: the thread's own scratch.
-    let (memory, walk) = unsafe { (&*comparing.memory, &mut *comparing.walk) };
+    // SAFETY: a part of the thread's own scratch.
+    let memory = unsafe { &*comparing.memory };
+    // SAFETY: as above.
+    let walk = unsafe { &mut *comparing.walk };
     // SAFETY: a map value, which outlives the program.
     let python = unsafe { &(*comparing.process).python };
     let differs =

@@ -51,7 +51,7 @@ impl<const WORDS: usize> Window<WORDS> {
     /// A word, from the copy if it is there.
     pub(crate) fn read(&self, address: u64) -> Option<u64> {
         let offset = address.wrapping_sub(self.start);
-        if offset < self.size && offset % 8 == 0 {
+        if offset < self.size && offset.is_multiple_of(8) {
             return Some(self.words[(offset / 8) as usize & (WORDS - 1)]);
         }
         memory::read(address)
@@ -60,7 +60,7 @@ impl<const WORDS: usize> Window<WORDS> {
     /// `N` words, from the copy only.
     pub(crate) fn copy_out<const N: usize>(&self, target: &mut [u64; N], address: u64) -> bool {
         let offset = address.wrapping_sub(self.start);
-        let inside = offset.saturating_add((N * 8) as u64) <= self.size && offset % 8 == 0;
+        let inside = offset.saturating_add((N * 8) as u64) <= self.size && offset.is_multiple_of(8);
         if inside {
             for (index, word) in target.iter_mut().enumerate() {
                 *word = self.words[((offset / 8) as usize + index) & (WORDS - 1)];
