@@ -15,7 +15,6 @@ use memtrace_abi::{
     probe::{Cookie, Meaning},
     process::Process,
     sampling::{self, Weight},
-    unwind::Registers,
 };
 
 use crate::{
@@ -130,14 +129,17 @@ fn reallocates(cookie: Cookie) -> bool {
 /// Records what the function returned.
 fn complete(registers: &pt_regs, process: &Process, cookie: Cookie) -> Result<(), Loss> {
     let thread = threads::current_if_known().ok_or(Loss::ReturnWithoutCall)?;
-    let call = thread.calls.pop(registers.rsp, cookie.function).ok_or(Loss::ReturnWithoutCall)?;
+    if !thread.calls.pop(registers.rsp, cookie.function) {
+        return Err(Loss::ReturnWithoutCall);
+    }
+    let call = &thread.calls.returned;
     if call.nested != 0 {
         ledger::count_nested(cookie.process);
         return Ok(());
     }
-    let address = result(registers, &call, cookie)?;
+    let address = result(registers, call, cookie)?;
     if reallocates(cookie) && call.pointer != 0 {
-        settle_old(&call, address, cookie);
+        settle_old(call, address, cookie);
         if address == 0 && call.size == 0 {
             return Ok(());
         }
@@ -146,15 +148,14 @@ fn complete(registers: &pt_regs, process: &Process, cookie: Cookie) -> Result<()
         ledger::count_failure(cookie.process);
         return Ok(());
     }
-    let Some(weight) = weigh(call.size) else {
+    let size = call.size;
+    let Some(Weight { bytes, objects }) = weigh(size) else {
         ledger::count_unsampled(cookie.process);
         return Ok(());
     };
-    let caller = Registers { pc: call.return_address, sp: registers.rsp, fp: registers.rbp };
-    let stack = walk::record(thread, process, cookie.process, &call, caller);
-    let Weight { bytes, objects } = weight;
-    let allocation = Allocation { stack, size: call.size, bytes, objects };
-    ledger::record(place(address, cookie), &allocation)
+    let stack = walk::record(thread, process, cookie.process, registers.rbp);
+    let allocation = Allocation { stack, size, bytes, objects };
+    ledger::record(&place(address, cookie), &allocation)
 }
 
 /// The address that the function returned; 0 if it failed.

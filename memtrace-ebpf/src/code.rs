@@ -17,6 +17,7 @@ use crate::{
     atomic,
     lifecycle::EVENTS,
     losses, memory,
+    verifier::within,
     walk::{Context, Walk},
 };
 
@@ -218,10 +219,7 @@ fn string(python: &Python, object: u64) -> Text {
 #[inline]
 fn read_bytes<const N: usize>(target: &mut [u8; N], address: u64, size: Option<u64>) -> u32 {
     let available = size.unwrap_or_default() as u32;
-    let mut wanted = available.min(N as u32 - 1);
-    // The verifier follows a mask but not the minimum; the compiler must not see that the mask
-    // changes nothing.
-    wanted = core::hint::black_box(wanted) & (N as u32 - 1);
+    let wanted = within::<N>(available.min(N as u32 - 1) as usize) as u32;
     // SAFETY: fewer than `N` bytes; the helper fails on an address it cannot read.
     let status = unsafe {
         generated::bpf_probe_read_user(target.as_mut_ptr().cast(), wanted, address as *const _)

@@ -24,28 +24,10 @@ const KEYS_PER_BLOCK: u64 = 32;
 /// From here on frames are not executing Python code: 3.12 `pycore_frame.h`, `enum _frameowner`.
 const FIRST_INTERNAL_OWNER: u64 = 3;
 
-/// Words of a frame that are read, up to 3.10 and from 3.11 on.
+/// Words of a frame that are read, up to 3.10 and from 3.11 on: no further than the smallest frame
+/// of the version reaches, since it may end a page.
 const OLD_FRAME_WORDS: usize = 14;
-const FRAME_WORDS: usize = 10;
-
-/// The head of a frame: as many words as any version needs.
-#[repr(C)]
-pub(crate) struct FrameHeader([u64; 16]);
-
-impl FrameHeader {
-    /// The 8 bytes at an offset that is a multiple of 8.
-    fn word(&self, offset: u16) -> u64 {
-        self.0[usize::from(offset / 8) % 16]
-    }
-
-    fn int(&self, offset: u16) -> i32 {
-        (self.word(offset) >> (u32::from(offset % 8) * 8)) as i32
-    }
-
-    fn byte(&self, offset: u16) -> u64 {
-        self.word(offset) >> (u32::from(offset % 8) * 8) & 0xff
-    }
-}
+const FRAME_WORDS: u64 = 10;
 
 /// Finds the thread's innermost Python frame, once per walk.
 pub(crate) fn enter(context: &Context, walk: &mut Walk) {
@@ -110,33 +92,36 @@ pub(crate) fn frame(context: &Context, walk: &mut Walk) -> Option<()> {
     if walk.python_frame == 0 {
         return leave(walk);
     }
-    if read_header(python, walk).is_none() {
+    if look_at(python, walk).is_none() {
         walk.python_frame = 0;
         push(walk, Frame::Incomplete(Gap::Python as u32))?;
         return leave(walk);
     }
-    let mut executed = Executed::of(python, walk);
-    let mark = executed.mark;
-    let internal = executed.is_internal(python);
+    let mark = walk.executed.mark;
+    let internal = walk.executed.is_internal(python);
     if !internal {
-        let number = code::identify(context, python, walk, executed.code);
-        executed.contents = walk.code_header.contents(python);
-        if number == 0 {
-            // It may have a name next time.
-            // SAFETY: the thread's own scratch; nobody else uses it.
-            unsafe { &mut *context.memory }.give_up();
-        }
-        push(walk, executed.frame(python, number))?;
+        push_executed(context, python, walk)?;
     }
     // SAFETY: the thread's own scratch; nobody else uses it.
-    unsafe { &mut *context.memory }.note_executed(executed);
-    walk.python_frame = walk.frame_header.word(python.frame_previous);
+    unsafe { &mut *context.memory }.note_executed(&walk.executed);
+    walk.python_frame = walk.executed.previous;
     let last = match python.boundary {
         boundary::ONE => true,
         boundary::ENTRY => mark != 0,
         _ => internal,
     };
     if last { leave(walk) } else { Some(()) }
+}
+
+fn push_executed(context: &Context, python: &Python, walk: &mut Walk) -> Option<()> {
+    let number = code::identify(context, python, walk, walk.executed.code);
+    walk.executed.contents = walk.code_header.contents(python);
+    if number == 0 {
+        // It may have a name next time.
+        // SAFETY: the thread's own scratch; nobody else uses it.
+        unsafe { &mut *context.memory }.give_up();
+    }
+    push(walk, walk.executed.frame(python, number))
 }
 
 /// Back to the native frame of the interpreter loop, unless native frames are lost anyway.
@@ -149,24 +134,36 @@ fn leave(walk: &mut Walk) -> Option<()> {
     Some(())
 }
 
-/// Reads no further than the smallest frame of the version reaches: it may end a page.
-fn read_header(python: &Python, walk: &mut Walk) -> Option<()> {
-    let header = &mut walk.frame_header;
+/// Describes the Python frame that the walk stands at.
+fn look_at(python: &Python, walk: &mut Walk) -> Option<()> {
+    open_window(python, walk);
+    let address = walk.python_frame;
+    let window = &walk.frame_window;
+    let word = |offset: u16| window.read(address.wrapping_add(u64::from(offset & !7)));
+    let shifted = |offset: u16| Some(word(offset)? >> (u32::from(offset % 8) * 8));
+    let instruction = shifted(python.frame_instruction)?;
+    walk.executed = Executed {
+        address,
+        code: word(python.frame_code)? & python.pointer_mask,
+        instruction: match python.instruction {
+            instruction::POINTER => instruction,
+            _ => instruction & u64::from(u32::MAX),
+        },
+        previous: word(python.frame_previous)?,
+        mark: shifted(python.frame_owner)? & 0xff,
+        contents: 0,
+    };
+    Some(())
+}
+
+/// Copies the frame, and from 3.11 on those of its callers that lie below.
+fn open_window(python: &Python, walk: &mut Walk) {
+    let frame = walk.python_frame;
     if python.instruction != instruction::POINTER {
-        let (start, _) = header.0.split_first_chunk_mut::<OLD_FRAME_WORDS>()?;
-        return memory::read_into(start, walk.python_frame);
+        walk.frame_window.open_words::<OLD_FRAME_WORDS>(frame);
+    } else if !walk.frame_window.holds(frame, FRAME_WORDS * 8) {
+        walk.frame_window.open_below(frame.wrapping_add(FRAME_WORDS * 8), FRAME_WORDS * 8);
     }
-    let (start, _) = header.0.split_first_chunk_mut::<FRAME_WORDS>()?;
-    if walk.frame_window.copy_out(start, walk.python_frame) {
-        return Some(());
-    }
-    // The callers lie below.
-    let size = (FRAME_WORDS * 8) as u64;
-    walk.frame_window.open_below(walk.python_frame.wrapping_add(size), size);
-    if walk.frame_window.copy_out(start, walk.python_frame) {
-        return Some(());
-    }
-    memory::read_into(start, walk.python_frame)
 }
 
 /// A Python frame and what decides how it is shown.
@@ -185,23 +182,6 @@ pub(crate) struct Executed {
 }
 
 impl Executed {
-    /// The frame whose header was read last.
-    fn of(python: &Python, walk: &Walk) -> Self {
-        let header = &walk.frame_header;
-        let instruction = match python.instruction {
-            instruction::POINTER => header.word(python.frame_instruction),
-            _ => u64::from(header.int(python.frame_instruction).cast_unsigned()),
-        };
-        Self {
-            address: walk.python_frame,
-            code: header.word(python.frame_code) & python.pointer_mask,
-            instruction,
-            previous: header.word(python.frame_previous),
-            mark: header.byte(python.frame_owner),
-            contents: 0,
-        }
-    }
-
     /// Whether it stands for a call from native code rather than for a function.
     fn is_internal(&self, python: &Python) -> bool {
         python.boundary == boundary::OWNER && self.mark >= FIRST_INTERNAL_OWNER
@@ -226,15 +206,14 @@ impl Executed {
 /// Whether a frame is still there and executes what it did.
 pub(crate) fn executes(python: &Python, walk: &mut Walk, remembered: &Executed) -> bool {
     walk.python_frame = remembered.address;
-    if read_header(python, walk).is_none() {
+    if look_at(python, walk).is_none() {
         return false;
     }
-    let mut executed = Executed::of(python, walk);
     if remembered.contents != 0 {
-        if walk.code_header.read(executed.code).is_none() {
+        if walk.code_header.read(walk.executed.code).is_none() {
             return false;
         }
-        executed.contents = walk.code_header.contents(python);
+        walk.executed.contents = walk.code_header.contents(python);
     }
-    executed == *remembered
+    walk.executed == *remembered
 }

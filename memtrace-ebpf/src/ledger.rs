@@ -29,8 +29,10 @@ static TOTALS: HashMap<StackKey, Totals> = HashMap::with_max_entries(1 << 17, BP
 /// Attempts to take the lock; a few microseconds.
 const LOCK_ATTEMPTS: usize = 64;
 
-/// Adds a new allocation.
-pub(crate) fn record(place: Place, allocation: &Allocation) -> Result<(), Loss> {
+/// Adds a new allocation. Not inlined: the program's stack is small.
+#[inline(never)]
+pub(crate) fn record(place: &Place, allocation: &Allocation) -> Result<(), Loss> {
+    let place = *place;
     let totals = totals_of(place.process, allocation.stack).ok_or(Loss::TotalsFull)?;
     if LIVE.insert(place, allocation, u64::from(BPF_NOEXIST)).is_err() {
         replace(place, allocation)?;

@@ -12,6 +12,7 @@ use memtrace_abi::{process::Process, unwind::Registers};
 
 use crate::{
     interpreter::{self, Executed},
+    verifier::within,
     walk::Walk,
     window::StackWindow,
 };
@@ -70,8 +71,8 @@ impl Memories {
 
 impl Memory {
     /// Forgets what was remembered; what follows is to be remembered under `key`.
-    pub(crate) fn begin(&mut self, key: Key) {
-        self.key = key;
+    pub(crate) fn begin(&mut self, key: &Key) {
+        self.key = *key;
         self.stack = 0;
         self.read_count = 0;
         self.executed_count = 0;
@@ -80,7 +81,7 @@ impl Memory {
 
     /// Notes that the stack had a value at an address.
     pub(crate) fn note_read(&mut self, address: u64, value: u64) {
-        let place = self.read_count as usize & (MAX_READS - 1);
+        let place = within::<MAX_READS>(self.read_count as usize);
         self.reads[place] = Read { address, value };
         self.read_count += 1;
     }
@@ -92,9 +93,9 @@ impl Memory {
     }
 
     /// Notes a Python frame.
-    pub(crate) fn note_executed(&mut self, executed: Executed) {
-        let place = self.executed_count as usize & (MAX_EXECUTED - 1);
-        self.executed[place] = executed;
+    pub(crate) fn note_executed(&mut self, executed: &Executed) {
+        let place = within::<MAX_EXECUTED>(self.executed_count as usize);
+        self.executed[place] = *executed;
         self.executed_count += 1;
     }
 
@@ -121,8 +122,8 @@ struct Comparing {
 }
 
 /// The remembered stack, if everything is as it was; else 0.
-pub(crate) fn recall(memory: &Memory, walk: &mut Walk, process: &Process, key: &Key) -> u64 {
-    if memory.stack == 0 || memory.key != *key {
+pub(crate) fn recall(memory: &Memory, walk: &mut Walk, process: &Process) -> u64 {
+    if memory.stack == 0 || memory.key != walk.key {
         return 0;
     }
     let mut comparing = Comparing {
@@ -158,7 +159,7 @@ extern "C" fn compare_read(index: u64, comparing: *mut Comparing) -> i64 {
     let memory = unsafe { &*comparing.memory };
     // SAFETY: as above.
     let window = unsafe { &*comparing.window };
-    let Read { address, value } = memory.reads[index as usize & (MAX_READS - 1)];
+    let Read { address, value } = memory.reads[within::<MAX_READS>(index as usize)];
     let differs = window.read(address) != Some(value);
     if differs {
         comparing.same = 0;
@@ -176,8 +177,11 @@ extern "C" fn compare_executed(index: u64, comparing: *mut Comparing) -> i64 {
     let walk = unsafe { &mut *comparing.walk };
     // SAFETY: a map value, which outlives the program.
     let python = unsafe { &(*comparing.process).python };
-    let differs =
-        !interpreter::executes(python, walk, &memory.executed[index as usize & (MAX_EXECUTED - 1)]);
+    let differs = !interpreter::executes(
+        python,
+        walk,
+        &memory.executed[within::<MAX_EXECUTED>(index as usize)],
+    );
     if differs {
         comparing.same = 0;
     }

@@ -13,14 +13,15 @@ use memtrace_abi::{
 };
 
 use crate::{
-    calls::{Call, Calls},
+    calls::Calls,
     code::CodeHeader,
-    interpreter::{self, FrameHeader},
+    interpreter::{self, Executed},
     lifecycle, native,
     repeat::{self, Key, Memory},
     stacks,
-    stacks::Chunks,
+    stacks::{Chunks, MAX_CHUNKS},
     threads::Thread,
+    verifier::within,
     window::{FrameWindow, StackWindow},
 };
 
@@ -40,6 +41,8 @@ pub(crate) mod mode {
 /// The state of a walk.
 #[repr(C)]
 pub(crate) struct Walk {
+    /// Where it starts.
+    pub(crate) key: Key,
     /// Of the frame that the walk stands at.
     registers: Registers,
     /// Frames pushed.
@@ -60,7 +63,7 @@ pub(crate) struct Walk {
     mapping: Mapping,
     /// Its object's table.
     table: Table,
-    pub(crate) frame_header: FrameHeader,
+    pub(crate) executed: Executed,
     pub(crate) code_header: CodeHeader,
     pub(crate) window: StackWindow,
     pub(crate) frame_window: FrameWindow,
@@ -78,35 +81,29 @@ pub(crate) struct Context {
     complete: u64,
 }
 
-/// Walks the stack of `call`'s caller and stores it; returns its id.
-pub(crate) fn record(
-    thread: &mut Thread,
-    process: &Process,
-    slot: u32,
-    call: &Call,
-    caller: Registers,
-) -> u64 {
+/// Walks the stack of the thread's returned call and stores it; returns its id. Not inlined: the
+/// program's stack is small.
+#[inline(never)]
+pub(crate) fn record(thread: &mut Thread, process: &Process, slot: u32, fp: u64) -> u64 {
     let walk = &mut thread.walk;
-    walk.window.open(caller.sp);
+    let call = &thread.calls.returned;
+    let start = Registers { pc: call.return_address, sp: call.sp + 8, fp };
+    walk.key =
+        Key { start, call_pc: call.pc, mappings: process.mappings, process: u64::from(slot) };
+    walk.window.open(start.sp);
     walk.frame_window.close();
     walk.code_header.forget();
-    let key = Key {
-        start: caller,
-        call_pc: call.pc,
-        mappings: process.mappings,
-        process: u64::from(slot),
-    };
-    let memory = thread.memories.place(&key, call.size);
+    let memory = thread.memories.place(&walk.key, call.size);
     // Return addresses that were replaced by probes are not what they seem.
     let plain = !thread.calls.are_pending();
     if plain {
-        match repeat::recall(memory, walk, process, &key) {
+        match repeat::recall(memory, walk, process) {
             0 => {}
             stack => return stack,
         }
     }
-    memory.begin(key);
-    begin(walk, process, call, caller);
+    memory.begin(&walk.key);
+    begin(walk, process);
     let mut context = Context {
         walk: &raw mut *walk,
         calls: &raw const thread.calls,
@@ -124,7 +121,7 @@ pub(crate) fn record(
     stack
 }
 
-fn begin(walk: &mut Walk, process: &Process, call: &Call, caller: Registers) {
+fn begin(walk: &mut Walk, process: &Process) {
     walk.count = 0;
     walk.mode = mode::NATIVE;
     walk.evaluated = 0;
@@ -132,10 +129,10 @@ fn begin(walk: &mut Walk, process: &Process, call: &Call, caller: Registers) {
     walk.python_frame = 0;
     walk.mapping = Mapping::default();
     // The allocator function itself has returned: it is a frame, but not one to unwind.
-    if let Some(mapping) = native::find_mapping(process, call.pc) {
-        push_native(walk, mapping, call.pc);
+    if let Some(mapping) = native::find_mapping(process, walk.key.call_pc) {
+        push_native(walk, mapping, walk.key.call_pc);
     }
-    walk.registers = caller;
+    walk.registers = walk.key.start;
     walk.returned = 1;
 }
 
@@ -146,11 +143,23 @@ extern "C" fn turn(_index: u64, context: *mut Context) -> i64 {
     // SAFETY: the thread's own scratch; nobody else uses it.
     let walk = unsafe { &mut *context.walk };
     let more = if walk.mode == mode::NATIVE {
-        native_frame(context, walk)
+        native_turn(context, walk)
     } else {
-        interpreter::frame(context, walk)
+        python_turn(context, walk)
     };
-    i64::from(more.is_none())
+    i64::from(!more)
+}
+
+/// Whether the walk goes on. Not inlined, like its sibling: the program's stack is small.
+#[inline(never)]
+fn native_turn(context: &mut Context, walk: &mut Walk) -> bool {
+    native_frame(context, walk).is_some()
+}
+
+/// Whether the walk goes on.
+#[inline(never)]
+fn python_turn(context: &Context, walk: &mut Walk) -> bool {
+    interpreter::frame(context, walk).is_some()
 }
 
 /// Appends a frame. `None` when the stack is full; its last frame then says so.
@@ -158,7 +167,7 @@ pub(crate) fn push(walk: &mut Walk, frame: Frame) -> Option<()> {
     let index = walk.count as usize;
     let full = index + 1 >= MAX_FRAMES as usize;
     let frame = if full { Frame::Incomplete(Gap::TooDeep as u32) } else { frame };
-    let chunk = walk.chunks.0.get_mut(index / CHUNK_FRAMES)?;
+    let chunk = &mut walk.chunks.0[within::<MAX_CHUNKS>(index / CHUNK_FRAMES)];
     chunk.frames[index % CHUNK_FRAMES] = frame.pack();
     walk.count += 1;
     (!full).then_some(())

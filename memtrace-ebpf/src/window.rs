@@ -1,6 +1,6 @@
 //! Part of the process's memory, copied at once: a read costs much more than its bytes.
 
-use crate::memory;
+use crate::{memory, verifier::within};
 
 /// The innermost part of the native stack: most of what a walk reads is in it.
 pub(crate) type StackWindow = Window<512>;
@@ -28,16 +28,26 @@ impl<const WORDS: usize> Window<WORDS> {
 
     /// Copies what is at and above an address.
     pub(crate) fn open(&mut self, start: u64) {
+        self.open_words::<WORDS>(start);
+        if self.size == 0 {
+            self.open_words::<FEW_WORDS>(start);
+        }
+    }
+
+    /// Copies the first `N` words at and above an address.
+    pub(crate) fn open_words<const N: usize>(&mut self, start: u64) {
         self.start = start;
-        self.size = if memory::read_into(&mut self.words, start).is_some() {
-            (WORDS * 8) as u64
-        } else if let Some((few, _)) = self.words.split_first_chunk_mut::<FEW_WORDS>()
-            && memory::read_into(few, start).is_some()
-        {
-            (FEW_WORDS * 8) as u64
-        } else {
-            0
+        let copied = match self.words.split_first_chunk_mut::<N>() {
+            Some((words, _)) => memory::read_into(words, start),
+            None => None,
         };
+        self.size = if copied.is_some() { (N * 8) as u64 } else { 0 };
+    }
+
+    /// Whether all of these bytes are in the copy.
+    pub(crate) fn holds(&self, address: u64, size: u64) -> bool {
+        let offset = address.wrapping_sub(self.start);
+        offset.saturating_add(size) <= self.size
     }
 
     /// Copies what ends at an address and belongs to the page of its last words: the page before
@@ -52,20 +62,8 @@ impl<const WORDS: usize> Window<WORDS> {
     pub(crate) fn read(&self, address: u64) -> Option<u64> {
         let offset = address.wrapping_sub(self.start);
         if offset < self.size && offset.is_multiple_of(8) {
-            return Some(self.words[(offset / 8) as usize & (WORDS - 1)]);
+            return Some(self.words[within::<WORDS>((offset / 8) as usize)]);
         }
         memory::read(address)
-    }
-
-    /// `N` words, from the copy only.
-    pub(crate) fn copy_out<const N: usize>(&self, target: &mut [u64; N], address: u64) -> bool {
-        let offset = address.wrapping_sub(self.start);
-        let inside = offset.saturating_add((N * 8) as u64) <= self.size && offset.is_multiple_of(8);
-        if inside {
-            for (index, word) in target.iter_mut().enumerate() {
-                *word = self.words[((offset / 8) as usize + index) & (WORDS - 1)];
-            }
-        }
-        inside
     }
 }
