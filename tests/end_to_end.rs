@@ -4,5 +4,7 @@ mod support;
 
 /// Bytes and counts of C programs with known answers.
 mod accounting;
+/// What the verifier says of the kernel object.
+mod kernel_object;
 /// Bytes per line of Python programs with known answers.
 mod python;
