@@ -100,8 +100,10 @@ fn change(
     allocation: &Allocation,
     added: bool,
 ) -> u32 {
-    // SAFETY: both are map values, which outlive the program; words are read and written whole.
-    let (process, totals) = unsafe { (&mut *process, &mut *totals) };
+    // SAFETY: a map value, which outlives the program; words are read and written whole.
+    let process = unsafe { &mut *process };
+    // SAFETY: the same.
+    let totals = unsafe { &mut *totals };
     let locked = lock(&mut process.lock);
     if !locked {
         losses::count(Loss::PeakUncertain);

@@ -70,7 +70,7 @@ fn store_chunk(index: u64, storing: &mut Storing) -> Option<()> {
     let hash = hash(chunk);
     // SAFETY: entries are never removed.
     if unsafe { STACKS.get(hash) }.is_none()
-        && STACKS.insert(hash, &*chunk, u64::from(BPF_ANY)).is_err()
+        && STACKS.insert(hash, chunk, u64::from(BPF_ANY)).is_err()
     {
         storing.stored = 0;
         return None;

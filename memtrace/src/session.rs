@@ -20,7 +20,12 @@ use tokio::{
     time::{self, Instant, Interval, MissedTickBehavior},
 };
 
-use self::{fold::Names, launch::Launch, progress::Progress, tracer::Tracer};
+use self::{
+    fold::{Names, Recorded},
+    launch::Launch,
+    progress::Progress,
+    tracer::Tracer,
+};
 use crate::{
     cli::Exit,
     kernel,
@@ -90,11 +95,7 @@ async fn trace(options: Options) -> Result<Exit> {
     let stopped = wait(&mut tracer, &mut signals, launch.as_mut(), &mut progress, &options).await?;
     let (recorded, detaching) = tracer.finish()?;
     progress.say("resolving symbols");
-    let names = recorded.unresolved();
-    let names = tokio::select! {
-        names = task::spawn_blocking(|| Names::resolve(names)) => names.context("resolve symbols")?,
-        () = signals.interrupted() => Names::none(),
-    };
+    let names = names(&recorded, &mut signals).await?;
     let profile = recorded.into_profile(&names);
     progress.clear();
     finish(&profile, &options)?;
@@ -107,6 +108,15 @@ async fn trace(options: Options) -> Result<Exit> {
     match (launch, stopped) {
         (Some(mut launch), _) => Ok(launch.exit().await),
         (None, _) => Ok(Exit::Success),
+    }
+}
+
+/// The names of native functions; none if the user does not want to wait for them.
+async fn names(recorded: &Recorded, signals: &mut Signals) -> Result<Names> {
+    let unresolved = recorded.unresolved();
+    tokio::select! {
+        names = task::spawn_blocking(|| Names::resolve(unresolved)) => names.context("resolve symbols"),
+        () = signals.interrupted() => Ok(Names::none()),
     }
 }
 

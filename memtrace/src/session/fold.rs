@@ -102,11 +102,10 @@ impl Recorded {
     #[must_use]
     pub fn unresolved(&self) -> Vec<Unresolved> {
         let mut addresses: HashMap<u32, HashSet<u64>> = HashMap::new();
-        for (key, _) in &self.totals {
-            for frame in self.stacks.frames(key.stack).unwrap_or_default() {
-                if let Packed::Native { object, address, .. } = Packed::unpack(frame) {
-                    addresses.entry(object).or_default().insert(address);
-                }
+        let stacks = self.totals.iter().filter_map(|(key, _)| self.stacks.frames(key.stack));
+        for frame in stacks.flatten() {
+            if let Packed::Native { object, address, .. } = Packed::unpack(frame) {
+                addresses.entry(object).or_default().insert(address);
             }
         }
         let with_path = addresses.into_iter().filter_map(|(object, addresses)| {

@@ -41,8 +41,9 @@ impl Progress {
     /// Shows the state.
     pub fn show(&mut self, state: &State) {
         let last = self.last.replace(*state).unwrap_or_default();
-        let seconds = (state.elapsed - last.elapsed).as_secs_f64().max(0.001);
-        let rate = (state.allocations - last.allocations) as f64 / seconds;
+        let milliseconds = state.elapsed.saturating_sub(last.elapsed).as_millis().max(1);
+        let allocations = state.allocations.saturating_sub(last.allocations);
+        let rate = u128::from(allocations) * 1000 / milliseconds;
         let losses = match state.losses {
             0 => "nothing lost".to_owned(),
             losses => format!("{} losses", Count(losses)),
@@ -51,7 +52,7 @@ impl Progress {
             "memtrace: {} · live {} · {}/s allocations · {losses} · Ctrl-C to report",
             Elapsed(state.elapsed),
             Size(state.live_bytes),
-            Count(rate as u64),
+            Count(u64::try_from(rate).unwrap_or(u64::MAX)),
         ));
     }
 

@@ -134,11 +134,11 @@ impl Target {
                 continue;
             }
             let allocator = self.allocators.len() as u8;
+            if known.plan.code.is_some() && usize::from(allocator) >= MAX_ALLOCATORS {
+                self.notes.push(format!("too many allocators: {} is unseen", known.name()));
+                continue;
+            }
             if let (Some(code), Some(bias)) = (known.plan.code, known.object.bias(mapping)) {
-                if usize::from(allocator) >= MAX_ALLOCATORS {
-                    self.notes.push(format!("too many allocators: {} is unseen", known.name()));
-                    continue;
-                }
                 self.allocators.push((number, unbias(code, bias)));
             }
             for probe in &known.plan.probes {

@@ -1,6 +1,7 @@
 //! The loaded kernel programs and the processes that they watch.
 
 use std::{
+    collections::BTreeSet,
     thread::JoinHandle,
     time::{Instant, SystemTime},
 };
@@ -36,7 +37,7 @@ impl Tracer {
     /// Attaches to running processes. One that cannot be traced is noted; it is an error if none
     /// can be.
     pub fn attach(pids: &[u32], options: &Options) -> Result<Self> {
-        let mut objects = Objects::new();
+        let mut objects = Objects::with_cache();
         let (mut found, mut failed) = (Vec::new(), Vec::new());
         for pid in pids {
             match open(*pid, &mut objects) {
@@ -58,7 +59,7 @@ impl Tracer {
 
     /// Watches a process that is about to become a command.
     pub fn for_command(pid: u32, options: &Options) -> Result<Self> {
-        let mut tracer = Self::load(Objects::new(), options)?;
+        let mut tracer = Self::load(Objects::with_cache(), options)?;
         let process = Process::open(pid)?;
         // No probes yet: only the moment in which the command begins is waited for.
         let mut target = Target::new(process, 0, true)?;
@@ -129,15 +130,13 @@ impl Tracer {
 
     /// Handles all events that have come in.
     pub fn handle(&mut self, events: &mut Events) {
-        let mut unmapped = Vec::new();
+        // Many at once are answered by one look at the process.
+        let mut unmapped = BTreeSet::new();
         for event in events {
             match event {
                 Event::Code(code, lines) => self.codes.add(&code, &lines),
-                // Many at once are answered by one look at the process.
                 Event::Change(change) if change.kind == kind::UNMAPPED => {
-                    if !unmapped.contains(&change.process) {
-                        unmapped.push(change.process);
-                    }
+                    unmapped.insert(change.process);
                 }
                 Event::Change(change) => self.handle_change(change),
             }
