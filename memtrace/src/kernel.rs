@@ -140,7 +140,12 @@ impl Kernel {
 
     /// Attaches one probe.
     pub fn attach(&mut self, program: Program, point: Point<'_>) -> Result<Probe> {
-        probes::attach(&mut self.ebpf, program, point)
+        probes::attach(&mut self.ebpf, probes::program_name(program), point)
+    }
+
+    /// Attaches a program that does nothing where `program` would run: for benchmarks.
+    pub fn attach_empty(&mut self, program: Program, point: Point<'_>) -> Result<Probe> {
+        probes::attach(&mut self.ebpf, probes::empty_program_name(program), point)
     }
 
     /// Measures what probes cost on this machine.

@@ -42,6 +42,29 @@ pub fn demo_python() -> Result<PathBuf> {
     Ok(python.python())
 }
 
+/// The Pythons that benchmarks run their workloads with.
+pub struct BenchPythons {
+    /// Any.
+    pub plain: PathBuf,
+    /// One with NumPy, pandas and `PyArrow`, if they could be had.
+    pub with_libraries: Option<PathBuf>,
+}
+
+/// Installs what the benchmarks need.
+pub fn bench_pythons() -> Result<BenchPythons> {
+    build_tools()?;
+    let usual = Interpreter::usual()?;
+    let environment = Environment::new("target/bench-python", usual.clone())?;
+    let with_libraries = match environment.prepare(&["numpy", "pandas", "pyarrow"]) {
+        Ok(()) => Some(environment.python()),
+        Err(error) => {
+            say(&format!("attaching to large libraries will not be measured: {error:#}"));
+            None
+        }
+    };
+    Ok(BenchPythons { plain: usual.path, with_libraries })
+}
+
 /// The Pythons that tests run their workloads with.
 pub struct TestPythons {
     /// The one that also has memray.
