@@ -101,8 +101,9 @@ fn untraced(profile: &Profile, view: View) -> Option<String> {
     } else {
         let rest = Size(rss - live);
         format!(
-            "{rest} of RSS {resident} is not in the stacks: allocated before tracing began, code, \
-             thread stacks, or free memory that the allocator keeps."
+            "{rest} of RSS {resident} is not in the stacks: memory from before tracing began, \
+             mapped memory such as that of small Python objects, code, thread stacks, and free \
+             memory that the allocator keeps."
         )
     })
 }

@@ -47,7 +47,7 @@ pub fn write(profile: &Profile, screen: Screen, mut to: impl Write) -> Result<()
 
 fn totals(profile: &Profile, page: &mut Page) {
     let counted = profile.counted();
-    let live = "allocated and not released";
+    let live = "traced and not released";
     page.blank();
     page.row(&total("live", counted.live), live);
     page.row(&total("peak", counted.peak), &peak_time(profile));
