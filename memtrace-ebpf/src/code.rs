@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 use memtrace_abi::{
-    event::{Code, LARGE_LINES, MAX_FILENAME, MAX_NAME, SMALL_LINES, kind},
+    event::{Code, HUGE_LINES, LARGE_LINES, MAX_FILENAME, MAX_NAME, SMALL_LINES, kind},
     loss::Loss,
     python::Python,
 };
@@ -106,8 +106,10 @@ fn announce(context: &Context, python: &Python, header: &CodeHeader, key: &CodeK
     let size: u64 = memory::read(lines + BYTES_SIZE).unwrap_or_default();
     if size < SMALL_LINES as u64 {
         send::<SMALL_LINES>(context, python, header, key)
-    } else {
+    } else if size < LARGE_LINES as u64 {
         send::<LARGE_LINES>(context, python, header, key)
+    } else {
+        send::<HUGE_LINES>(context, python, header, key)
     }
 }
 
@@ -126,8 +128,9 @@ fn send<const LINES: usize>(
     let announcement = unsafe { entry.assume_init_mut() };
     fill(&mut announcement.code, context, python, header);
     let lines = header.word(python.code_lines);
-    announcement.code.lines_size =
-        read_bytes(&mut announcement.lines, lines + BYTES_DATA, memory::read(lines + BYTES_SIZE));
+    announcement.code.lines_size = memory::read(lines + BYTES_SIZE)
+        .and_then(|size| read_bytes(&mut announcement.lines, lines + BYTES_DATA, size))
+        .unwrap_or(u32::MAX);
     let number = next_number();
     announcement.code.code = number;
     if CODES.insert(key, &number, u64::from(BPF_NOEXIST)).is_ok() {
@@ -157,13 +160,13 @@ fn fill(code: &mut Code, context: &Context, python: &Python, header: &CodeHeader
     code.first_line = header.int(python.code_first_line);
     code.minor = u32::from(python.minor);
     let name = string(python, header.word(python.code_name));
+    let read = read_bytes::<MAX_NAME>(&mut code.name, name.data, name.size());
     code.name_length = name.length;
-    code.name_width = name.width;
-    read_bytes::<MAX_NAME>(&mut code.name, name.data, Some(name.size()));
+    code.name_width = read.map_or(0, |_| name.width);
     let filename = string(python, header.word(python.code_filename));
+    let read = read_bytes::<MAX_FILENAME>(&mut code.filename, filename.data, filename.size());
     code.filename_length = filename.length;
-    code.filename_width = filename.width;
-    read_bytes::<MAX_FILENAME>(&mut code.filename, filename.data, Some(filename.size()));
+    code.filename_width = read.map_or(0, |_| filename.width);
 }
 
 struct Text {
@@ -196,8 +199,8 @@ fn string(python: &Python, object: u64) -> Text {
 
 /// Reads fewer than `N` bytes, `N` being a power of two; returns how many there are.
 #[inline(always)]
-fn read_bytes<const N: usize>(target: &mut [u8; N], address: u64, size: Option<u64>) -> u32 {
-    let available = size.unwrap_or_default() as u32;
+fn read_bytes<const N: usize>(target: &mut [u8; N], address: u64, size: u64) -> Option<u32> {
+    let available = size as u32;
     let mut wanted = available.min(N as u32 - 1);
     // The verifier follows a mask but not the minimum; the compiler must not see that the mask
     // changes nothing.
@@ -206,5 +209,5 @@ fn read_bytes<const N: usize>(target: &mut [u8; N], address: u64, size: Option<u
     let status = unsafe {
         generated::bpf_probe_read_user(target.as_mut_ptr().cast(), wanted, address as *const _)
     };
-    if status == 0 { available } else { 0 }
+    (status == 0).then_some(available)
 }
