@@ -37,6 +37,14 @@ impl CodeObject {
         }
     }
 
+    /// Whether this is no function of anybody's: 3.13 and later put it on the stack below an
+    /// `__init__` that they inline (`_Py_InitCleanup` in `Python/specialize.c`), and leave it out
+    /// of tracebacks.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.lines.minor >= 13 && self.filename == "__init__" && self.name == "__init__"
+    }
+
     /// The line of the instruction at that byte offset from the first; 0 if it is unknown.
     #[must_use]
     pub fn line(&self, instruction: i32) -> u32 {
