@@ -28,7 +28,7 @@ pub struct Change {
     pub pid: u32,
     /// 1: the process is being paused for the loader.
     pub paused: u32,
-    /// The address, for [`kind::UNMAPPED`].
+    /// The address, for [`kind::UNMAPPED`]; which change this is, for [`kind::LIBRARIES`].
     pub address: u64,
 }
 crosses_the_boundary!(Change, 24);
