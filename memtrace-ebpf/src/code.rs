@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 use memtrace_abi::{
-    event::{Code, LARGE_LINES, MAX_FILENAME, MAX_NAME, SMALL_LINES, kind},
+    event::{Code, HUGE_LINES, LARGE_LINES, MAX_FILENAME, MAX_NAME, SMALL_LINES, kind},
     loss::Loss,
     python::Python,
 };
@@ -129,8 +129,10 @@ fn announce(context: &Context, python: &Python, header: &CodeHeader, key: &CodeK
     let size: u64 = memory::read(lines + BYTES_SIZE).unwrap_or_default();
     if size < SMALL_LINES as u64 {
         send::<SMALL_LINES>(context, python, header, key)
-    } else {
+    } else if size < LARGE_LINES as u64 {
         send::<LARGE_LINES>(context, python, header, key)
+    } else {
+        send::<HUGE_LINES>(context, python, header, key)
     }
 }
 
@@ -149,8 +151,9 @@ fn send<const LINES: usize>(
     let announcement = unsafe { entry.assume_init_mut() };
     fill(&mut announcement.code, context, python, header);
     let lines = header.word(python.code_lines);
-    announcement.code.lines_size =
-        read_bytes(&mut announcement.lines, lines + BYTES_DATA, memory::read(lines + BYTES_SIZE));
+    announcement.code.lines_size = memory::read(lines + BYTES_SIZE)
+        .and_then(|size| read_bytes(&mut announcement.lines, lines + BYTES_DATA, size))
+        .unwrap_or(u32::MAX);
     let number = next_number();
     announcement.code.code = number;
     if CODES.insert(key, number, u64::from(BPF_NOEXIST)).is_ok() {
@@ -178,13 +181,13 @@ fn fill(code: &mut Code, context: &Context, python: &Python, header: &CodeHeader
     code.first_line = header.int(python.code_first_line);
     code.minor = u32::from(python.minor);
     let name = string(python, header.word(python.code_name));
+    let read = read_bytes::<MAX_NAME>(&mut code.name, name.data, name.size());
     code.name_length = name.length;
-    code.name_width = name.width;
-    read_bytes::<MAX_NAME>(&mut code.name, name.data, Some(name.size()));
+    code.name_width = read.map_or(0, |_| name.width);
     let filename = string(python, header.word(python.code_filename));
+    let read = read_bytes::<MAX_FILENAME>(&mut code.filename, filename.data, filename.size());
     code.filename_length = filename.length;
-    code.filename_width = filename.width;
-    read_bytes::<MAX_FILENAME>(&mut code.filename, filename.data, Some(filename.size()));
+    code.filename_width = read.map_or(0, |_| filename.width);
 }
 
 struct Text {
@@ -217,12 +220,12 @@ fn string(python: &Python, object: u64) -> Text {
 
 /// Reads fewer than `N` bytes, `N` being a power of two; returns how many there are.
 #[inline]
-fn read_bytes<const N: usize>(target: &mut [u8; N], address: u64, size: Option<u64>) -> u32 {
-    let available = size.unwrap_or_default() as u32;
+fn read_bytes<const N: usize>(target: &mut [u8; N], address: u64, size: u64) -> Option<u32> {
+    let available = size as u32;
     let wanted = within::<N>(available.min(N as u32 - 1) as usize) as u32;
     // SAFETY: fewer than `N` bytes; the helper fails on an address it cannot read.
     let status = unsafe {
         generated::bpf_probe_read_user(target.as_mut_ptr().cast(), wanted, address as *const _)
     };
-    if status == 0 { available } else { 0 }
+    (status == 0).then_some(available)
 }

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use memtrace_abi::process::{Process, ProcessTotals, state};
 
 /// Process slots. A process that executes another program takes a new one.
-const MAX_PROCESSES: u32 = 1024;
+pub(crate) const MAX_PROCESSES: u32 = 1024;
 
 /// What the loader says, by process slot. The kernel only ever turns a slot idle.
 #[map]

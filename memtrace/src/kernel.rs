@@ -63,6 +63,7 @@ pub struct Kernel {
     counts: Counts,
     processes: Array<MapData, Process>,
     slots: HashMap<MapData, u32, u32>,
+    caught_up: Array<MapData, u64>,
 }
 
 impl Kernel {
@@ -89,6 +90,7 @@ impl Kernel {
             counts: Counts::take(&mut ebpf)?,
             processes: take(&mut ebpf, "PROCESSES")?,
             slots: take(&mut ebpf, "PROCESS_SLOTS")?,
+            caught_up: take(&mut ebpf, "CAUGHT_UP")?,
             ebpf,
         })
     }
@@ -124,6 +126,11 @@ impl Kernel {
     /// Writes what the programs are to know about a slot.
     pub fn write_process(&mut self, slot: u32, process: &Process) -> Result<()> {
         self.processes.set(slot, process, 0).context("write a process slot")
+    }
+
+    /// Lets the thread go on that has changed the libraries of a slot for the nth time.
+    pub fn catch_up(&mut self, slot: u32, change: u64) -> Result<()> {
+        self.caught_up.set(slot, change, 0).context("let a thread go on")
     }
 
     /// Stops the recording of a slot, at once and for good.

@@ -145,9 +145,7 @@ impl Recorded {
             // Its Python frames stand for it.
             Packed::Native { evaluator: true, .. } => None,
             Packed::Native { object, address, .. } => Some(self.native(object, address, names)),
-            Packed::Python { code, instruction } => {
-                Some(self.context.codes.frame(code, instruction))
-            }
+            Packed::Python { code, instruction } => self.context.codes.frame(code, instruction),
             Packed::Unmapped { address } => {
                 Some(Frame::Native { symbol: None, module: None, address, location: None })
             }

@@ -148,7 +148,11 @@ impl Tracer {
 
     fn handle_change(&mut self, change: Change) {
         match change.kind {
-            kind::LIBRARIES => self.refresh(change.process),
+            kind::LIBRARIES => {
+                self.refresh(change.process);
+                // At worst the thread waits as long as it would for a slower loader.
+                let _ = self.kernel.catch_up(change.process, change.address);
+            }
             kind::EXIT => self.end(change.process),
             kind::EXEC => {
                 self.end(change.process);
