@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::profile::{Amount, Profile, View, printable};
+use crate::profile::{Amount, Process, Profile, View, printable};
 
 use super::units::{Count, Elapsed, Share, Size};
 
@@ -38,7 +38,7 @@ pub(super) fn circumstances(profile: &Profile, view: View) -> String {
     if let (View::Peak, [_]) = (view, &*profile.processes) {
         parts.extend(peak.map(|time| format!("peak at {}", Elapsed(time))));
     }
-    if let Some(rss) = rss(profile) {
+    if let Some(rss) = rss(profile.processes.iter()) {
         parts.push(format!("RSS {}", Size(rss)));
     }
     if session.sample_interval_bytes > 0 {
@@ -90,8 +90,10 @@ fn unsymbolized(profile: &Profile) -> Option<String> {
 
 /// Resident memory that tracing knows nothing of.
 fn untraced(profile: &Profile, view: View) -> Option<String> {
-    let rss = rss(profile).filter(|_| view == View::Live)?;
-    let measured = profile.processes.iter().filter(|process| process.rss_bytes.is_some());
+    // Of a process that has ended, both were not known at the same moment.
+    let running = || profile.processes.iter().filter(|process| process.ended.is_none());
+    let rss = rss(running()).filter(|_| view == View::Live)?;
+    let measured = running().filter(|process| process.rss_bytes.is_some());
     let live = measured.map(|process| process.amounts.live).sum::<Amount>().bytes;
     let (size, resident) = (Size(live), Size(rss));
     Some(if live > rss {
@@ -150,8 +152,7 @@ fn failures(profile: &Profile) -> Option<String> {
         .then(|| format!("{} allocations failed: no memory was returned.", Count(failures)))
 }
 
-/// Of all processes, where known.
-fn rss(profile: &Profile) -> Option<u64> {
-    let known = profile.processes.iter().filter_map(|process| process.rss_bytes);
-    known.reduce(u64::saturating_add)
+/// Of all processes together, where known.
+fn rss<'a>(processes: impl Iterator<Item = &'a Process>) -> Option<u64> {
+    processes.filter_map(|process| process.rss_bytes).reduce(u64::saturating_add)
 }
