@@ -23,7 +23,7 @@ const BEHIND_THREAD: &[u8] = &[0x48, 0x89, 0xc7, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05
 
 #[test]
 fn stacks_reach_the_first_frame() {
-    let library = workload::compile("foreign", &["-shared", "-fPIC"]);
+    let library = super::foreign_library();
     let mut wrong = Vec::new();
     for python in workload::pythons() {
         let report = trace(&python, &library);

@@ -1,18 +1,10 @@
 //! What each line of a NumPy program keeps alive, to 0.1 %.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use crate::support::{
-    memtrace::Tracing,
-    report::{Report, Stack},
-    workload::{self, Workload},
-};
+use crate::support::report::{Report, Stack};
 
 /// Bytes of a line, and the functions that it is in.
 #[derive(Default)]
@@ -24,26 +16,11 @@ struct Line {
 
 #[test]
 fn every_line_has_its_bytes() {
-    let library = workload::compile("foreign", &["-shared", "-fPIC"]);
-    let mut wrong = Vec::new();
-    for python in workload::pythons() {
-        let (report, answers) = trace(&python, &library);
-        let mut found = check(&report, &answers);
-        found.iter_mut().for_each(|message| *message = format!("{}: {message}", python.display()));
-        wrong.append(&mut found);
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn trace(python: &Path, library: &PathBuf) -> (Report, Vec<Value>) {
-    let mut command = Command::new(python);
-    let mut workload = Workload::start(command.arg(workload::source("lines.py")).arg(library));
-    let tracing = Tracing::attach(workload.pid());
-    workload.go();
-    let printed = workload.expect("done");
-    let answers = printed.iter().filter_map(|line| line.strip_prefix("answer "));
-    let answers = answers.map(|answer| serde_json::from_str(answer).expect("JSON")).collect();
-    (tracing.stop(), answers)
+    super::assert_none_wrong(super::traced().iter().flat_map(|traced| {
+        let python = traced.python.display();
+        let wrong = check(&traced.report, &traced.answers);
+        wrong.into_iter().map(move |message| format!("{python}: {message}"))
+    }));
 }
 
 fn check(report: &Report, answers: &[Value]) -> Vec<String> {

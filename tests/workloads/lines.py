@@ -11,7 +11,9 @@ import concurrent.futures
 import ctypes
 import functools
 import json
+import os
 import re
+import runpy
 import signal
 import sys
 import threading
@@ -358,6 +360,14 @@ def long_functions():
         print("table", len(table), flush=True)
 
 
+def interleaved():
+    file = os.path.join(os.path.dirname(FILE), "interleaved.py")
+    names = runpy.run_path(file, dict(library=library, keep=keep))
+    names["plain"]()
+    names["in_foreign_thread"]()
+    names["in_tasks"]()
+
+
 def work():
     arrays()
     resized()
@@ -374,6 +384,7 @@ def work():
     executed()
     foreign()
     long_functions()
+    interleaved()
 
 
 def main():
