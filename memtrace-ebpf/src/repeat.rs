@@ -36,6 +36,9 @@ pub(crate) struct Memory {
     stack: u64,
     read_count: u64,
     executed_count: u64,
+    /// 1: the walk used the frame pointer register that it started with. Most functions keep
+    /// something else in it, which changes from call to call and decides nothing.
+    used_fp: u64,
     /// 1: the walk asked for the innermost Python frame.
     asked_python: u64,
     /// What it was told.
@@ -46,7 +49,7 @@ pub(crate) struct Memory {
 
 /// Where a walk started, and in which mappings.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) struct Key {
     pub(crate) start: Registers,
     pub(crate) call_pc: u64,
@@ -76,6 +79,7 @@ impl Memory {
         self.stack = 0;
         self.read_count = 0;
         self.executed_count = 0;
+        self.used_fp = 0;
         self.asked_python = 0;
     }
 
@@ -84,6 +88,22 @@ impl Memory {
         let place = within::<MAX_READS>(self.read_count as usize);
         self.reads[place] = Read { address, value };
         self.read_count += 1;
+    }
+
+    /// Notes that the frame pointer register of the start was used.
+    pub(crate) fn note_fp(&mut self) {
+        self.used_fp = 1;
+    }
+
+    /// Whether it is of a walk that started as `key` says.
+    fn started_as(&self, key: &Key) -> bool {
+        let (start, other) = (self.key.start, key.start);
+        start.pc == other.pc
+            && start.sp == other.sp
+            && (start.fp == other.fp || self.used_fp == 0)
+            && self.key.call_pc == key.call_pc
+            && self.key.mappings == key.mappings
+            && self.key.process == key.process
     }
 
     /// Notes where the Python frames of the thread begin.
@@ -123,7 +143,7 @@ struct Comparing {
 
 /// The remembered stack, if everything is as it was; else 0.
 pub(crate) fn recall(memory: &Memory, walk: &mut Walk, process: &Process) -> u64 {
-    if memory.stack == 0 || memory.key != walk.key {
+    if memory.stack == 0 || !memory.started_as(&walk.key) {
         return 0;
     }
     let mut comparing = Comparing {

@@ -9,7 +9,7 @@ use memtrace_abi::{
     frame::{CHUNK_FRAMES, Frame, Gap, MAX_FRAMES},
     mapping::{Mapping, Table},
     process::Process,
-    unwind::{Cfa, Registers, Stop, step},
+    unwind::{Cfa, Fp, Registers, Rule, Stop, step},
 };
 
 use crate::{
@@ -45,6 +45,8 @@ pub(crate) struct Walk {
     pub(crate) key: Key,
     /// Of the frame that the walk stands at.
     registers: Registers,
+    /// Where `registers.fp` was read; 0 while it is the register of the start.
+    fp_saved_at: u64,
     /// Frames pushed.
     count: u64,
     /// The thread's `fs` base, once known. It does not change.
@@ -133,6 +135,7 @@ fn begin(walk: &mut Walk, process: &Process) {
         push_native(walk, mapping, walk.key.call_pc);
     }
     walk.registers = walk.key.start;
+    walk.fp_saved_at = 0;
     walk.returned = 1;
 }
 
@@ -219,12 +222,9 @@ fn native_frame(context: &mut Context, walk: &mut Walk) -> Option<()> {
 fn caller(context: &Context, walk: &mut Walk, address: u64) -> Result<(), Stop> {
     let rule = native::find_rule(&walk.table, address).ok_or(Stop::NoRow)?;
     let callee = Registers { pc: address, ..walk.registers };
-    let mut caller = step(rule, callee, |address| {
-        let value = walk.window.read(address)?;
-        // SAFETY: the thread's own scratch; nobody else uses it.
-        unsafe { &mut *context.memory }.note_read(address, value);
-        Some(value)
-    })?;
+    let mut caller = step(rule, callee, |address| walk.window.read(address))?;
+    // SAFETY: the thread's own scratch; nobody else uses it.
+    note_reads(unsafe { &mut *context.memory }, walk, rule, caller);
     walk.returned = u32::from(rule.cfa != Cfa::Signal as u8);
     if walk.returned != 0 {
         // SAFETY: the thread's own calls; nobody else uses them.
@@ -240,6 +240,38 @@ fn caller(context: &Context, walk: &mut Walk, address: u64) -> Result<(), Stop> 
     }
     walk.registers = caller;
     Ok(())
+}
+
+/// Notes what a step from the walk's frame to `caller` depended on. A saved frame pointer counts
+/// only once it is used.
+fn note_reads(memory: &mut Memory, walk: &mut Walk, rule: Rule, caller: Registers) {
+    if rule.cfa == Cfa::Signal as u8 {
+        return memory.give_up();
+    }
+    let fp = walk.registers.fp;
+    if rule.uses_fp() {
+        if walk.fp_saved_at == 0 {
+            memory.note_fp();
+        } else {
+            memory.note_read(walk.fp_saved_at, fp);
+        }
+    }
+    let base = match rule.cfa {
+        kind if kind == Cfa::SpDeref as u8 => Some(walk.registers.sp),
+        kind if kind == Cfa::FpDeref as u8 => Some(fp),
+        _ => None,
+    };
+    let at = |base: u64, offset: i32| base.wrapping_add_signed(i64::from(offset));
+    if let Some(base) = base {
+        let saved = caller.sp.wrapping_sub(i64::from(rule.cfa_addend).cast_unsigned());
+        memory.note_read(at(base, rule.cfa_offset), saved);
+    }
+    memory.note_read(caller.sp.wrapping_sub(8), caller.pc);
+    match rule.fp {
+        kind if kind == Fp::AtCfa as u8 => walk.fp_saved_at = at(caller.sp, rule.fp_offset),
+        kind if kind == Fp::AtFp as u8 => walk.fp_saved_at = at(fp, rule.fp_offset),
+        _ => {}
+    }
 }
 
 /// Goes on with Python frames alone, after saying why.
