@@ -38,6 +38,9 @@ pub(super) fn circumstances(profile: &Profile, view: View) -> String {
     if let (View::Peak, [_]) = (view, &*profile.processes) {
         parts.extend(peak.map(|time| format!("peak at {}", Elapsed(time))));
     }
+    if let [Process { ended: Some(time), .. }] = &*profile.processes {
+        parts.push(format!("the process ended after {}", Elapsed(*time)));
+    }
     if let Some(rss) = rss(profile.processes.iter()) {
         parts.push(format!("RSS {}", Size(rss)));
     }
