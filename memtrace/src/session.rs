@@ -84,9 +84,7 @@ async fn trace(options: Options) -> Result<Exit> {
     if let Some(launch) = &mut launch {
         launch.release()?;
     }
-    if options.verbose {
-        tracer.announce();
-    }
+    tracer.announce();
     let stopped = wait(&mut tracer, &mut signals, launch.as_mut(), &mut progress, &options).await?;
     let (recorded, detaching) = tracer.finish()?;
     progress.say("resolving symbols");

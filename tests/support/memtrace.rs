@@ -43,7 +43,8 @@ impl Tracing {
         self.child.id()
     }
 
-    fn expect(&mut self, wanted: &str) {
+    /// Waits until memtrace says something that begins like this.
+    pub fn expect(&mut self, wanted: &str) {
         let mut before = String::new();
         loop {
             let mut line = String::new();

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, Read as _, Write as _},
+    os::fd::{AsRawFd as _, RawFd},
     os::unix::{
         net::UnixStream,
         process::{CommandExt as _, ExitStatusExt as _},
@@ -30,8 +31,9 @@ impl Launch {
         let (mut gate, held) = UnixStream::pair().context("make a gate for the command")?;
         let (send, outcome) = oneshot::channel();
         let command = command.to_vec();
+        let other_end = gate.as_raw_fd();
         // Starting a process waits until it has become the command, and so does this thread.
-        thread::spawn(move || send.send(run(&command, held)));
+        thread::spawn(move || send.send(run(&command, held, other_end)));
         let mut pid = [0; 4];
         gate.read_exact(&mut pid).context("start a process for the command")?;
         Ok(Self { pid: u32::from_ne_bytes(pid), gate, outcome, exit: None })
@@ -72,18 +74,21 @@ fn exit(status: ExitStatus) -> Exit {
     Exit::Command(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-fn run(command: &[OsString], held: UnixStream) -> io::Result<ExitStatus> {
+fn run(command: &[OsString], held: UnixStream, other_end: RawFd) -> io::Result<ExitStatus> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| io::Error::other(anyhow!("no command")))?;
     let mut command = Command::new(program);
     command.args(arguments);
     // SAFETY: the closure only makes system calls that are allowed between fork and exec.
-    unsafe { command.pre_exec(move || wait_at(&held)) };
+    unsafe { command.pre_exec(move || wait_at(&held, other_end)) };
     command.spawn()?.wait()
 }
 
-/// In the child: tells its process id and waits for a byte.
-fn wait_at(mut gate: &UnixStream) -> io::Result<()> {
+/// In the child: tells its process id and waits for a byte. Fails when memtrace is gone.
+fn wait_at(mut gate: &UnixStream, other_end: RawFd) -> io::Result<()> {
+    // Only memtrace may hold the other end: when it closes, the child has nobody to wait for.
+    // SAFETY: the child's own copy, which nothing in the child uses.
+    unsafe { libc::close(other_end) };
     // Should memtrace die while the child is paused, the child goes on.
     // SAFETY: the call takes two integers.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT) };

@@ -27,6 +27,7 @@ pub struct Tracer {
     meter: Meter,
     notes: Vec<String>,
     sample_interval: u64,
+    verbose: bool,
     began: Instant,
     started: SystemTime,
     detaching: Vec<JoinHandle<()>>,
@@ -84,6 +85,7 @@ impl Tracer {
             meter,
             notes: Vec::new(),
             sample_interval: options.sample_interval,
+            verbose: options.verbose,
             began: Instant::now(),
             started: SystemTime::now(),
             detaching: Vec::new(),
@@ -110,10 +112,16 @@ impl Tracer {
     }
 
     /// Tells whoever waits for it that everything from now on is recorded.
-    #[expect(clippy::print_stderr, reason = "the user asked for it")]
     pub fn announce(&self) {
         for target in &self.targets {
-            eprintln!("memtrace: tracing process {}", target.pid());
+            self.tell("tracing", target.pid());
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "the user asked for it")]
+    fn tell(&self, what: &str, pid: u32) {
+        if self.verbose {
+            eprintln!("memtrace: {what} process {pid}");
         }
     }
 
@@ -170,16 +178,23 @@ impl Tracer {
         let process = Process::open(pid)?;
         self.add(process, paused)?;
         let target = self.targets.last_mut().context("a target was added")?;
-        target.start(&mut self.kernel, &self.objects)
+        target.start(&mut self.kernel, &self.objects)?;
+        self.tell("tracing", pid);
+        Ok(())
     }
 
     fn refresh(&mut self, slot: u32) {
         let Some(target) = self.targets.get_mut(slot as usize) else { return };
-        if target.ended.is_none()
-            && let Err(error) = target.refresh(&mut self.kernel, &mut self.objects)
-            && target.process.check().is_ok()
-        {
-            self.notes.push(format!("process {}: {error:#}", target.pid()));
+        if target.ended.is_some() {
+            return;
+        }
+        let pid = target.pid();
+        match target.refresh(&mut self.kernel, &mut self.objects) {
+            Ok(true) => self.tell("other libraries in", pid),
+            Err(error) if target.process.check().is_ok() => {
+                self.notes.push(format!("process {pid}: {error:#}"));
+            }
+            Ok(false) | Err(_) => {}
         }
     }
 
