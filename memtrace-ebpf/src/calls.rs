@@ -119,10 +119,20 @@ impl Calls {
         false
     }
 
+    /// Whether a call in progress replaces the block at this address.
+    pub(crate) fn replace(&self, address: u64) -> bool {
+        self.pending().any(|call| call.pointer == address)
+    }
+
     /// The true return address, if the one at `slot` was replaced by a return probe.
     pub(crate) fn replaced_return_address(&self, slot: u64) -> Option<u64> {
-        let pending = self.stack.iter().enumerate().take_while(|(i, _)| (*i as u64) < self.depth);
-        pending.filter(|(_, call)| call.sp == slot).map(|(_, call)| call.return_address).last()
+        let here = self.pending().filter(|call| call.sp == slot);
+        here.map(|call| call.return_address).last()
+    }
+
+    fn pending(&self) -> impl Iterator<Item = &Call> {
+        let numbered = self.stack.iter().enumerate();
+        numbered.take_while(|(i, _)| (*i as u64) < self.depth).map(|(_, call)| call)
     }
 }
 

@@ -126,7 +126,7 @@ impl Recorded {
             let Some(process) = self.processes.get(key.process as usize) else { continue };
             let frames = self.frames(key.stack, names);
             let frames = frames.into_iter().map(|frame| builder.intern(frame)).collect();
-            builder.add_stack(key.process, frames, amounts(totals, process.epoch));
+            builder.add_stack(key.process, frames, amounts(totals, process.epoch()));
         }
         let mut profile = builder.finish();
         profile.losses = self.losses.iter().map(|(loss, count)| explain(*loss, *count)).collect();
@@ -182,7 +182,8 @@ impl Recorded {
     }
 
     fn process(&self, target: &Target, totals: &ProcessTotals) -> Process {
-        let peak_at = (totals.epoch > 0).then(|| self.since_start(totals.peak_time));
+        let (peak_bytes, peak_objects) = totals.peak();
+        let peak_at = (totals.peak_time > 0).then(|| self.since_start(totals.peak_time));
         Process {
             pid: target.pid(),
             comm: target.comm.clone(),
@@ -190,7 +191,7 @@ impl Recorded {
             python: target.python.clone(),
             amounts: Amounts {
                 live: amount(totals.live_bytes, totals.live_objects),
-                peak: amount(totals.peak_bytes, totals.peak_objects),
+                peak: amount(peak_bytes, peak_objects),
                 allocated: amount(totals.allocated_bytes, totals.allocated_objects),
             },
             peak_at,

@@ -206,7 +206,7 @@ impl Tracer {
         self.kernel.watch_process(pid, slot)?;
         let attached = target
             .refresh(&mut self.kernel, &mut self.objects)
-            .and_then(|()| target.start(&mut self.kernel, &self.objects));
+            .and_then(|_| target.start(&mut self.kernel, &self.objects));
         match self.targets.get_mut(slot as usize) {
             Some(place) => *place = target,
             None => self.targets.push(target),
@@ -221,10 +221,13 @@ impl Tracer {
             return;
         }
         let had_allocator = target.has_allocator();
-        if let Err(error) = target.refresh(&mut self.kernel, &mut self.objects)
-            && target.process.check().is_ok()
-        {
-            self.notes.push(format!("process {}: {error:#}", target.pid()));
+        let pid = target.pid();
+        match target.refresh(&mut self.kernel, &mut self.objects) {
+            Ok(true) if self.verbose => cli::say(&format!("other libraries in process {pid}")),
+            Err(error) if target.process.check().is_ok() => {
+                self.notes.push(format!("process {pid}: {error:#}"));
+            }
+            Ok(_) | Err(_) => {}
         }
         if !had_allocator {
             self.announce(slot as usize);
