@@ -4,14 +4,14 @@ mod support;
 
 /// Bytes and counts of C programs with known answers.
 mod accounting;
-/// What the verifier says of the kernel object.
-mod kernel_object;
 /// Everything that cannot work is refused, with a hint.
 mod bad_input;
 /// What a user sees.
 mod cli;
 /// Commands that memtrace starts.
 mod command;
+/// What the verifier says of the kernel object.
+mod kernel_object;
 /// Bytes per line of Python programs with known answers.
 mod python;
 /// Whatever happens to memtrace, the target goes on.
