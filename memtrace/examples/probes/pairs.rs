@@ -24,6 +24,8 @@ pub const ROUNDS: usize = 5;
 const TRIALS: usize = 20;
 /// Pairs in a measurement: few enough for some measurements to go undisturbed.
 const PAIRS: u32 = 3_000;
+/// More than the kernel programs remember of a thread.
+pub const MANY_STACKS: u32 = 8;
 /// So few are sampled that none is unwound.
 const NO_SAMPLE: [&str; 2] = ["--sample", "64GiB"];
 /// For this long after attaching, memtrace has the kernel time its programs, which costs, too.
@@ -38,8 +40,8 @@ pub enum Treatment {
     Empty(Place, What),
     /// memtrace, which follows every call but records none.
     Followed,
-    /// memtrace, which records and unwinds every allocation.
-    Unwound,
+    /// memtrace, which records every allocation; so many stacks take turns.
+    Recorded(u32),
 }
 
 /// Nanoseconds of a pair under each treatment: the best over all rounds, since everything that
@@ -78,7 +80,8 @@ fn treatments() -> Vec<Treatment> {
     let empty = |place| what.map(|what| Treatment::Empty(place, what));
     let mut all = vec![Treatment::None];
     all.extend([empty(Place::Site), empty(Place::Symbol)].concat());
-    all.extend([Treatment::Followed, Treatment::Unwound]);
+    all.push(Treatment::Followed);
+    all.extend([1, MANY_STACKS].map(Treatment::Recorded));
     all
 }
 
@@ -127,10 +130,10 @@ impl Workload {
     }
 
     /// Nanoseconds of a pair, at best.
-    fn time(&mut self) -> Result<f64> {
+    fn time(&mut self, stacks: u32) -> Result<f64> {
         let mut best = f64::INFINITY;
         for _ in 0..TRIALS {
-            writeln!(self.input, "{PAIRS}").context("talk to the workload")?;
+            writeln!(self.input, "{PAIRS} {stacks}").context("talk to the workload")?;
             best = self.answer()?.parse::<f64>().context("read a time")?.min(best);
         }
         Ok(best)
@@ -143,18 +146,18 @@ impl Workload {
         empty: &mut Empty,
         cache: &Path,
     ) -> Result<f64> {
-        let options: &[&str] = match treatment {
-            Treatment::None => return self.time(),
+        let (options, stacks): (&[&str], u32) = match treatment {
+            Treatment::None => return self.time(1),
             Treatment::Empty(place, what) => {
                 let _probes = empty.attach(place, what)?;
-                return self.time();
+                return self.time(1);
             }
-            Treatment::Followed => &NO_SAMPLE,
-            Treatment::Unwound => &[],
+            Treatment::Followed => (&NO_SAMPLE, 1),
+            Treatment::Recorded(stacks) => (&[], stacks),
         };
         let tracing = Tracing::attach(&arguments.memtrace, self.child.id(), cache, options)?;
         thread::sleep(SETTLED);
-        let time = self.time()?;
+        let time = self.time(stacks)?;
         tracing.stop()?;
         Ok(time)
     }
@@ -165,7 +168,7 @@ impl Workload {
         let output = report.to_str().context("name a report")?;
         let options = ["--output", output];
         let tracing = Tracing::attach(&arguments.memtrace, self.child.id(), folder, &options)?;
-        self.time()?;
+        self.time(1)?;
         tracing.stop()?;
         let report = fs::read(&report).context("read memtrace's report")?;
         count(&serde_json::from_slice(&report).context("parse memtrace's report")?)

@@ -8,7 +8,7 @@ use memtrace::process::host;
 use crate::{
     attaching::{self, Attaching},
     empty::{Place, What},
-    pairs::{self, Pairs, Treatment},
+    pairs::{self, MANY_STACKS, Pairs, Treatment},
 };
 
 /// Prints everything.
@@ -48,8 +48,11 @@ fn print_pairs(pairs: &Pairs) {
         }
     }
     row("memtrace: followed, nothing sampled, so nothing unwound", pairs, Treatment::Followed);
-    let unwound = format!("memtrace: recorded with {python} Python and {native} native frames");
-    row(&unwound, pairs, Treatment::Unwound);
+    for (stacks, which) in [(1, "the same each time"), (MANY_STACKS, "another each time")] {
+        let frames = format!("{python} Python and {native} native frames");
+        let name = format!("memtrace: recorded; {frames}, {which}");
+        row(&name, pairs, Treatment::Recorded(stacks));
+    }
 }
 
 fn row(name: &str, pairs: &Pairs, treatment: Treatment) {
