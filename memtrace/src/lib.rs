@@ -77,6 +77,7 @@
 //! - whatever comes from a target, its files, the cache or a recording is hostile: bounded before it
 //!   is allocated, checked before it is used, escaped before it is shown;
 //! - a target is never stopped, and nothing is written to its memory but the kernel's breakpoints;
+//!   a thread that loads a library is held for 2 ms at most, until its unwind table is there;
 //!   only a command that memtrace itself started is paused, while its new code is being read;
 //! - probes and programs belong to file descriptors, so the kernel removes them with memtrace,
 //!   however it ends.
