@@ -24,15 +24,22 @@ use crate::{losses, processes, threads};
 /// Events for the loader.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
-/// Offsets of `task_struct.signal` and of `signal_struct.live`, from BTF.
+/// Offsets of `signal`, `real_parent` and `tgid` in `task_struct`, and of `live` and `flags` in
+/// `signal_struct`, from BTF.
 #[map]
-static SIGNAL_OFFSETS: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+static TASK_OFFSETS: Array<[u64; 5]> = Array::with_max_entries(1, 0);
+/// Process id of the loader.
+#[map]
+static LOADER: Array<u32> = Array::with_max_entries(1, 0);
 /// Pages of code that were reported as unmapped, so that each is reported once.
 #[map]
 static REPORTED: LruHashMap<[u64; 2], u32> = LruHashMap::with_max_entries(4096, 0);
 
 /// Pauses a process that memtrace itself started.
 const SIGSTOP: u32 = 19;
+const SIGCONT: u32 = 18;
+/// A signal is ending the process (include/linux/sched/signal.h).
+const SIGNAL_GROUP_EXIT: u32 = 4;
 const PAGE_BITS: u32 = 12;
 
 #[uprobe]
@@ -75,14 +82,28 @@ fn process_id() -> u32 {
 
 /// Threads of the current process that have not begun to exit.
 fn threads_left() -> Option<u32> {
-    let [signal_offset, live_offset] = *SIGNAL_OFFSETS.get(0)?;
+    let [signal, _, _, live, _] = *TASK_OFFSETS.get(0)?;
     // SAFETY: the helper has no preconditions.
     let task = unsafe { bpf_get_current_task() };
+    read(read::<u64>(task + signal)? + live)
+}
+
+/// Whether the current process is a child of the loader, and the loader is not being killed: only
+/// then will somebody let it go on when it is paused.
+fn is_attended() -> Option<bool> {
+    let [signal, real_parent, tgid, _, flags] = *TASK_OFFSETS.get(0)?;
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    let parent: u64 = read(task + real_parent)?;
+    let parent_id: u32 = read(parent + tgid)?;
+    let parent_flags: u32 = read(read::<u64>(parent + signal)? + flags)?;
+    Some(parent_id == *LOADER.get(0)? && parent_flags & SIGNAL_GROUP_EXIT == 0)
+}
+
+/// A field of a kernel structure.
+fn read<T>(address: u64) -> Option<T> {
     // SAFETY: the helper fails on an address it cannot read.
-    let signal: u64 =
-        unsafe { bpf_probe_read_kernel((task + signal_offset) as *const u64) }.ok()?;
-    // SAFETY: as above.
-    unsafe { bpf_probe_read_kernel((signal + live_offset) as *const u32) }.ok()
+    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
 }
 
 /// A stack led to code that no known object covers.
@@ -97,11 +118,17 @@ fn report(kind: u32, slot: u32, address: u64) {
     let pauses = kind == self::kind::EXEC || kind == self::kind::LIBRARIES;
     let paused = pauses
         && processes::traced(slot).is_some_and(|process| process.paused_on_change != 0)
+        && is_attended() == Some(true)
         // SAFETY: the helper has no preconditions.
         && unsafe { bpf_send_signal(SIGSTOP) } == 0;
     let change =
         Change { kind, process: slot, pid: process_id(), paused: u32::from(paused), address };
     if EVENTS.output::<Change>(&change, 0).is_err() {
         losses::count(Loss::EventsFull);
+        if paused {
+            // Nobody will hear of the pause.
+            // SAFETY: the helper has no preconditions.
+            unsafe { bpf_send_signal(SIGCONT) };
+        }
     }
 }

@@ -21,6 +21,9 @@ pub fn run() -> Result<Exit> {
                 writeln!(out, "MISSING  {}: needs {remedy}", feature.name)?;
             }
             State::Denied => writeln!(out, "DENIED   {}: run as root", feature.name)?,
+            State::LockedDown => {
+                writeln!(out, "LOCKED   {}: boot without lockdown=confidentiality", feature.name)?;
+            }
         }
         writeln!(out, "         for: {}", feature.purpose)?;
         if feature.state != State::Present {
@@ -47,7 +50,7 @@ fn write_namespace(out: &mut impl io::Write) -> io::Result<()> {
 
 fn verdict<'a>(states: impl Iterator<Item = &'a State>) -> Exit {
     states.fold(Exit::Success, |exit, state| match (exit, state) {
-        (_, State::Missing(_)) => Exit::KernelLacksFeature,
+        (_, State::Missing(_) | State::LockedDown) => Exit::KernelLacksFeature,
         (Exit::Success, State::Denied) => Exit::NotPermitted,
         (exit, _) => exit,
     })

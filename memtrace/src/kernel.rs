@@ -11,7 +11,7 @@ mod probes;
 mod tables;
 mod times;
 
-use std::fs;
+use std::{fs, process};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
@@ -42,6 +42,8 @@ use crate::{attach::plan::Program, unwind::UnwindTable};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/memtrace-ebpf"));
 const BTF: &str = "/sys/kernel/btf/vmlinux";
+const TYPES: &str = "type information (BTF)";
+const TYPES_REMEDY: &str = "a kernel built with CONFIG_DEBUG_INFO_BTF=y";
 
 /// How large the maps are, and what is recorded.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +70,8 @@ pub struct Kernel {
 impl Kernel {
     /// Loads the object and starts watching the lives of processes; no process is traced yet.
     pub fn load(options: &Options) -> Result<Self> {
-        let types = fs::read(BTF).with_context(|| format!("read the kernel's types from {BTF}"))?;
-        let types = Btf::parse(&types).with_context(|| format!("parse {BTF}"))?;
+        let structures = Structures::read()
+            .context(Unsupported::Missing { feature: TYPES, remedy: TYPES_REMEDY })?;
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("LIVE", options.max_live)
             .map_max_entries("TOTALS", options.max_stacks)
@@ -78,9 +80,9 @@ impl Kernel {
             .load(OBJECT)
             .context("load the kernel object")?;
         write(&mut ebpf, "SAMPLE_INTERVAL", options.sample_interval)?;
-        write(&mut ebpf, "FS_BASE_OFFSET", types.offset("task_struct", &["thread", "fsbase"])?)?;
-        let signal = types.offset("task_struct", &["signal"])?;
-        write(&mut ebpf, "SIGNAL_OFFSETS", [signal, types.offset("signal_struct", &["live"])?])?;
+        write(&mut ebpf, "FS_BASE_OFFSET", structures.fs_base)?;
+        write(&mut ebpf, "TASK_OFFSETS", structures.task)?;
+        write(&mut ebpf, "LOADER", process::id())?;
         load_programs(&mut ebpf)?;
         watch(&mut ebpf, "process_exec", "sched_process_exec")?;
         watch(&mut ebpf, "thread_exit", "sched_process_exit")?;
@@ -178,6 +180,32 @@ impl Kernel {
         self.ebpf.programs().map(|(name, program)| {
             let info = program.info().ok();
             (name, info.and_then(|info| info.verified_instruction_count()))
+        })
+    }
+}
+
+/// Where the running kernel's structures have what the programs read.
+struct Structures {
+    fs_base: u64,
+    /// Of a thread: `signal`, `real_parent`, `tgid`; of its `signal`: `live`, `flags`.
+    task: [u64; 5],
+}
+
+impl Structures {
+    fn read() -> Result<Self> {
+        let types = fs::read(BTF).with_context(|| format!("read {BTF}"))?;
+        let types = Btf::parse(&types).with_context(|| format!("parse {BTF}"))?;
+        let task = |field| types.offset("task_struct", &[field]);
+        let signal = |field| types.offset("signal_struct", &[field]);
+        Ok(Self {
+            fs_base: types.offset("task_struct", &["thread", "fsbase"])?,
+            task: [
+                task("signal")?,
+                task("real_parent")?,
+                task("tgid")?,
+                signal("live")?,
+                signal("flags")?,
+            ],
         })
     }
 }

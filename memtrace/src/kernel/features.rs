@@ -1,6 +1,9 @@
 //! What this kernel can do, found out by trying; versions say little about patched kernels.
 
-use std::{fmt, fs, io, path::Path};
+use std::{
+    fmt, fs,
+    io::{self, Read as _},
+};
 
 use aya::{
     programs::{ProgramError, ProgramType},
@@ -29,6 +32,8 @@ pub enum State {
     Missing(&'static str),
     /// The kernel does not let this user try.
     Denied,
+    /// The kernel has it, and is locked down against its use by anyone.
+    LockedDown,
 }
 
 /// Why the kernel programs cannot be used: [`Display`](fmt::Display) is one line.
@@ -61,10 +66,17 @@ impl fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
+/// Says in which mode the kernel is locked down; absent where it cannot be.
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
 /// Tries every feature.
 #[must_use]
 pub fn probe() -> Vec<Feature> {
-    vec![
+    helpers().into_iter().chain(files()).collect()
+}
+
+fn helpers() -> [Feature; 4] {
+    [
         Feature {
             name: "ring buffer (bpf_ringbuf_reserve, Linux 5.8)",
             purpose: "names of Python functions reach memtrace before the process can end",
@@ -84,10 +96,24 @@ pub fn probe() -> Vec<Feature> {
             state: helper(BpfHelper::BPF_FUNC_loop, "Linux 5.17 or newer"),
         },
         Feature {
-            name: "type information (BTF)",
+            name: "reading kernel structures (bpf_probe_read_kernel, Linux 5.5)",
+            purpose: "finds the thread pointer of a thread, and its process's last thread",
+            without: "memtrace does not start",
+            state: unless_locked_down(
+                helper(BpfHelper::BPF_FUNC_probe_read_kernel, "Linux 5.5 or newer"),
+                &fs::read_to_string(LOCKDOWN).unwrap_or_default(),
+            ),
+        },
+    ]
+}
+
+fn files() -> [Feature; 2] {
+    [
+        Feature {
+            name: super::TYPES,
             purpose: "finds the thread pointer of a thread in the running kernel's structures",
             without: "memtrace does not start",
-            state: file(super::BTF, "a kernel built with CONFIG_DEBUG_INFO_BTF=y"),
+            state: type_information(),
         },
         Feature {
             name: "user-space probes (uprobes)",
@@ -109,8 +135,8 @@ pub fn require() -> Result<(), Unsupported> {
             State::Missing(remedy) => {
                 return Err(Unsupported::Missing { feature: feature.name, remedy });
             }
-            State::Denied if is_locked_down() => return Err(Unsupported::LockedDown),
             State::Denied => return Err(Unsupported::Denied),
+            State::LockedDown => return Err(Unsupported::LockedDown),
         }
     }
     Ok(())
@@ -139,8 +165,38 @@ fn denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// Whether lockdown is in its strict mode, in which programs cannot read memory.
-fn is_locked_down() -> bool {
-    let mode = fs::read_to_string(Path::new("/sys/kernel/security/lockdown"));
-    mode.is_ok_and(|mode| mode.contains("[confidentiality]"))
+/// The file may be there and hold something else, as where a container masks it.
+fn type_information() -> State {
+    let mut magic = [0; 2];
+    let read = fs::File::open(super::BTF).and_then(|mut file| file.read_exact(&mut magic));
+    match read {
+        Ok(()) if magic == super::btf::MAGIC.to_le_bytes() => State::Present,
+        Err(error) if denied(&error) => State::Denied,
+        _ => State::Missing(super::TYPES_REMEDY),
+    }
+}
+
+/// In the strict mode of lockdown the kernel denies that it has helpers that read its memory
+/// (`bpf_base_func_proto`, kernel/bpf/helpers.c).
+fn unless_locked_down(state: State, lockdown: &str) -> State {
+    match state {
+        State::Missing(_) if lockdown.contains("[confidentiality]") => State::LockedDown,
+        state => state,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_helper_that_lockdown_hides_is_not_a_missing_feature() {
+        let locked = "none integrity [confidentiality]\n";
+        assert_eq!(unless_locked_down(State::Missing("x"), locked), State::LockedDown);
+        assert_eq!(unless_locked_down(State::Present, locked), State::Present);
+        for mode in ["none [integrity] confidentiality\n", "[none] integrity confidentiality\n", ""]
+        {
+            assert_eq!(unless_locked_down(State::Missing("x"), mode), State::Missing("x"));
+        }
+    }
 }
