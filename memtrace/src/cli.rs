@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::exit::Exit;
+pub use self::exit::{Exit, report, say};
 use crate::{
     doctor,
     output::{self, Outputs},
@@ -29,8 +29,9 @@ Examples:
   memtrace report trace.memtrace -o live.svg
   memtrace doctor                           what this kernel and user can do
 
-Exit status: with -- CMD that of the command; else 0 data was written, 1 failure, 2 usage,
-3 the target was gone before any data, 4 not permitted, 5 the kernel lacks a feature.";
+Exit status: with -- CMD that of the command, 128 and the signal that killed it, 126 if it cannot
+be run, 127 if there is no such command; else 0 data was written, 1 failure, 2 usage, 3 the target
+was gone before any data, 4 not permitted, 5 the kernel lacks a feature.";
 
 /// Which lines hold the memory of a running Python process.
 ///
@@ -56,7 +57,8 @@ enum Command {
 #[derive(Args)]
 struct Trace {
     /// Processes to attach to: -p 1,2 or -p 1 -p 2.
-    #[arg(short, long, value_delimiter = ',', value_name = "PID")]
+    #[arg(short, long, value_delimiter = ',', value_name = "PID", value_parser = units::process_id)]
+    #[arg(allow_negative_numbers = true)]
     pid: Vec<u32>,
     /// Stop after this long: 30s, 5m, 1h30m. Default: until Ctrl-C or the end of the processes.
     #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
@@ -79,7 +81,7 @@ struct Trace {
     verbose: bool,
     #[command(flatten)]
     output: Output,
-    /// A command to run and trace from its first instruction.
+    /// A command to run and trace from its first instruction. The summary goes to standard error.
     #[arg(last = true, value_name = "CMD", conflicts_with = "pid")]
     run: Vec<std::ffi::OsString>,
 }
@@ -146,13 +148,13 @@ pub fn run() -> Exit {
         Some(Command::Doctor) => doctor::run(),
         None => trace(arguments.trace),
     };
-    outcome.unwrap_or_else(|error| exit::report(&error))
+    outcome.unwrap_or_else(|error| report(&error))
 }
 
 fn from_recording(recording: &Path, outputs: &Outputs) -> anyhow::Result<Exit> {
     let profile = output::from_recording(recording, outputs)?;
     if outputs.files.is_empty() {
-        output::print_summary(&profile)?;
+        output::print_summary(&profile, true)?;
     }
     Ok(Exit::Success)
 }

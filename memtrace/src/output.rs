@@ -1,17 +1,23 @@
 //! Report files: never overwritten unasked, never left half-written, readable by their owner only.
 
+mod unwritable;
+
 use std::{
+    collections::HashSet,
     env,
-    error::Error,
-    fmt,
-    io::{self, BufWriter, IsTerminal as _, Write as _},
-    os::unix::fs::chown,
+    fs::{File, OpenOptions},
+    io::{self, BufWriter, IsTerminal, Write as _},
+    os::{
+        fd::AsFd,
+        unix::fs::{OpenOptionsExt as _, chown},
+    },
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tempfile::NamedTempFile;
 
+pub use self::unwritable::{Reason, Unwritable};
 use crate::{
     profile::{Profile, View},
     recording,
@@ -32,50 +38,75 @@ pub struct Outputs {
     pub force: bool,
 }
 
-/// A file that exists and is not to be overwritten.
-#[derive(Debug)]
-pub struct Exists(PathBuf);
-
-impl fmt::Display for Exists {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} exists already", self.0.display())
-    }
-}
-
-impl Error for Exists {}
-
 impl Outputs {
     /// Finds out before any work is done whether the files can be written.
     pub fn check(&self) -> Result<()> {
+        let mut seen = HashSet::new();
         for path in &self.files {
             Format::of(path)?;
-            if !self.force && path.symlink_metadata().is_ok() {
-                return Err(Exists(path.clone()).into());
-            }
-            // Removed again at once: nothing is left behind, however memtrace ends.
-            new_file_beside(path)?;
+            self.check_place(path, seen.insert(path)).map_err(|reason| unwritable(path, reason))?;
         }
         Ok(())
     }
 
-    /// Writes every file.
+    fn check_place(&self, path: &Path, is_first: bool) -> Result<(), Reason> {
+        if !is_first {
+            return Err(Reason::NamedTwice);
+        }
+        match path.symlink_metadata() {
+            Ok(_) if !self.force => return Err(Reason::Exists),
+            Ok(_) if path.is_dir() => return Err(Reason::Folder),
+            _ => {}
+        }
+        // Removed again at once: nothing is left behind, however memtrace ends.
+        new_file_beside(path).map(drop).map_err(Reason::Refused)
+    }
+
+    /// Writes every file, also when one of them fails.
     pub fn write(&self, profile: &Profile) -> Result<()> {
-        self.files.iter().try_for_each(|path| self.write_one(profile, path))
+        let written = self.files.iter().map(|path| self.write_one(profile, path));
+        written.collect::<Vec<_>>().into_iter().collect()
     }
 
     fn write_one(&self, profile: &Profile, path: &Path) -> Result<()> {
-        let doing = || format!("write {}", path.display());
+        let refused = |error| unwritable(path, Reason::Refused(error));
         let format = Format::of(path)?;
-        let file = new_file_beside(path)?;
-        let mut buffer = BufWriter::new(file.as_file());
-        report::write(profile, self.view, format, &mut buffer).with_context(doing)?;
-        buffer.flush().with_context(doing)?;
-        drop(buffer);
-        file.as_file().sync_all().with_context(doing)?;
-        give_to_caller(file.path()).with_context(doing)?;
+        let file = new_file_beside(path).map_err(refused)?;
+        let mut buffer = BufWriter::new(Watched { file: file.as_file(), failure: None });
+        let drawn = report::write(profile, self.view, format, &mut buffer);
+        let flushed = buffer.flush();
+        let (Watched { failure, .. }, _unwritten) = buffer.into_parts();
+        failure.map_or(flushed, Err).map_err(refused)?;
+        drawn?;
+        file.as_file().sync_all().map_err(refused)?;
+        give_to_caller(file.path());
         let written = if self.force { file.persist(path) } else { file.persist_noclobber(path) };
-        written.map(drop).map_err(|error| error.error).with_context(doing)
+        written.map(drop).map_err(|error| refused(error.error).into())
     }
+}
+
+/// Keeps the reason when writing fails: not every library that writes passes it on.
+struct Watched<'file> {
+    file: &'file File,
+    failure: Option<io::Error>,
+}
+
+impl io::Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes);
+        if let Err(error) = &written {
+            self.failure = error.raw_os_error().map(io::Error::from_raw_os_error);
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn unwritable(path: &Path, reason: Reason) -> Unwritable {
+    Unwritable { path: path.into(), reason }
 }
 
 /// Draws reports from a recording.
@@ -86,9 +117,16 @@ pub fn from_recording(recording: &Path, outputs: &Outputs) -> Result<Profile> {
     Ok(profile)
 }
 
-/// Prints the summary to standard output.
-pub fn print_summary(profile: &Profile) -> Result<()> {
-    let out = io::stdout().lock();
+/// Prints the summary to standard output, or to standard error where the output is another's.
+pub fn print_summary(profile: &Profile, output_is_ours: bool) -> Result<()> {
+    if output_is_ours {
+        print_to(profile, io::stdout().lock())
+    } else {
+        print_to(profile, io::stderr().lock())
+    }
+}
+
+fn print_to(profile: &Profile, out: impl io::Write + IsTerminal + AsFd) -> Result<()> {
     let mut screen = Screen { colour: out.is_terminal(), ..Screen::default() };
     if let Some((width, _)) = terminal_size::terminal_size_of(&out) {
         screen.width = usize::from(width.0);
@@ -96,25 +134,26 @@ pub fn print_summary(profile: &Profile) -> Result<()> {
     summary::write(profile, screen, out)
 }
 
-/// A new file with an unpredictable name and mode 0600.
-fn new_file_beside(path: &Path) -> Result<NamedTempFile> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+/// A new file with an unpredictable name, for its owner only.
+fn new_file_beside(path: &Path) -> io::Result<NamedTempFile> {
+    let new = |path: &Path| -> io::Result<File> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     };
-    tempfile::Builder::new()
-        .prefix(".memtrace-")
-        .tempfile_in(folder)
-        .with_context(|| format!("write {}", path.display()))
+    tempfile::Builder::new().prefix(".memtrace-").make_in(folder(path), new)
+}
+
+fn folder(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 /// Under sudo the file belongs to the user who typed the command.
-fn give_to_caller(path: &Path) -> Result<()> {
+fn give_to_caller(path: &Path) {
     let id = |name| env::var(name).ok().and_then(|id| id.parse().ok());
     if let Some(user) = id("SUDO_UID") {
-        chown(path, Some(user), id("SUDO_GID")).context("give it to the user of sudo")?;
+        // Some file systems have no owners; a report of root's is better than none.
+        let _ = chown(path, Some(user), id("SUDO_GID"));
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -133,7 +172,7 @@ mod tests {
         let path = folder.path().join("out.folded");
         fs::write(&path, "precious").unwrap();
         let refused = outputs(path.clone(), false).check().unwrap_err();
-        assert!(refused.is::<Exists>(), "{refused:#}");
+        assert!(format!("{refused:#}").ends_with("out.folded exists already"), "{refused:#}");
         assert!(outputs(path.clone(), false).write(&Profile::default()).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         outputs(path.clone(), true).write(&Profile::default()).unwrap();
@@ -154,6 +193,34 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_found_out_beforehand() {
         let refused = outputs("/nowhere/at/all/out.svg".into(), false).check().unwrap_err();
-        assert!(format!("{refused:#}").contains("/nowhere/at/all/out.svg"));
+        let refused: Unwritable = refused.downcast().unwrap();
+        assert_eq!(refused.path, Path::new("/nowhere/at/all/out.svg"));
+        assert_eq!(refused.hint(), "make the folder: mkdir -p /nowhere/at/all");
+    }
+
+    #[test]
+    fn one_report_that_fails_does_not_cost_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.svg");
+        let files = vec!["/nowhere/out.json".into(), path.clone()];
+        let outputs = Outputs { files, ..Outputs::default() };
+        assert!(outputs.write(&Profile::default()).is_err());
+        assert!(path.is_file());
+    }
+
+    #[test]
+    fn a_folder_in_the_place_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.svg");
+        fs::create_dir(&path).unwrap();
+        let refused = outputs(path, true).check().unwrap_err();
+        assert!(format!("{refused:#}").ends_with("out.svg is a folder"), "{refused:#}");
+    }
+
+    #[test]
+    fn a_file_that_is_named_twice_is_found_out_beforehand() {
+        let files = vec!["/tmp/twice.svg".into(), "/tmp/twice.svg".into()];
+        let refused = Outputs { files, ..Outputs::default() }.check().unwrap_err();
+        assert!(format!("{refused:#}").ends_with("/tmp/twice.svg is named twice"), "{refused:#}");
     }
 }

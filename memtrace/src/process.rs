@@ -3,6 +3,7 @@
 
 use std::{
     fmt, io,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -94,6 +95,12 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.identity.pid
+    }
+
+    /// A path to the program that it runs, for people and other tools.
+    #[must_use]
+    pub fn program(&self) -> PathBuf {
+        format!("/proc/{}/exe", self.pid()).into()
     }
 
     /// Whether the process still runs: neither gone, nor a zombie, nor replaced.

@@ -46,30 +46,19 @@ pub enum Unreadable {
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Foreign => {
-                write!(f, "not a memtrace recording; memtrace writes one with -o NAME.memtrace")
-            }
+            Self::Foreign => write!(f, "not a memtrace recording"),
             Self::Version(version) if *version > VERSION => {
                 write!(
                     f,
-                    "written by a newer memtrace (format {version}, this one reads {VERSION}); upgrade memtrace to read it"
+                    "written by a newer memtrace (format {version}, this one reads {VERSION})"
                 )
             }
-            Self::Version(version) => write!(
-                f,
-                "unknown format {version} (this memtrace reads {VERSION}); record it again"
-            ),
-            Self::Truncated => write!(
-                f,
-                "the file ends early; copy it again, or record again if memtrace was killed"
-            ),
-            Self::Corrupt(what) => {
-                write!(f, "damaged: {what}; copy it again from where it was recorded")
+            Self::Version(version) => {
+                write!(f, "unknown format {version} (this memtrace reads {VERSION})")
             }
-            Self::TooLarge => write!(
-                f,
-                "unpacks to more than a recording can hold; it is damaged or was not written by memtrace"
-            ),
+            Self::Truncated => write!(f, "the file ends early"),
+            Self::Corrupt(what) => write!(f, "damaged: {what}"),
+            Self::TooLarge => write!(f, "unpacks to more than a recording can hold"),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -77,10 +66,26 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// Reads the recording at `path`; the error names the file and says what to do.
+impl Unreadable {
+    /// What helps, as a sentence.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Foreign => "record one: memtrace -o NAME.memtrace --pid PID",
+            Self::Version(version) if *version > VERSION => "upgrade memtrace to read it",
+            Self::Version(_) => "record it again",
+            Self::Truncated => "copy it again from where it was recorded, or record it again",
+            Self::Corrupt(_) => "copy it again from where it was recorded",
+            Self::TooLarge => "it is damaged, or was not written by memtrace: record it again",
+            Self::Io(_) => "check its name and permissions: ls -l",
+        }
+    }
+}
+
+/// Reads the recording at `path`; the error names the file.
 pub fn open(path: &Path) -> Result<Profile> {
     let context = || format!("read recording {}", path.display());
-    let file = File::open(path).with_context(context)?;
+    let file = File::open(path).map_err(Unreadable::Io).with_context(context)?;
     read(BufReader::new(file)).with_context(context)
 }
 

@@ -12,9 +12,14 @@ mod text;
 mod tree;
 pub mod units;
 
-use std::{io::Write, path::Path};
+use std::{
+    error::Error,
+    fmt,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::{
     profile::{Profile, View},
@@ -57,16 +62,25 @@ impl Format {
     }
 
     /// The format of the file at `path`, by its extension.
-    pub fn of(path: &Path) -> Result<Self> {
+    pub fn of(path: &Path) -> Result<Self, UnknownFormat> {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
         let ends = |format: &Self| name.ends_with(format.extension().as_bytes());
-        let Some(format) = Self::ALL.into_iter().find(ends) else {
-            let known = Self::ALL.map(Self::extension).join(", ");
-            bail!("no format for {}: the name must end in one of {known}", path.display());
-        };
-        Ok(format)
+        Self::ALL.into_iter().find(ends).ok_or_else(|| UnknownFormat(path.into()))
     }
 }
+
+/// The name of a file ends in no known extension.
+#[derive(Debug)]
+pub struct UnknownFormat(PathBuf);
+
+impl fmt::Display for UnknownFormat {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = Format::ALL.map(Format::extension).join(", ");
+        write!(out, "no format for {}: the name must end in one of {known}", self.0.display())
+    }
+}
+
+impl Error for UnknownFormat {}
 
 /// Writes `view` of `profile` to `to`.
 ///

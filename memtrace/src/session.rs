@@ -6,6 +6,7 @@ mod cost;
 mod fold;
 mod launch;
 mod progress;
+mod signals;
 mod target;
 mod tracer;
 
@@ -14,15 +15,20 @@ use std::{ffi::OsString, future::pending, io, os::fd::AsRawFd, time::Duration};
 use anyhow::{Context as _, Result};
 use tokio::{
     io::unix::AsyncFd,
-    runtime,
-    signal::unix::{Signal, SignalKind, signal},
-    task,
+    runtime, task,
     time::{self, Instant, Interval, MissedTickBehavior},
 };
 
-use self::{fold::Names, launch::Launch, progress::Progress, tracer::Tracer};
+use self::{
+    fold::Names,
+    launch::Launch,
+    progress::Progress,
+    signals::{Request, Signals},
+    tracer::Tracer,
+};
+pub use self::{launch::NotStarted, target::NoAllocator};
 use crate::{
-    cli::Exit,
+    cli::{self, Exit},
     kernel,
     output::{self, Outputs},
     profile::Profile,
@@ -64,99 +70,143 @@ pub fn run(options: Options) -> Result<Exit> {
     options.outputs.check()?;
     kernel::require_features()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(trace(options))
+    let exit = runtime.block_on(trace(&options));
+    // Symbols that nobody waits for any more need not be found.
+    runtime.shutdown_background();
+    exit
 }
 
-async fn trace(options: Options) -> Result<Exit> {
-    let mut signals = Signals::listen()?;
-    let mut progress = Progress::new(options.quiet);
-    progress.say("reading the mapped files");
-    let mut launch = None;
-    let mut tracer = match &options.goal {
-        Goal::Attach(pids) => Tracer::attach(pids, &options)?,
-        Goal::Run(command) => {
-            let started = Launch::prepare(command)?;
-            let tracer = Tracer::for_command(started.pid(), &options)?;
-            launch = Some(started);
-            tracer
+async fn trace(options: &Options) -> Result<Exit> {
+    let signals = Signals::listen().context("listen to signals")?;
+    match &options.goal {
+        Goal::Attach(pids) => {
+            let progress = Progress::new(options.quiet);
+            progress.say("reading the mapped files");
+            let tracer = Tracer::attach(pids, options)?;
+            record(tracer, &mut Run { signals, progress, launch: None, options }).await?;
+            Ok(Exit::Success)
         }
-    };
-    if let Some(launch) = &mut launch {
-        launch.release()?;
+        Goal::Run(command) => {
+            let mut launch = Launch::prepare(command, signals.inherited())?;
+            let tracer = Tracer::for_command(launch.pid(), options)?;
+            launch.release();
+            // The terminal is the command's.
+            let progress = Progress::new(true);
+            let mut run = Run { signals, progress, launch: Some(launch), options };
+            let reported = record(tracer, &mut run).await.map_err(|error| cli::report(&error));
+            run.outlast_command(reported.err()).await
+        }
     }
-    if options.verbose {
-        tracer.announce();
-    }
-    let stopped = wait(&mut tracer, &mut signals, launch.as_mut(), &mut progress, &options).await?;
+}
+
+/// Everything around the tracing.
+struct Run<'options> {
+    signals: Signals,
+    progress: Progress,
+    launch: Option<Launch>,
+    options: &'options Options,
+}
+
+/// Traces until it is time to stop, and reports.
+async fn record(mut tracer: Tracer, run: &mut Run<'_>) -> Result<()> {
+    run.wait(&mut tracer).await?;
     let (recorded, detaching) = tracer.finish()?;
-    progress.say("resolving symbols");
+    run.resume_command();
+    run.progress.say("resolving symbols");
     let names = recorded.unresolved();
     let names = tokio::select! {
         names = task::spawn_blocking(|| Names::resolve(names)) => names.context("resolve symbols")?,
-        () = signals.interrupted() => Names::none(),
+        request = run.signals.next() => {
+            run.pass_on(request);
+            Names::none()
+        }
     };
     let profile = recorded.into_profile(&names);
-    progress.clear();
-    finish(&profile, &options)?;
-    progress.say("taking the probes off");
+    run.progress.clear();
+    run.finish(&profile)?;
+    run.progress.say("taking the probes off");
     for thread in detaching {
         // It cannot panic; and if it did, the probes would go with the process.
         let _ = thread.join();
     }
-    progress.clear();
-    match (launch, stopped) {
-        (Some(mut launch), _) => Ok(launch.exit().await),
-        (None, _) => Ok(Exit::Success),
-    }
+    run.progress.clear();
+    Ok(())
 }
 
-/// Why the waiting ended.
-enum Stopped {
-    /// Time is up, or the user wants no more.
-    Asked,
-    /// Nothing is left to trace.
-    Ended,
-}
-
-/// Handles events until it is time to stop.
-async fn wait(
-    tracer: &mut Tracer,
-    signals: &mut Signals,
-    mut launch: Option<&mut Launch>,
-    progress: &mut Progress,
-    options: &Options,
-) -> Result<Stopped> {
-    let mut events = readable(tracer.events()?)?;
-    let mut log = readable(tracer.log(options.verbose)?)?;
-    let mut ticks = ticks();
-    let deadline = options.duration.map(|duration| Instant::now() + duration);
-    loop {
-        tokio::select! {
-            ready = events.readable_mut() => {
-                let mut ready = ready?;
-                tracer.handle(ready.get_inner_mut());
-                ready.clear_ready();
-            }
-            ready = log.readable_mut() => {
-                let mut ready = ready?;
-                ready.get_inner_mut().flush();
-                ready.clear_ready();
-            }
-            _ = ticks.tick() => progress.show(&tracer.state()?),
-            () = signals.interrupted() => break,
-            () = sleep_until(deadline) => break,
-            ended = ended(launch.as_deref_mut()) => {
-                ended?;
-                tracer.handle(events.get_mut());
-                return Ok(Stopped::Ended);
+impl Run<'_> {
+    /// Handles events until it is time to stop.
+    async fn wait(&mut self, tracer: &mut Tracer) -> Result<()> {
+        let mut events = readable(tracer.events()?)?;
+        let mut log = readable(tracer.log(self.options.verbose)?)?;
+        let mut ticks = ticks();
+        let deadline = self.options.duration.and_then(|time| Instant::now().checked_add(time));
+        while !(self.launch.is_none() && tracer.is_over()) {
+            tokio::select! {
+                ready = events.readable_mut() => {
+                    let mut ready = ready?;
+                    tracer.handle(ready.get_inner_mut());
+                    ready.clear_ready();
+                }
+                ready = log.readable_mut() => {
+                    let mut ready = ready?;
+                    ready.get_inner_mut().flush();
+                    ready.clear_ready();
+                }
+                _ = ticks.tick() => self.progress.show(&tracer.state()?),
+                request = self.signals.next() => {
+                    self.pass_on(request);
+                    break;
+                }
+                () = sleep_until(deadline) => break,
+                ended = ended(self.launch.as_mut()) => {
+                    ended?;
+                    break;
+                }
             }
         }
-        if tracer.is_over() && launch.is_none() {
-            return Ok(Stopped::Ended);
+        tracer.handle(events.get_mut());
+        Ok(())
+    }
+
+    /// An interrupt reaches the command by itself, if it comes from the terminal.
+    fn pass_on(&self, request: Request) {
+        if let (Some(launch), Request::Terminate) = (&self.launch, request) {
+            launch.terminate();
         }
     }
-    tracer.handle(events.get_mut());
-    Ok(Stopped::Asked)
+
+    /// The command may have been paused at the moment in which tracing ended.
+    fn resume_command(&self) {
+        if let Some(launch) = &self.launch {
+            launch.resume();
+        }
+    }
+
+    /// Writes the reports, and prints the summary also if that fails.
+    fn finish(&self, profile: &Profile) -> Result<()> {
+        let written = self.options.outputs.write(profile);
+        let printed = output::print_summary(profile, self.launch.is_none());
+        written.and(printed)
+    }
+
+    /// Waits for the command; its exit is memtrace's own, unless it hides that a report `failed`.
+    async fn outlast_command(mut self, failed: Option<Exit>) -> Result<Exit> {
+        self.resume_command();
+        let mut launch = self.launch.take().context("a command was started")?;
+        loop {
+            tokio::select! {
+                exit = launch.exit() => {
+                    let hides = exit == Exit::Command(0);
+                    return Ok(failed.filter(|_| hides).unwrap_or(exit));
+                }
+                request = self.signals.next() => {
+                    if request == Request::Terminate {
+                        launch.terminate();
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn readable<T: AsRawFd>(source: T) -> Result<AsyncFd<T>> {
@@ -183,31 +233,5 @@ async fn ended(launch: Option<&mut Launch>) -> Result<()> {
     match launch {
         Some(launch) => launch.ended().await,
         None => pending().await,
-    }
-}
-
-fn finish(profile: &Profile, options: &Options) -> Result<()> {
-    let written = options.outputs.write(profile);
-    output::print_summary(profile)?;
-    written
-}
-
-/// The signals by which a user asks for the end.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()];
-        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
-    }
-
-    async fn interrupted(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }

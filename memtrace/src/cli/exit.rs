@@ -1,13 +1,20 @@
 //! How memtrace ends: exit codes, and errors with a hint of what helps.
 
-use std::{io, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use anyhow::Error;
 
 use crate::{
     kernel::Unsupported,
-    output::Exists,
-    process::unusable::{Reason, Unusable},
+    output::{self, Unwritable},
+    process::unusable::{self, Unusable},
+    recording::Unreadable,
+    report::UnknownFormat,
+    session::{NoAllocator, NotStarted},
 };
 
 /// How a run ended.
@@ -43,58 +50,132 @@ impl From<Exit> for ExitCode {
     }
 }
 
+const EXAMPLES: &str = "memtrace --help has examples";
+
 /// Prints help, or what is wrong with the command line.
 pub(super) fn usage(error: &clap::Error) -> Exit {
-    // There is nowhere to report a closed terminal to.
-    let _ = error.print();
-    if error.use_stderr() { Exit::Usage } else { Exit::Success }
+    if !error.use_stderr() {
+        // There is nowhere to report a closed terminal to.
+        let _ = error.print();
+        return Exit::Success;
+    }
+    let text = error.to_string();
+    // Then follow tips, which know nothing of this command, and the usage.
+    let problem = text.split("\n\n").next().unwrap_or_default();
+    say(problem.strip_prefix("error: ").unwrap_or(problem));
+    hint(EXAMPLES);
+    Exit::Usage
 }
 
 /// Neither a process nor a command was named.
-#[expect(clippy::print_stderr, reason = "errors go to the user")]
 pub(super) fn nothing_to_do() -> Exit {
-    eprintln!("memtrace: nothing to trace");
-    eprintln!("hint: memtrace --pid PID, or memtrace -- COMMAND; memtrace --help has examples");
+    say("nothing to trace");
+    hint(&format!("memtrace --pid PID, or memtrace -- COMMAND; {EXAMPLES}"));
     Exit::Usage
 }
 
 /// Prints an error and what helps.
-#[expect(clippy::print_stderr, reason = "errors go to the user")]
-pub(super) fn report(error: &Error) -> Exit {
+#[must_use]
+pub fn report(error: &Error) -> Exit {
     if is_broken_pipe(error) {
         return Exit::Success;
     }
-    let (exit, hint) = classify(error);
-    eprintln!("memtrace: {}", format!("{error:#}").replace('\n', " "));
-    if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+    let (exit, help) = classify(error);
+    say(&causes(error));
+    if let Some(help) = help {
+        hint(&help);
     }
     exit
 }
 
+/// An error and its causes; some errors repeat theirs.
+fn causes(error: &Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text += ": ";
+        }
+        text += &cause;
+    }
+    text
+}
+
+/// Prints one line for the user, whatever is in it.
+pub fn say(text: &str) {
+    // There is nowhere to report a closed terminal to.
+    let _ = writeln!(io::stderr(), "memtrace: {}", one_line(text));
+}
+
+fn hint(text: &str) {
+    // As above.
+    let _ = writeln!(io::stderr(), "hint: {}", one_line(text));
+}
+
+/// Names of processes and files can hold anything; a terminal would obey some of it.
+fn one_line(text: &str) -> String {
+    let words: Vec<_> = text.split(['\n', ' ']).filter(|word| !word.is_empty()).collect();
+    let mut line = String::new();
+    for character in words.join(" ").chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
 fn classify(error: &Error) -> (Exit, Option<String>) {
     if let Some(unusable) = error.downcast_ref::<Unusable>() {
-        let exit = match unusable.reason {
-            Reason::NoSuchProcess | Reason::Replaced | Reason::Zombie => Exit::TargetGone,
-            Reason::NotPermitted => Exit::NotPermitted,
-            _ => Exit::Failure,
-        };
-        return (exit, Some(unusable.hint()));
+        (of_target(&unusable.reason), Some(unusable.hint()))
+    } else if let Some(unsupported) = error.downcast_ref::<Unsupported>() {
+        unsupported_kernel(unsupported)
+    } else if let Some(unwritable) = error.downcast_ref::<Unwritable>() {
+        (of_output(&unwritable.reason), Some(unwritable.hint()))
+    } else if let Some(unreadable) = error.downcast_ref::<Unreadable>() {
+        (Exit::Failure, Some(unreadable.hint().into()))
+    } else if let Some(blind) = error.downcast_ref::<NoAllocator>() {
+        (Exit::Failure, Some(blind.hint()))
+    } else if let Some(not_started) = error.downcast_ref::<NotStarted>() {
+        (not_started.exit(), Some(not_started.hint()))
+    } else if error.is::<UnknownFormat>() {
+        (Exit::Usage, Some("for a flame graph: -o NAME.svg".into()))
+    } else {
+        of_system(error)
     }
-    if let Some(unsupported) = error.downcast_ref::<Unsupported>() {
-        return unsupported_kernel(unsupported);
-    }
-    if error.is::<Exists>() {
-        return (Exit::Failure, Some("choose another name, or add --force".into()));
-    }
-    match error.root_cause().downcast_ref::<io::Error>().map(io::Error::kind) {
-        Some(io::ErrorKind::StorageFull) => {
-            (Exit::Failure, Some("free some space, or write to another file system".into()))
+}
+
+/// What the operating system did not want.
+fn of_system(error: &Error) -> (Exit, Option<String>) {
+    let code = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    match code {
+        Some(libc::EPERM | libc::EACCES) => (Exit::NotPermitted, Some(as_root())),
+        Some(libc::E2BIG | libc::ENOMEM) => {
+            (Exit::Failure, Some("ask for smaller tables: --max-live, --max-stacks".into()))
         }
-        Some(io::ErrorKind::PermissionDenied) => {
-            (Exit::NotPermitted, Some("run it as root: sudo memtrace ...".into()))
+        Some(libc::EMFILE | libc::ENFILE) => {
+            (Exit::Failure, Some("allow more open files: ulimit -n 4096".into()))
         }
         _ => (Exit::Failure, None),
+    }
+}
+
+fn of_target(reason: &unusable::Reason) -> Exit {
+    use unusable::Reason;
+    match reason {
+        Reason::NoSuchProcess | Reason::Replaced | Reason::Zombie => Exit::TargetGone,
+        Reason::NotPermitted => Exit::NotPermitted,
+        _ => Exit::Failure,
+    }
+}
+
+fn of_output(reason: &output::Reason) -> Exit {
+    match reason {
+        output::Reason::NamedTwice => Exit::Usage,
+        _ => Exit::Failure,
     }
 }
 
@@ -103,9 +184,7 @@ fn unsupported_kernel(unsupported: &Unsupported) -> (Exit, Option<String>) {
         Unsupported::Missing { remedy, .. } => {
             (Exit::KernelLacksFeature, Some(format!("needed: {remedy}; see memtrace doctor")))
         }
-        Unsupported::Denied => {
-            (Exit::NotPermitted, Some("run it as root: sudo memtrace ...".into()))
-        }
+        Unsupported::Denied => (Exit::NotPermitted, Some(as_root())),
         Unsupported::LockedDown => (
             Exit::KernelLacksFeature,
             Some("boot without lockdown=confidentiality; see memtrace doctor".into()),
@@ -113,8 +192,54 @@ fn unsupported_kernel(unsupported: &Unsupported) -> (Exit, Option<String>) {
     }
 }
 
+/// The same command with the rights that it needs.
+fn as_root() -> String {
+    let quoted = |word: std::ffi::OsString| {
+        let word = word.to_string_lossy().into_owned();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+        if !word.is_empty() && word.chars().all(is_plain) {
+            word
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    let words: Vec<_> = env::args_os().map(quoted).collect();
+    format!("run it as root: sudo {}", words.join(" "))
+}
+
 /// The reader of the output has gone: not an error, as with every filter.
 fn is_broken_pipe(error: &Error) -> bool {
     let io = error.root_cause().downcast_ref::<io::Error>();
     io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_that_no_terminal_obeys() {
+        assert_eq!(one_line("a\n  b\x1b[31m\u{9b}c\td"), r"a b\u{1b}[31m\u{9b}c\td");
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let error = Error::msg("too large").context("map LIVE: too large").context("load");
+        assert_eq!(causes(&error), "load: map LIVE: too large");
+    }
+
+    #[test]
+    fn what_is_missing_decides_the_exit() {
+        let exit = |error: Error| classify(&error).0;
+        let missing = Unsupported::Missing { feature: "x", remedy: "y" };
+        let context = Err::<(), _>(Error::msg("parse")).context(missing).unwrap_err();
+        assert_eq!(exit(context), Exit::KernelLacksFeature);
+        assert_eq!(exit(Unsupported::LockedDown.into()), Exit::KernelLacksFeature);
+        assert_eq!(exit(Unsupported::Denied.into()), Exit::NotPermitted);
+        let denied = io::Error::from_raw_os_error(libc::EPERM);
+        assert_eq!(exit(Error::from(denied).context("attach")), Exit::NotPermitted);
+        assert_eq!(exit(Error::msg("anything else")), Exit::Failure);
+    }
 }

@@ -6,6 +6,12 @@ use clap::builder::RangedU64ValueParser;
 use jiff::SignedDuration;
 use memtrace_abi::sampling::MAX_INTERVAL;
 
+/// Process ids are positive and fit the kernel's `pid_t`.
+pub(super) fn process_id(text: &str) -> Result<u32, String> {
+    let id = text.parse().ok().filter(|id| (1..=i32::MAX as u32).contains(id));
+    id.ok_or_else(|| "not a process id".to_owned())
+}
+
 /// `30s`, `5m`, `1h30m`; a bare number is seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = match text.parse() {
@@ -35,7 +41,11 @@ pub(super) fn sample_interval(text: &str) -> Result<u64, String> {
         _ => return Err(HOW_TO_WRITE_SIZES.to_owned()),
     };
     let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes <= MAX_INTERVAL);
-    bytes.ok_or_else(|| "at most 64GiB".to_owned())
+    match bytes {
+        Some(0) => Err("must be at least one byte; without it every allocation counts".to_owned()),
+        Some(bytes) => Ok(bytes),
+        None => Err("at most 64GiB".to_owned()),
+    }
 }
 
 const HOW_TO_WRITE_SIZES: &str = "not a size; write it like 512KiB, 1MiB or 65536";
@@ -69,5 +79,14 @@ mod tests {
         assert!(sample_interval("1TB").is_err());
         assert!(sample_interval("99999999999GiB").is_err());
         assert!(sample_interval("").is_err());
+        assert!(sample_interval("0").is_err());
+    }
+
+    #[test]
+    fn process_ids_are_positive() {
+        assert_eq!(process_id("4242"), Ok(4242));
+        for text in ["0", "-1", "2147483648", "python", ""] {
+            assert!(process_id(text).is_err(), "{text}");
+        }
     }
 }

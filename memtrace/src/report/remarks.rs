@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::profile::{Amount, Profile, View, printable};
+use crate::profile::{Amount, Process, Profile, View, printable};
 
 use super::units::{Count, Elapsed, Share, Size};
 
@@ -37,6 +37,9 @@ pub(super) fn circumstances(profile: &Profile, view: View) -> String {
     let peak = profile.processes.iter().filter_map(|process| process.peak_at);
     if let (View::Peak, [_]) = (view, &*profile.processes) {
         parts.extend(peak.map(|time| format!("peak at {}", Elapsed(time))));
+    }
+    if let [Process { ended: Some(time), .. }] = &*profile.processes {
+        parts.push(format!("the process ended after {}", Elapsed(*time)));
     }
     if let Some(rss) = rss(profile) {
         parts.push(format!("RSS {}", Size(rss)));
@@ -91,8 +94,7 @@ fn unsymbolized(profile: &Profile) -> Option<String> {
 /// Resident memory that tracing knows nothing of.
 fn untraced(profile: &Profile, view: View) -> Option<String> {
     let rss = rss(profile).filter(|_| view == View::Live)?;
-    let measured = profile.processes.iter().filter(|process| process.rss_bytes.is_some());
-    let live = measured.map(|process| process.amounts.live).sum::<Amount>().bytes;
+    let live = measured(profile).map(|process| process.amounts.live).sum::<Amount>().bytes;
     let (size, resident) = (Size(live), Size(rss));
     Some(if live > rss {
         format!(
@@ -149,8 +151,14 @@ fn failures(profile: &Profile) -> Option<String> {
         .then(|| format!("{} allocations failed: no memory was returned.", Count(failures)))
 }
 
-/// Of all processes, where known.
+/// At the end of tracing, where known.
 fn rss(profile: &Profile) -> Option<u64> {
-    let known = profile.processes.iter().filter_map(|process| process.rss_bytes);
-    known.reduce(u64::saturating_add)
+    measured(profile).filter_map(|process| process.rss_bytes).reduce(u64::saturating_add)
+}
+
+/// What several processes had when each of them ended adds up to nothing that ever was.
+fn measured(profile: &Profile) -> impl Iterator<Item = &Process> {
+    let is_only = profile.processes.len() == 1;
+    let is_current = move |process: &&Process| is_only || process.ended.is_none();
+    profile.processes.iter().filter(is_current).filter(|process| process.rss_bytes.is_some())
 }

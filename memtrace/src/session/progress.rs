@@ -41,8 +41,9 @@ impl Progress {
     /// Shows the state.
     pub fn show(&mut self, state: &State) {
         let last = self.last.replace(*state).unwrap_or_default();
-        let seconds = (state.elapsed - last.elapsed).as_secs_f64().max(0.001);
-        let rate = (state.allocations - last.allocations) as f64 / seconds;
+        let milliseconds = state.elapsed.saturating_sub(last.elapsed).as_millis().max(1);
+        let allocations = u128::from(state.allocations.saturating_sub(last.allocations));
+        let rate = u64::try_from(allocations * 1000 / milliseconds).unwrap_or(u64::MAX);
         let losses = match state.losses {
             0 => "nothing lost".to_owned(),
             losses => format!("{} losses", Count(losses)),
@@ -51,7 +52,7 @@ impl Progress {
             "memtrace: {} · live {} · {}/s allocations · {losses} · Ctrl-C to report",
             Elapsed(state.elapsed),
             Size(state.live_bytes),
-            Count(rate as u64),
+            Count(rate),
         ));
     }
 
@@ -62,6 +63,10 @@ impl Progress {
 
     fn write(&self, line: &str) {
         if self.shown {
+            // A line that wraps could not be removed again.
+            let width = terminal_size::terminal_size_of(io::stderr());
+            let width = width.map_or(80, |(width, _)| usize::from(width.0));
+            let line: String = line.chars().take(width.saturating_sub(1)).collect();
             // A terminal that is gone is no reason to stop.
             let _ = write!(io::stderr(), "\r\x1b[K{line}");
         }

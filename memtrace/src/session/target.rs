@@ -1,6 +1,6 @@
 //! One process under observation: what the kernel programs are told about it, and its probes.
 
-use std::{collections::HashSet, mem, time::Duration};
+use std::{collections::HashSet, error::Error, fmt, mem, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use memtrace_abi::{
@@ -11,12 +11,48 @@ use memtrace_abi::{
 };
 
 use crate::{
-    attach::plan::Probe as PlannedProbe,
+    attach::plan::{Probe as PlannedProbe, Program},
     kernel::{Kernel, Point, Probe},
     objects::{Known, Objects},
-    process::{Process, mappings::Mappings, status::Status},
+    process::{Process, mappings::Mappings, status::Status, unusable::Reason},
     python::{Runtime, Specific},
 };
+
+/// A process in which there is nothing to probe.
+#[derive(Debug)]
+pub struct NoAllocator {
+    pid: u32,
+    comm: String,
+    program: PathBuf,
+}
+
+impl NoAllocator {
+    /// Of a process.
+    #[must_use]
+    pub fn of(target: &Target) -> Self {
+        let Target { process, comm, .. } = target;
+        Self { pid: process.pid(), comm: comm.clone(), program: process.program() }
+    }
+
+    /// What helps, as a sentence with the exact command.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let program = self.program.display();
+        format!("a static program must keep its symbols: nm {program} | grep -w malloc")
+    }
+}
+
+impl fmt::Display for NoAllocator {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid, comm, .. } = self;
+        write!(
+            out,
+            "process {pid} ({comm}) has no allocator: no file it has mapped has a symbol malloc"
+        )
+    }
+}
+
+impl Error for NoAllocator {}
 
 /// A traced process.
 pub struct Target {
@@ -84,14 +120,34 @@ impl Target {
         self.paused_on_change
     }
 
+    /// An error if nothing of the process can be recorded, now or after it loads libraries.
+    pub fn check_plan(&self) -> Result<(), NoAllocator> {
+        if self.plan_in_use.is_empty() { Err(NoAllocator::of(self)) } else { Ok(()) }
+    }
+
+    /// Whether allocations are seen.
+    #[must_use]
+    pub fn has_allocator(&self) -> bool {
+        self.plan_in_use.iter().any(|probe| probe.program == Program::AllocationEnter)
+    }
+
     /// Notes what the process looks like now, if it still runs.
     pub fn look(&mut self) {
-        if self.process.check().is_ok()
+        // After its end the same process may be another program.
+        if self.ended.is_none()
+            && self.process.check().is_ok()
             && let Ok(status) = self.process.status()
         {
             self.comm.clone_from(&status.comm);
             self.status = Some(status);
         }
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let reason = self.process.check().err().map(|unusable| unusable.reason);
+        matches!(reason, Some(Reason::NoSuchProcess | Reason::Replaced | Reason::Zombie))
     }
 
     /// Lets the probes record from now on.

@@ -1,22 +1,36 @@
 //! The loaded kernel programs and the processes that they watch.
 
 use std::{
+    collections::HashSet,
+    mem,
     thread::JoinHandle,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result, anyhow};
 use memtrace_abi::event::{Change, kind};
 
-use super::{Options, codes::Codes, cost::Meter, fold::Recorded, progress::State, target::Target};
+use super::{
+    Options,
+    codes::Codes,
+    cost::Meter,
+    fold::Recorded,
+    progress::State,
+    target::{NoAllocator, Target},
+};
 use crate::{
-    kernel::{self, Event, Events, Kernel, Log},
+    cli,
+    kernel::{self, Event, Events, Kernel, Log, Probe},
     objects::Objects,
     process::Process,
 };
 
 /// Rows beyond those of the first targets: libraries that are loaded later.
 const SPARE_ROWS: usize = 4 << 20;
+
+/// The kernel attaches nothing while it detaches, so a script that executes one interpreter after
+/// the other must have come to rest.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Everything that a session holds while it runs.
 pub struct Tracer {
@@ -27,8 +41,12 @@ pub struct Tracer {
     meter: Meter,
     notes: Vec<String>,
     sample_interval: u64,
+    verbose: bool,
     began: Instant,
     started: SystemTime,
+    /// Probes of processes that have ended.
+    retired: Vec<Probe>,
+    last_end: Instant,
     detaching: Vec<JoinHandle<()>>,
 }
 
@@ -37,20 +55,31 @@ impl Tracer {
     /// can be.
     pub fn attach(pids: &[u32], options: &Options) -> Result<Self> {
         let mut objects = Objects::new();
-        let (mut found, mut failed) = (Vec::new(), Vec::new());
-        for pid in pids {
+        let (mut found, mut refused) = (Vec::new(), Vec::new());
+        let mut seen = HashSet::new();
+        for pid in pids.iter().filter(|pid| seen.insert(**pid)) {
             match open(*pid, &mut objects) {
                 Ok(process) => found.push(process),
-                Err(error) => failed.push(error),
+                Err(error) => refused.push(error),
             }
         }
         if found.is_empty() {
-            return Err(failed.swap_remove(0));
+            return Err(say_all_but_last(refused));
         }
         let mut tracer = Self::load(objects, options)?;
-        tracer.notes = failed.iter().map(|error| format!("not traced: {error:#}")).collect();
         for process in found {
-            tracer.add(process, false)?;
+            if let Err(error) = tracer.add(process.clone()) {
+                refused.push(process.check().err().map_or(error, Error::from));
+            }
+        }
+        if tracer.targets.is_empty() {
+            return Err(say_all_but_last(refused));
+        }
+        // The user must know in time, and the reader of the report as well.
+        tracer.notes = refused.iter().map(|error| format!("not traced: {error:#}")).collect();
+        tracer.notes.iter().for_each(|note| cli::say(note));
+        for target in tracer.targets.iter().filter(|target| !target.has_allocator()) {
+            cli::say(&format!("{}, so far", NoAllocator::of(target)));
         }
         tracer.start()?;
         Ok(tracer)
@@ -84,36 +113,50 @@ impl Tracer {
             meter,
             notes: Vec::new(),
             sample_interval: options.sample_interval,
+            verbose: options.verbose,
             began: Instant::now(),
             started: SystemTime::now(),
+            retired: Vec::new(),
+            last_end: Instant::now(),
             detaching: Vec::new(),
         })
     }
 
     /// Attaches to a process; nothing is recorded yet.
-    fn add(&mut self, process: Process, paused_on_change: bool) -> Result<()> {
+    fn add(&mut self, process: Process) -> Result<()> {
         let slot = self.targets.len() as u32;
-        let mut target = Target::new(process, slot, paused_on_change)?;
+        let mut target = Target::new(process, slot, false)?;
         target.refresh(&mut self.kernel, &mut self.objects)?;
+        target.check_plan()?;
         self.kernel.watch_process(target.pid(), slot)?;
         self.targets.push(target);
         Ok(())
     }
 
-    /// Begins to record all targets.
+    /// Begins to record all targets. An error if all have ended.
     fn start(&mut self) -> Result<()> {
         (self.began, self.started) = (Instant::now(), SystemTime::now());
-        for target in &mut self.targets {
-            target.start(&mut self.kernel, &self.objects)?;
+        let mut gone = None;
+        for slot in 0..self.targets.len() {
+            let target = &mut self.targets[slot];
+            if let Err(error) = target.start(&mut self.kernel, &self.objects) {
+                gone = Some(target.process.check().err().ok_or(error)?);
+                self.end(slot as u32);
+            }
+            self.announce(slot);
         }
-        Ok(())
+        match gone {
+            Some(gone) if self.is_over() => Err(gone.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Tells whoever waits for it that everything from now on is recorded.
-    #[expect(clippy::print_stderr, reason = "the user asked for it")]
-    pub fn announce(&self) {
-        for target in &self.targets {
-            eprintln!("memtrace: tracing process {}", target.pid());
+    fn announce(&self, slot: usize) {
+        let is_recorded = |target: &&Target| target.has_allocator() && target.ended.is_none();
+        let target = self.targets.get(slot).filter(is_recorded);
+        if let Some(target) = target.filter(|_| self.verbose) {
+            cli::say(&format!("tracing process {}", target.pid()));
         }
     }
 
@@ -129,15 +172,13 @@ impl Tracer {
 
     /// Handles all events that have come in.
     pub fn handle(&mut self, events: &mut Events) {
-        let mut unmapped = Vec::new();
+        let mut unmapped = HashSet::new();
         for event in events {
             match event {
                 Event::Code(code, lines) => self.codes.add(&code, &lines),
                 // Many at once are answered by one look at the process.
                 Event::Change(change) if change.kind == kind::UNMAPPED => {
-                    if !unmapped.contains(&change.process) {
-                        unmapped.push(change.process);
-                    }
+                    unmapped.insert(change.process);
                 }
                 Event::Change(change) => self.handle_change(change),
             }
@@ -150,9 +191,10 @@ impl Tracer {
     fn handle_change(&mut self, change: Change) {
         match change.kind {
             kind::LIBRARIES => self.refresh(change.process),
-            kind::EXIT => self.end(change.process),
-            kind::EXEC => {
+            kind::EXIT => {
                 self.end(change.process);
+            }
+            kind::EXEC if self.end(change.process) => {
                 if let Err(error) = self.follow_exec(change.pid, change.process) {
                     self.notes.push(format!("process {}: {error:#}", change.pid));
                 }
@@ -166,27 +208,57 @@ impl Tracer {
 
     /// The process is the same, but everything in it is new.
     fn follow_exec(&mut self, pid: u32, old: u32) -> Result<()> {
-        let paused = self.targets.get(old as usize).is_some_and(Target::is_paused_on_change);
-        let process = Process::open(pid)?;
-        self.add(process, paused)?;
-        let target = self.targets.last_mut().context("a target was added")?;
-        target.start(&mut self.kernel, &self.objects)
+        let before = self.targets.get(old as usize).context("a target without a slot")?;
+        // What had nothing to probe, as a child that becomes a command, has nothing to report.
+        let is_kept = !before.plan_in_use.is_empty();
+        let slot = if is_kept { self.targets.len() as u32 } else { old };
+        let mut target = Target::new(Process::open(pid)?, slot, before.is_paused_on_change())?;
+        self.kernel.watch_process(pid, slot)?;
+        let attached = target
+            .refresh(&mut self.kernel, &mut self.objects)
+            .and_then(|()| target.start(&mut self.kernel, &self.objects));
+        match self.targets.get_mut(slot as usize) {
+            Some(place) => *place = target,
+            None => self.targets.push(target),
+        }
+        self.announce(slot as usize);
+        attached
     }
 
     fn refresh(&mut self, slot: u32) {
         let Some(target) = self.targets.get_mut(slot as usize) else { return };
-        if target.ended.is_none()
-            && let Err(error) = target.refresh(&mut self.kernel, &mut self.objects)
+        if target.ended.is_some() {
+            return;
+        }
+        let had_allocator = target.has_allocator();
+        if let Err(error) = target.refresh(&mut self.kernel, &mut self.objects)
             && target.process.check().is_ok()
         {
             self.notes.push(format!("process {}: {error:#}", target.pid()));
         }
+        if !had_allocator {
+            self.announce(slot as usize);
+        }
     }
 
-    fn end(&mut self, slot: u32) {
-        if let Some(target) = self.targets.get_mut(slot as usize) {
-            target.ended = Some(self.began.elapsed());
-            self.detaching.push(kernel::detach(target.take_probes()));
+    /// Whether this is news.
+    fn end(&mut self, slot: u32) -> bool {
+        let target = self.targets.get_mut(slot as usize).filter(|target| target.ended.is_none());
+        let Some(target) = target else { return false };
+        target.ended = Some(self.began.elapsed());
+        self.retired.extend(target.take_probes());
+        self.last_end = Instant::now();
+        true
+    }
+
+    /// Notices ends of which there was no event, because a process was faster than its attaching,
+    /// or because the kernel knows it by another id.
+    fn look(&mut self) {
+        for slot in 0..self.targets.len() {
+            self.targets[slot].look();
+            if self.targets[slot].is_gone() {
+                self.end(slot as u32);
+            }
         }
     }
 
@@ -198,15 +270,18 @@ impl Tracer {
 
     /// What can be told now; also lets the targets be looked at once more while they exist.
     pub fn state(&mut self) -> Result<State> {
+        self.look();
         let mut state = State { elapsed: self.began.elapsed(), ..State::default() };
-        for target in &mut self.targets {
-            target.look();
+        for target in &self.targets {
             let totals = self.kernel.process_totals(target.slot)?;
             state.live_bytes += totals.live_bytes;
             state.allocations += totals.allocations;
         }
         state.losses = self.kernel.losses()?.iter().map(|(_, count)| count).sum();
         self.meter.tick(&self.kernel, self.began.elapsed());
+        if !self.retired.is_empty() && self.last_end.elapsed() > QUIET {
+            self.detaching.push(kernel::detach(mem::take(&mut self.retired)));
+        }
         Ok(state)
     }
 
@@ -218,8 +293,11 @@ impl Tracer {
             self.kernel.stop(target.slot)?;
             target.look();
         }
+        let blind = self.targets.iter().filter(|target| !target.has_allocator());
+        self.notes.extend(blind.map(|target| NoAllocator::of(target).to_string()));
         let cost = self.meter.finish(&mut self.kernel, &self.targets)?;
-        let probes = self.targets.iter_mut().flat_map(Target::take_probes).collect();
+        let mut probes = self.retired;
+        probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
         self.detaching.push(kernel::detach(probes));
         let recorded = Recorded::read(
             &self.kernel,
@@ -236,6 +314,15 @@ impl Tracer {
         )?;
         Ok((recorded, self.detaching))
     }
+}
+
+/// One error is left for the caller.
+fn say_all_but_last(mut refused: Vec<Error>) -> Error {
+    let last = refused.pop().unwrap_or_else(|| anyhow!("no process was named"));
+    for error in refused {
+        cli::say(&format!("{error:#}"));
+    }
+    last
 }
 
 /// Opens a process and reads what it has mapped.
