@@ -81,11 +81,26 @@ pub fn report(error: &Error) -> Exit {
         return Exit::Success;
     }
     let (exit, help) = classify(error);
-    say(&format!("{error:#}"));
+    say(&causes(error));
     if let Some(help) = help {
         hint(&help);
     }
     exit
+}
+
+/// An error and its causes; some errors repeat theirs.
+fn causes(error: &Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text += ": ";
+        }
+        text += &cause;
+    }
+    text
 }
 
 /// Prints one line for the user, whatever is in it.
@@ -128,10 +143,23 @@ fn classify(error: &Error) -> (Exit, Option<String>) {
         (not_started.exit(), Some(not_started.hint()))
     } else if error.is::<UnknownFormat>() {
         (Exit::Usage, Some("for a flame graph: -o NAME.svg".into()))
-    } else if root_kind(error) == Some(io::ErrorKind::PermissionDenied) {
-        (Exit::NotPermitted, Some(as_root()))
     } else {
-        (Exit::Failure, None)
+        of_system(error)
+    }
+}
+
+/// What the operating system did not want.
+fn of_system(error: &Error) -> (Exit, Option<String>) {
+    let code = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    match code {
+        Some(libc::EPERM | libc::EACCES) => (Exit::NotPermitted, Some(as_root())),
+        Some(libc::E2BIG | libc::ENOMEM) => {
+            (Exit::Failure, Some("ask for smaller tables: --max-live, --max-stacks".into()))
+        }
+        Some(libc::EMFILE | libc::ENFILE) => {
+            (Exit::Failure, Some("allow more open files: ulimit -n 4096".into()))
+        }
+        _ => (Exit::Failure, None),
     }
 }
 
@@ -181,11 +209,8 @@ fn as_root() -> String {
 
 /// The reader of the output has gone: not an error, as with every filter.
 fn is_broken_pipe(error: &Error) -> bool {
-    root_kind(error) == Some(io::ErrorKind::BrokenPipe)
-}
-
-fn root_kind(error: &Error) -> Option<io::ErrorKind> {
-    error.root_cause().downcast_ref::<io::Error>().map(io::Error::kind)
+    let io = error.root_cause().downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]
@@ -197,6 +222,12 @@ mod tests {
     #[test]
     fn an_error_is_one_line_that_no_terminal_obeys() {
         assert_eq!(one_line("a\n  b\x1b[31m\u{9b}c\td"), r"a b\u{1b}[31m\u{9b}c\td");
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let error = Error::msg("too large").context("map LIVE: too large").context("load");
+        assert_eq!(causes(&error), "load: map LIVE: too large");
     }
 
     #[test]

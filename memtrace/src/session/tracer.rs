@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeSet,
+    mem,
     thread::JoinHandle,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Error, Result, anyhow};
@@ -19,13 +20,17 @@ use super::{
 };
 use crate::{
     cli,
-    kernel::{self, Event, Events, Kernel, Log},
+    kernel::{self, Event, Events, Kernel, Log, Probe},
     objects::Objects,
     process::Process,
 };
 
 /// Rows beyond those of the first targets: libraries that are loaded later.
 const SPARE_ROWS: usize = 4 << 20;
+
+/// The kernel attaches nothing while it detaches, so a script that executes one interpreter after
+/// the other must have come to rest.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Everything that a session holds while it runs.
 pub struct Tracer {
@@ -39,6 +44,9 @@ pub struct Tracer {
     verbose: bool,
     began: Instant,
     started: SystemTime,
+    /// Probes of processes that have ended.
+    retired: Vec<Probe>,
+    last_end: Instant,
     detaching: Vec<JoinHandle<()>>,
 }
 
@@ -108,6 +116,8 @@ impl Tracer {
             verbose: options.verbose,
             began: Instant::now(),
             started: SystemTime::now(),
+            retired: Vec::new(),
+            last_end: Instant::now(),
             detaching: Vec::new(),
         })
     }
@@ -239,7 +249,8 @@ impl Tracer {
         let target = self.targets.get_mut(slot as usize).filter(|target| target.ended.is_none());
         let Some(target) = target else { return false };
         target.ended = Some(self.began.elapsed());
-        self.detaching.push(kernel::detach(target.take_probes()));
+        self.retired.extend(target.take_probes());
+        self.last_end = Instant::now();
         true
     }
 
@@ -271,6 +282,9 @@ impl Tracer {
         }
         state.losses = self.kernel.losses()?.iter().map(|(_, count)| count).sum();
         self.meter.tick(&self.kernel, self.began.elapsed());
+        if !self.retired.is_empty() && self.last_end.elapsed() > QUIET {
+            self.detaching.push(kernel::detach(mem::take(&mut self.retired)));
+        }
         Ok(state)
     }
 
@@ -285,7 +299,8 @@ impl Tracer {
         let blind = self.targets.iter().filter(|target| !target.has_allocator());
         self.notes.extend(blind.map(|target| NoAllocator::of(target).to_string()));
         let cost = self.meter.finish(&mut self.kernel, &self.targets)?;
-        let probes = self.targets.iter_mut().flat_map(Target::take_probes).collect();
+        let mut probes = self.retired;
+        probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
         self.detaching.push(kernel::detach(probes));
         let recorded = Recorded::read(
             &self.kernel,
