@@ -12,7 +12,7 @@ const FUNCTIONS: [&str; 4] = ["alpha", "beta", "gamma_", "delta"];
 #[test]
 fn the_peak_among_many_small_steps_is_exact() {
     let high_water_marks = check("steps");
-    assert!(high_water_marks > 400, "{high_water_marks}: too few to be a test");
+    assert!(high_water_marks > 300, "{high_water_marks}: too few to be a test");
 }
 
 #[test]

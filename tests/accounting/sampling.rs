@@ -10,7 +10,9 @@ fn estimates_lie_within_four_standard_errors_of_the_truth() {
     let tracing = Tracing::attach_with(million.pid(), &["--sample", "64KiB"]);
     let sums = million.work_and_sum();
     let report = tracing.stop();
-    report.assert_nothing_lost();
+    assert_eq!(report.losses(), Vec::<String>::new());
+    // Objects are rounded for each stack.
+    assert_eq!(report.total("allocated").0, report.counted("allocated").0);
     assert_eq!(report.0["session"]["sample_interval_bytes"], 65_536);
     for view in ["live", "allocated"] {
         check(&report, view, sums.values(view));
