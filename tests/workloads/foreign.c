@@ -53,3 +53,7 @@ int call_back_in_thread(visitor *visitor, int value) {
     pthread_join(thread, NULL);
     return visit.value;
 }
+
+void give_back(void *block) {
+    free(block);
+}
