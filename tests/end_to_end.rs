@@ -1,4 +1,6 @@
 //! memtrace on real processes and the running kernel. Needs root: `cargo xtask test`.
+#![allow(clippy::print_stdout, reason = "the figures of a run are worth seeing")]
+#![allow(clippy::cast_precision_loss, reason = "shares and means need no more precision")]
 
 mod support;
 

@@ -119,6 +119,12 @@ mod tests {
             (stack, change, behind)
         }
 
+        fn settle_all(&mut self, changes: impl IntoIterator<Item = (usize, i64, Option<u64>)>) {
+            for change in changes {
+                self.settle(change);
+            }
+        }
+
         fn settle(&mut self, (stack, change, behind): (usize, i64, Option<u64>)) {
             let (live, word) = &mut self.stacks[stack];
             *live += change;
@@ -143,7 +149,7 @@ mod tests {
     /// A change that leaves nothing negative: mostly small, some of nothing at all.
     fn random_change(live: i64, seed: &mut u64) -> i64 {
         let size = (random(seed) % 8).cast_signed() * 10;
-        if random(seed) % 2 == 0 { size } else { -size.min(live) }
+        if random(seed).is_multiple_of(2) { size } else { -size.min(live) }
     }
 
     #[test]
@@ -172,10 +178,10 @@ mod tests {
                     1 => late.pop_back(),
                     _ => None,
                 };
-                next.into_iter().for_each(|next| model.settle(next));
+                model.settle_all(next);
             }
             let rest: Vec<_> = late.into_iter().rev().collect();
-            rest.into_iter().for_each(|next| model.settle(next));
+            model.settle_all(rest);
             model.check();
         }
     }

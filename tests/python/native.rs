@@ -163,7 +163,7 @@ impl Maps {
     fn of(pid: u32) -> Self {
         let text = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the program runs");
         let mut files = HashMap::new();
-        let mut map = |line: &str| {
+        let map = |line: &str| {
             let mut fields = line.split_ascii_whitespace();
             let (start, end) = fields.next()?.split_once('-')?;
             let offset = fields.nth(1)?;
@@ -178,7 +178,7 @@ impl Maps {
                 segments,
             })
         };
-        Self(text.lines().filter_map(|line| map(line)).collect())
+        Self(text.lines().filter_map(map).collect())
     }
 
     fn place(&self, pc: u64) -> Place {
