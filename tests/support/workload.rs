@@ -5,7 +5,7 @@ use std::{
     env,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -67,6 +67,12 @@ impl Workload {
             }
             before.push(line.trim_end().to_owned());
         }
+    }
+
+    /// Lets it end, and waits until it has.
+    pub fn end(&mut self) -> ExitStatus {
+        self.go();
+        self.child.wait().expect("it can be waited for")
     }
 
     /// Whether it has not ended.
