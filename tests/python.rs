@@ -4,6 +4,8 @@
 mod complete;
 /// Bytes per line.
 mod lines;
+/// Live bytes per line, compared with memray's.
+mod memray;
 /// Native frames, compared with gdb's.
 mod native;
 /// Python and native frames in the order of the calls.

@@ -8,8 +8,8 @@ use crate::support::report::{Report, Stack};
 
 /// Bytes of a line, and the functions that it is in.
 #[derive(Default)]
-struct Line {
-    live: u64,
+pub(super) struct Line {
+    pub(super) live: u64,
     allocated: u64,
     functions: BTreeSet<String>,
 }
@@ -34,7 +34,7 @@ fn check(report: &Report, answers: &[Value]) -> Vec<String> {
 }
 
 /// By file and line of the innermost Python frame that is not NumPy's own.
-fn lines(report: &Report) -> HashMap<(&str, Option<u64>), Line> {
+pub(super) fn lines(report: &Report) -> HashMap<(&str, Option<u64>), Line> {
     let mut lines: HashMap<_, Line> = HashMap::new();
     for stack in report.stacks() {
         let mut frames = stack.frames.iter().rev().filter(|frame| frame["kind"] == "python");
