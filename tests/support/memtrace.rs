@@ -43,7 +43,8 @@ impl Tracing {
         self.child.id()
     }
 
-    fn expect(&mut self, wanted: &str) {
+    /// Reads what memtrace says up to a line that begins like this.
+    pub fn expect(&mut self, wanted: &str) {
         let mut before = String::new();
         loop {
             let mut line = String::new();
@@ -54,6 +55,11 @@ impl Tracing {
             }
             before += &line;
         }
+    }
+
+    /// Whether memtrace has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it can be waited for").is_none()
     }
 
     /// Sends a signal to memtrace.
@@ -69,12 +75,17 @@ impl Tracing {
         (self.child.wait().expect("memtrace ends"), errors)
     }
 
-    /// Ends the tracing as Ctrl-C does, and reads the report.
-    pub fn stop(mut self) -> Report {
-        self.signal(libc::SIGINT);
+    /// Waits for memtrace to end by itself, and reads the report.
+    pub fn end(mut self) -> Report {
         let (status, errors) = self.wait();
         assert!(status.success(), "{status}: {errors}");
         Report::read(&self.folder.path().join("report.json"))
+    }
+
+    /// Ends the tracing as Ctrl-C does, and reads the report.
+    pub fn stop(self) -> Report {
+        self.signal(libc::SIGINT);
+        self.end()
     }
 }
 

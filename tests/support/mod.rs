@@ -2,5 +2,8 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub mod memtrace;
+pub mod observe;
+pub mod refusal;
 pub mod report;
+pub mod terminal;
 pub mod workload;

@@ -5,7 +5,7 @@ use std::{
     env,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -36,6 +36,24 @@ impl Workload {
     /// Starts `tests/workloads/NAME.py` with an interpreter.
     pub fn python(interpreter: &Path, name: &str) -> Self {
         Self::start(Command::new(interpreter).arg(source(&format!("{name}.py"))))
+    }
+
+    /// Reads the next line.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("it writes");
+        line.trim_end().to_owned()
+    }
+
+    /// Writes a line to it.
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.input, "{line}").and_then(|()| self.input.flush()).expect("it reads");
+    }
+
+    /// Waits for its end, after it has read all of its input.
+    pub fn end(mut self) -> ExitStatus {
+        self.go();
+        self.child.wait().expect("it can be waited for")
     }
 
     /// Process id.

@@ -1,0 +1,23 @@
+// A parent in uninterruptible sleep: it waits for a vforked child that waits for a line.
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int main(void) {
+    char line[16];
+    puts("ready");
+    fflush(stdout);
+    void *before = malloc(100);
+    pid_t child = vfork();
+    if (child == 0) {
+        if (read(0, line, sizeof line) <= 0) _exit(1);
+        _exit(0);
+    }
+    free(before);
+    void *after = malloc(200);
+    puts("done");
+    fflush(stdout);
+    if (read(0, line, sizeof line) <= 0) return 1;
+    free(after);
+    return 0;
+}
