@@ -26,8 +26,5 @@ fn operators_and_exceptions_are_accounted_exactly() {
     // The exception and its text.
     assert_eq!(objects, vectors.1 + 200 * 2);
     assert_eq!(report.within("live", "by_containers"), NOTHING);
-    // The map, and for each entry a node, a text, and a copy of the text on its way there.
-    let (_, objects) = report.within("allocated", "by_containers");
-    assert_eq!(objects, 1 + 100 * 3);
     assert_eq!(report.calls("unknown_releases"), 0);
 }

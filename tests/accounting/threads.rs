@@ -69,15 +69,3 @@ fn threads_that_end_leave_exact_numbers() {
     let exits = report.within("live", "leak_and_exit");
     assert!(exits.0 >= 20 * 777 && exits.1 >= 20, "{exits:?}");
 }
-
-#[test]
-fn tracing_goes_on_when_the_first_thread_has_ended() {
-    let mut leader = Workload::c("leader");
-    let tracing = Tracing::attach(leader.pid());
-    leader.work();
-    leader.work();
-    let report = tracing.stop();
-    report.assert_nothing_lost();
-    assert_eq!(report.within_all("before_the_end"), [(1111, 1); 3]);
-    assert_eq!(report.within_all("behind_the_end"), [(2222, 1); 3]);
-}
