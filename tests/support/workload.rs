@@ -94,12 +94,6 @@ impl Workload {
         }
     }
 
-    /// Lets it end, and waits until it has.
-    pub fn end(&mut self) -> ExitStatus {
-        self.go();
-        self.child.wait().expect("it can be waited for")
-    }
-
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("it can be waited for").is_none()

@@ -76,7 +76,9 @@ pub struct TestPythons {
 /// Installs what the tests need.
 pub fn test_pythons() -> Result<TestPythons> {
     build_tools()?;
-    gdb();
+    for tool in TEST_TOOLS {
+        test_tool(tool);
+    }
     let usual = Interpreter::usual()?;
     let main = Environment::new("target/python", usual.clone())?;
     main.prepare(&["numpy"])?;
@@ -93,12 +95,15 @@ pub fn test_pythons() -> Result<TestPythons> {
     Ok(TestPythons { main: main.python(), all })
 }
 
-/// The tests compare stacks with gdb's; they say so themselves if it is missing.
-fn gdb() {
-    if command::answer(Command::new("gdb").arg("--version")).is_some() {
-        return say("gdb: present");
+/// Programs of the tests, by the names of their packages: stacks are compared with gdb's, and C++
+/// is traced. The tests say so themselves if one is missing.
+const TEST_TOOLS: [&str; 2] = ["gdb", "g++"];
+
+fn test_tool(tool: &str) {
+    if command::answer(Command::new(tool).arg("--version")).is_some() {
+        return say(&format!("{tool}: present"));
     }
-    if let Err(error) = apt::install(&["gdb"]) {
-        say(&format!("gdb: {error:#}"));
+    if let Err(error) = apt::install(&[tool]) {
+        say(&format!("{tool}: {error:#}"));
     }
 }
