@@ -9,7 +9,7 @@ use crate::support::{
     observe::breakpoints,
     report::Report,
     terminal::Terminal,
-    workload::{Workload, compile},
+    workload::Workload,
 };
 
 #[test]

@@ -194,16 +194,6 @@ fn a_request_to_terminate_reaches_the_command() {
 }
 
 #[test]
-fn an_interrupt_at_the_terminal_reaches_both() {
-    let mut terminal = Terminal::memtrace("-- sh -c 'echo u\"\"p; exec sleep 1000'");
-    terminal.wait_for("up");
-    terminal.press("\x03");
-    assert_eq!(terminal.end().code(), Some(128 + libc::SIGINT));
-    assert!(terminal.shown.contains("Live now, by line"), "{}", terminal.shown);
-    assert!(!terminal.shown.contains("\x1b[K"), "no progress: {:?}", terminal.shown);
-}
-
-#[test]
 fn a_command_that_ignores_the_interrupt_is_waited_for() {
     let script = "trap \"\" INT; echo u\"\"p; read line; exit 7";
     let mut terminal = Terminal::memtrace(&format!("-- sh -c '{script}'"));
