@@ -72,21 +72,6 @@ impl Shell {
 }
 
 #[test]
-fn everything_from_the_first_instruction_is_counted() {
-    let program = compile("from_start", &[]);
-    let (output, report) = traced(&[program.to_str().expect("text"), "3"]);
-    assert_eq!(output.status.code(), Some(3));
-    assert_eq!(report.within("live", "keep"), (6666, 3));
-    assert_eq!(report.within("live", "before_main"), (1111, 1));
-    assert_eq!(report.within("live", "main"), (5555, 2));
-    assert_eq!(report.losses(), Vec::<String>::new());
-    let processes = report.0["processes"].as_array().expect("processes");
-    assert_eq!(processes.len(), 1, "neither memtrace's child nor the helper is one: {processes:?}");
-    assert_eq!(output.stdout, b"", "the summary is not the command's output");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("Live now, by line"));
-}
-
-#[test]
 fn how_the_command_ends_is_passed_on() {
     assert_eq!(exit_code(&["true"]), Some(0));
     assert_eq!(exit_code(&["sh", "-c", "kill -KILL $$"]), Some(128 + 9));
