@@ -156,9 +156,6 @@ fn rss(profile: &Profile) -> Option<u64> {
     measured(profile).filter_map(|process| process.rss_bytes).reduce(u64::saturating_add)
 }
 
-/// What several processes had when each of them ended adds up to nothing that ever was.
 fn measured(profile: &Profile) -> impl Iterator<Item = &Process> {
-    let is_only = profile.processes.len() == 1;
-    let is_current = move |process: &&Process| is_only || process.ended.is_none();
-    profile.processes.iter().filter(is_current).filter(|process| process.rss_bytes.is_some())
+    profile.processes.iter().filter(|process| process.rss_bytes.is_some())
 }

@@ -185,6 +185,7 @@ impl Recorded {
     }
 
     fn process(&self, target: &Target, totals: &ProcessTotals) -> Process {
+        let status = target.status.as_ref();
         let peak_at = (totals.epoch > 0).then(|| self.since_start(totals.peak_time));
         Process {
             pid: target.pid(),
@@ -203,7 +204,8 @@ impl Recorded {
                 unknown_releases: totals.unknown_releases,
                 failures: totals.failures,
             },
-            rss_bytes: target.status.as_ref().map(|status| status.memory.resident),
+            // What it had when last seen says nothing about its end.
+            rss_bytes: status.filter(|_| target.ended.is_none()).map(|s| s.memory.resident),
             ended: target.ended,
         }
     }
