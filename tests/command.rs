@@ -201,6 +201,7 @@ fn an_interrupt_at_the_terminal_reaches_both() {
     assert_eq!(terminal.end().code(), Some(128 + libc::SIGINT));
     assert!(terminal.shown.contains("Live now, by line"), "{}", terminal.shown);
     assert!(!terminal.shown.contains("\x1b[K"), "no progress: {:?}", terminal.shown);
+    assert!(!terminal.shown.contains("frames show addresses"), "one is not two");
 }
 
 #[test]
@@ -226,6 +227,19 @@ fn a_command_goes_on_when_memtrace_is_killed_while_it_is_paused() {
     shell.signal(libc::SIGKILL);
     assert_eq!(shell.line(), "went on");
     assert_eq!(shell.exit_code(), None);
+}
+
+#[test]
+fn a_command_that_is_paused_all_the_time_goes_on_when_memtrace_is_killed() {
+    let program = compile("loader", &[]);
+    let mut shell = Shell::start(&[], &format!("exec {}", program.display()));
+    let pid: u32 = shell.line().parse().expect("a process id");
+    wait_until("a paused command", || state(pid) == 'T');
+    shell.signal(libc::SIGKILL);
+    assert_eq!(shell.exit_code(), None);
+    assert_ne!(state(pid), 'T', "nobody is left to let it go on");
+    // SAFETY: the call takes two integers; the process is this test's own.
+    unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
 }
 
 #[test]
