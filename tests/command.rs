@@ -231,7 +231,7 @@ fn a_command_goes_on_when_memtrace_is_killed_while_it_is_paused() {
 
 #[test]
 fn a_command_that_is_paused_all_the_time_goes_on_when_memtrace_is_killed() {
-    let program = compile("loader", &[]);
+    let program = compile("reloader", &[]);
     let mut shell = Shell::start(&[], &format!("exec {}", program.display()));
     let pid: u32 = shell.line().parse().expect("a process id");
     wait_until("a paused command", || state(pid) == 'T');
