@@ -1,5 +1,24 @@
 //! Bytes and counts of C programs with known answers: exact, or wrong.
 
+/// The C++ operators and exceptions.
+mod cpp;
+/// Allocations at the end of unusual ways through a program.
+mod flow;
+/// Every allocating function.
+mod functions;
+/// Libraries that come later, and allocators that come first.
+mod libraries;
+/// What was live at the highest moment.
+mod peak;
+/// Children, and programs that become another.
+mod processes;
+/// Estimates from samples.
+mod sampling;
+/// Handlers that allocate.
+mod signals;
+/// Threads that share a heap, and threads that end.
+mod threads;
+
 use crate::support::{memtrace::Tracing, workload::Workload};
 
 #[test]

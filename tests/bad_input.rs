@@ -125,7 +125,7 @@ fn neither_tracefs_nor_locked_memory_is_needed() {
         set -- setpriv --bounding-set=-sys_resource prlimit --memlock=0:0 \"$@\"";
     let output = in_namespace(setup, &["-d", "100ms", "--pid", &simple.pid().to_string()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("allocated and not released"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("traced and not released"));
 }
 
 #[test]

@@ -1,4 +1,6 @@
 //! memtrace on real processes and the running kernel. Needs root: `cargo xtask test`.
+#![allow(clippy::print_stdout, reason = "the figures of a run are worth seeing")]
+#![allow(clippy::cast_precision_loss, reason = "shares and means need no more precision")]
 
 mod support;
 
@@ -10,6 +12,8 @@ mod bad_input;
 mod cli;
 /// Commands that memtrace starts.
 mod command;
+/// What the verifier says of the kernel object.
+mod kernel_object;
 /// Bytes per line of Python programs with known answers.
 mod python;
 /// Whatever happens to memtrace, the target goes on.

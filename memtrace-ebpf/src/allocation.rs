@@ -1,6 +1,6 @@
 //! What is kept about allocations: each live one, and the totals of each stack.
 
-use crate::{crosses_the_boundary, frame::CHUNK_FRAMES};
+use crate::{crosses_the_boundary, frame::CHUNK_FRAMES, mark};
 
 /// Objects are counted in units of 1/256, so that sampling can give them fractional weights.
 pub const OBJECT: u64 = 256;
@@ -47,9 +47,6 @@ pub struct StackKey {
 crosses_the_boundary!(StackKey, 16);
 
 /// Totals of one stack of one process. Objects are in units of [`OBJECT`].
-///
-/// `peak_*` hold what was live at the process's high-water mark number `epoch`; if the process
-/// has a later epoch, nothing has changed since and `live_*` hold it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Totals {
@@ -61,24 +58,23 @@ pub struct Totals {
     pub allocated_bytes: u64,
     /// Objects allocated since tracing began.
     pub allocated_objects: u64,
-    /// The high-water mark that `peak_*` belong to.
-    pub epoch: u64,
-    /// Bytes live at that mark.
-    pub peak_bytes: u64,
-    /// Objects live at that mark.
-    pub peak_objects: u64,
+    /// Live bytes that came after the process's high-water mark; see [`mark`].
+    pub bytes_behind: u64,
+    /// Live objects that came after it.
+    pub objects_behind: u64,
 }
-crosses_the_boundary!(Totals, 56);
+crosses_the_boundary!(Totals, 48);
 
 impl Totals {
-    /// Live bytes and objects at the process's high-water mark.
+    /// Bytes and objects that were live at the process's high-water mark.
     #[must_use]
     pub const fn at_peak(&self, process_epoch: u64) -> (u64, u64) {
-        if self.epoch == process_epoch {
-            (self.peak_bytes, self.peak_objects)
-        } else {
-            (self.live_bytes, self.live_objects)
-        }
+        let bytes = mark::behind(self.bytes_behind, process_epoch);
+        let objects = mark::behind(self.objects_behind, process_epoch);
+        (
+            self.live_bytes.wrapping_sub(bytes.cast_unsigned()),
+            self.live_objects.wrapping_sub(objects.cast_unsigned()),
+        )
     }
 }
 

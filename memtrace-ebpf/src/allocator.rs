@@ -15,7 +15,6 @@ use memtrace_abi::{
     probe::{Cookie, Meaning},
     process::Process,
     sampling::{self, Weight},
-    unwind::Registers,
 };
 
 use crate::{
@@ -49,7 +48,7 @@ fn release_enter(ctx: ProbeContext) -> u32 {
         ledger::count_release_call(cookie.process);
         let address = registers(ctx.as_ptr()).rdi;
         if address != 0 {
-            ledger::release(place(address, cookie));
+            release(place(address, cookie));
         }
     }
     0
@@ -79,6 +78,16 @@ fn registers(context: *mut core::ffi::c_void) -> &'static pt_regs {
 
 fn place(address: u64, cookie: Cookie) -> Place {
     Place { address, process: cookie.process, reserved: 0 }
+}
+
+/// Records that an address is given back.
+fn release(place: Place) {
+    // `realloc` may give the old block back through `free`: that is settled when it returns.
+    let is_reallocated =
+        || threads::current_if_known().is_some_and(|thread| thread.calls.replace(place.address));
+    if !ledger::release(place) && !is_reallocated() {
+        ledger::count_unknown_release(place.process);
+    }
 }
 
 /// Keeps the request until the function returns.
@@ -114,12 +123,20 @@ fn remember(registers: &pt_regs, process: &Process, cookie: Cookie) -> Result<()
 fn request(registers: &pt_regs, cookie: Cookie) -> (u64, u64) {
     let (first, second, third) = (registers.rdi, registers.rsi, registers.rdx);
     match cookie.meaning {
-        m if m == Meaning::AllocateArray as u8 => (first.wrapping_mul(second), 0),
+        m if m == Meaning::AllocateArray as u8 => (product(first, second), 0),
         m if m == Meaning::AllocateAligned as u8 => (second, 0),
         m if m == Meaning::AllocateInto as u8 => (third, first),
         m if m == Meaning::Reallocate as u8 => (second, first),
-        m if m == Meaning::ReallocateArray as u8 => (second.wrapping_mul(third), first),
+        m if m == Meaning::ReallocateArray as u8 => (product(second, third), first),
         _ => (first, 0),
+    }
+}
+
+/// Bytes of an array. What overflows is refused; it must only not look like a request for nothing.
+fn product(count: u64, size: u64) -> u64 {
+    match count.wrapping_mul(size) {
+        0 if count != 0 && size != 0 => u64::MAX,
+        bytes => bytes,
     }
 }
 
@@ -130,14 +147,17 @@ fn reallocates(cookie: Cookie) -> bool {
 /// Records what the function returned.
 fn complete(registers: &pt_regs, process: &Process, cookie: Cookie) -> Result<(), Loss> {
     let thread = threads::current_if_known().ok_or(Loss::ReturnWithoutCall)?;
-    let call = thread.calls.pop(registers.rsp, cookie.function).ok_or(Loss::ReturnWithoutCall)?;
+    if !thread.calls.pop(registers.rsp, cookie.function) {
+        return Err(Loss::ReturnWithoutCall);
+    }
+    let call = &thread.calls.returned;
     if call.nested != 0 {
         ledger::count_nested(cookie.process);
         return Ok(());
     }
-    let address = result(registers, &call, cookie)?;
+    let address = result(registers, call, cookie)?;
     if reallocates(cookie) && call.pointer != 0 {
-        settle_old(&call, address, cookie);
+        settle_old(call, address, cookie);
         if address == 0 && call.size == 0 {
             return Ok(());
         }
@@ -146,15 +166,14 @@ fn complete(registers: &pt_regs, process: &Process, cookie: Cookie) -> Result<()
         ledger::count_failure(cookie.process);
         return Ok(());
     }
-    let Some(weight) = weigh(call.size) else {
+    let size = call.size;
+    let Some(Weight { bytes, objects }) = weigh(size) else {
         ledger::count_unsampled(cookie.process);
         return Ok(());
     };
-    let caller = Registers { pc: call.return_address, sp: registers.rsp, fp: registers.rbp };
-    let stack = walk::record(thread, process, cookie.process, &call, caller);
-    let Weight { bytes, objects } = weight;
-    let allocation = Allocation { stack, size: call.size, bytes, objects };
-    ledger::record(place(address, cookie), &allocation)
+    let stack = walk::record(thread, process, cookie.process, registers.rbp);
+    let allocation = Allocation { stack, size, bytes, objects };
+    ledger::record(&place(address, cookie), &allocation)
 }
 
 /// The address that the function returned; 0 if it failed.

@@ -5,7 +5,7 @@
 
 use memtrace_abi::{allocation::Allocation, loss::Loss, probe::Cookie, process::Process};
 
-use crate::{losses, memory, native};
+use crate::{losses, memory, native, verifier::within};
 
 /// Calls in progress that are remembered.
 const MAX_CALLS: usize = 4;
@@ -42,6 +42,8 @@ pub(crate) struct Call {
 pub(crate) struct Calls {
     depth: u64,
     stack: [Call; MAX_CALLS],
+    /// The call that [`Calls::pop`] took last. Kept here because it would fill the program's stack.
+    pub(crate) returned: Call,
 }
 
 impl Calls {
@@ -61,8 +63,7 @@ impl Calls {
             self.stack.copy_within(1.., 0);
             self.depth = MAX_CALLS as u64 - 1;
         }
-        // The mask tells the verifier what the branch above ensures.
-        let slot = self.depth as usize & (MAX_CALLS - 1);
+        let slot = within::<MAX_CALLS>(self.depth as usize);
         self.depth = slot as u64 + 1;
         let place = &mut self.stack[slot];
         *place = call;
@@ -94,33 +95,44 @@ impl Calls {
         if self.depth == 0 {
             return None;
         }
-        // The verifier cannot see that `depth` stays within the stack.
-        Some(&self.stack[(self.depth - 1) as usize & (MAX_CALLS - 1)])
+        Some(&self.stack[within::<MAX_CALLS>((self.depth - 1) as usize)])
     }
 
-    /// Takes the call that returns with the stack pointer at `sp`. Calls within it that were
-    /// never seen to return are dropped.
-    pub(crate) fn pop(&mut self, sp: u64, function: u8) -> Option<Call> {
+    /// Moves the call that returns with the stack pointer at `sp` to `returned`; whether there is
+    /// one. Calls within it that were never seen to return are dropped.
+    pub(crate) fn pop(&mut self, sp: u64, function: u8) -> bool {
         for _ in 0..MAX_CALLS {
-            let call = *self.top()?;
+            let Some(call) = self.top() else { return false };
             let matches = call.sp + 8 == sp && call.function == u16::from(function);
             if !matches && call.sp + 8 > sp {
                 // A call further out than the one that returns: on another stack, or not seen.
-                return None;
+                return false;
+            }
+            if matches {
+                self.returned = *call;
+                self.depth -= 1;
+                return true;
             }
             self.depth -= 1;
-            if matches {
-                return Some(call);
-            }
             losses::count(Loss::CallWithoutReturn);
         }
-        None
+        false
+    }
+
+    /// Whether a call in progress replaces the block at this address.
+    pub(crate) fn replace(&self, address: u64) -> bool {
+        self.pending().any(|call| call.pointer == address)
     }
 
     /// The true return address, if the one at `slot` was replaced by a return probe.
     pub(crate) fn replaced_return_address(&self, slot: u64) -> Option<u64> {
-        let pending = self.stack.iter().enumerate().take_while(|(i, _)| (*i as u64) < self.depth);
-        pending.filter(|(_, call)| call.sp == slot).map(|(_, call)| call.return_address).last()
+        let here = self.pending().filter(|call| call.sp == slot);
+        here.map(|call| call.return_address).last()
+    }
+
+    fn pending(&self) -> impl Iterator<Item = &Call> {
+        let numbered = self.stack.iter().enumerate();
+        numbered.take_while(|(i, _)| (*i as u64) < self.depth).map(|(_, call)| call)
     }
 }
 

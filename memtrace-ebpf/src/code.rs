@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 use memtrace_abi::{
-    event::{Code, LARGE_LINES, MAX_FILENAME, MAX_NAME, SMALL_LINES, kind},
+    event::{Code, HUGE_LINES, LARGE_LINES, MAX_FILENAME, MAX_NAME, SMALL_LINES, kind},
     loss::Loss,
     python::Python,
 };
@@ -17,6 +17,7 @@ use crate::{
     atomic,
     lifecycle::EVENTS,
     losses, memory,
+    verifier::within,
     walk::{Context, Walk},
 };
 
@@ -39,15 +40,52 @@ const STRING_STATE: u64 = 32;
 
 /// The head of a code object.
 #[repr(C)]
-pub(crate) struct CodeHeader([u64; 32]);
+pub(crate) struct CodeHeader {
+    words: [u64; 32],
+    /// Where it was read; 0 if it was not.
+    address: u64,
+}
 
 impl CodeHeader {
+    /// What was read in an earlier walk may have changed.
+    pub(crate) fn forget(&mut self) {
+        self.address = 0;
+    }
+
+    /// Reads it, unless it is the one that was read last: calls often repeat in recursion.
+    pub(crate) fn read(&mut self, address: u64) -> Option<()> {
+        if address == self.address {
+            return Some(());
+        }
+        self.address = 0;
+        let (start, _) = self.words.split_first_chunk_mut::<HEADER_WORDS>()?;
+        memory::read_into(start, address)?;
+        self.address = address;
+        Some(())
+    }
+
     fn word(&self, offset: u16) -> u64 {
-        self.0[usize::from(offset / 8) % 32]
+        self.words[usize::from(offset / 8) % 32]
     }
 
     fn int(&self, offset: u16) -> i32 {
         (self.word(offset) >> (u32::from(offset % 8) * 8)) as i32
+    }
+
+    /// All that tells it from other code objects, mixed into one word that is not 0.
+    pub(crate) fn contents(&self, python: &Python) -> u64 {
+        let fields = [
+            self.words[TYPE_WORD],
+            u64::from(self.int(python.code_first_line).cast_unsigned()),
+            self.word(python.code_filename),
+            self.word(python.code_name),
+            self.word(python.code_lines),
+        ];
+        let mix = |hash: u64, field: &u64| {
+            let product = (hash ^ field).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            product ^ product >> 32
+        };
+        fields.iter().fold(1, mix) | 1
     }
 }
 
@@ -69,33 +107,18 @@ struct Announcement<const LINES: usize> {
 
 /// The number of a code object; 0 if it cannot be read or is something else.
 pub(crate) fn identify(context: &Context, python: &Python, walk: &mut Walk, address: u64) -> u32 {
-    if read_header(&mut walk.code_header, address).is_none()
-        || walk.code_header.0[TYPE_WORD] != python.code_type
+    if walk.code_header.read(address).is_none()
+        || walk.code_header.words[TYPE_WORD] != python.code_type
     {
         return 0;
     }
-    let key = key(context, python, &walk.code_header, address);
+    let contents = walk.code_header.contents(python);
+    let key = CodeKey { address, contents, process: context.slot };
     // SAFETY: entries are never removed.
     match unsafe { CODES.get(key) } {
         Some(number) => *number,
         None => announce(context, python, &walk.code_header, &key),
     }
-}
-
-fn read_header(header: &mut CodeHeader, address: u64) -> Option<()> {
-    let (start, _) = header.0.split_first_chunk_mut::<HEADER_WORDS>()?;
-    memory::read_into(start, address)
-}
-
-fn key(context: &Context, python: &Python, header: &CodeHeader, address: u64) -> CodeKey {
-    let fields = [
-        u64::from(header.int(python.code_first_line).cast_unsigned()),
-        header.word(python.code_filename),
-        header.word(python.code_name),
-        header.word(python.code_lines),
-    ];
-    let mix = |hash: u64, field: &u64| (hash ^ field).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    CodeKey { address, contents: fields.iter().fold(0, mix), process: context.slot }
 }
 
 /// Sends the code object and gives it a number. Without room for the event it stays unnumbered (0),
@@ -106,12 +129,14 @@ fn announce(context: &Context, python: &Python, header: &CodeHeader, key: &CodeK
     let size: u64 = memory::read(lines + BYTES_SIZE).unwrap_or_default();
     if size < SMALL_LINES as u64 {
         send::<SMALL_LINES>(context, python, header, key)
-    } else {
+    } else if size < LARGE_LINES as u64 {
         send::<LARGE_LINES>(context, python, header, key)
+    } else {
+        send::<HUGE_LINES>(context, python, header, key)
     }
 }
 
-#[inline(always)]
+#[inline]
 fn send<const LINES: usize>(
     context: &Context,
     python: &Python,
@@ -126,23 +151,22 @@ fn send<const LINES: usize>(
     let announcement = unsafe { entry.assume_init_mut() };
     fill(&mut announcement.code, context, python, header);
     let lines = header.word(python.code_lines);
-    announcement.code.lines_size =
-        read_bytes(&mut announcement.lines, lines + BYTES_DATA, memory::read(lines + BYTES_SIZE));
+    announcement.code.lines_size = memory::read(lines + BYTES_SIZE)
+        .and_then(|size| read_bytes(&mut announcement.lines, lines + BYTES_DATA, size))
+        .unwrap_or(u32::MAX);
     let number = next_number();
     announcement.code.code = number;
-    if CODES.insert(key, &number, u64::from(BPF_NOEXIST)).is_ok() {
+    if CODES.insert(key, number, u64::from(BPF_NOEXIST)).is_ok() {
         entry.submit(0);
         return number;
     }
     entry.discard(0);
     // SAFETY: entries are never removed.
-    match unsafe { CODES.get(key) } {
-        Some(number) => *number,
-        None => {
-            losses::count(Loss::CodesFull);
-            0
-        }
+    if let Some(number) = unsafe { CODES.get(key) } {
+        return *number;
     }
+    losses::count(Loss::CodesFull);
+    0
 }
 
 fn next_number() -> u32 {
@@ -157,13 +181,13 @@ fn fill(code: &mut Code, context: &Context, python: &Python, header: &CodeHeader
     code.first_line = header.int(python.code_first_line);
     code.minor = u32::from(python.minor);
     let name = string(python, header.word(python.code_name));
+    let read = read_bytes::<MAX_NAME>(&mut code.name, name.data, name.size());
     code.name_length = name.length;
-    code.name_width = name.width;
-    read_bytes::<MAX_NAME>(&mut code.name, name.data, Some(name.size()));
+    code.name_width = read.map_or(0, |_| name.width);
     let filename = string(python, header.word(python.code_filename));
+    let read = read_bytes::<MAX_FILENAME>(&mut code.filename, filename.data, filename.size());
     code.filename_length = filename.length;
-    code.filename_width = filename.width;
-    read_bytes::<MAX_FILENAME>(&mut code.filename, filename.data, Some(filename.size()));
+    code.filename_width = read.map_or(0, |_| filename.width);
 }
 
 struct Text {
@@ -195,16 +219,13 @@ fn string(python: &Python, object: u64) -> Text {
 }
 
 /// Reads fewer than `N` bytes, `N` being a power of two; returns how many there are.
-#[inline(always)]
-fn read_bytes<const N: usize>(target: &mut [u8; N], address: u64, size: Option<u64>) -> u32 {
-    let available = size.unwrap_or_default() as u32;
-    let mut wanted = available.min(N as u32 - 1);
-    // The verifier follows a mask but not the minimum; the compiler must not see that the mask
-    // changes nothing.
-    wanted = core::hint::black_box(wanted) & (N as u32 - 1);
+#[inline]
+fn read_bytes<const N: usize>(target: &mut [u8; N], address: u64, size: u64) -> Option<u32> {
+    let available = size as u32;
+    let wanted = within::<N>(available.min(N as u32 - 1) as usize) as u32;
     // SAFETY: fewer than `N` bytes; the helper fails on an address it cannot read.
     let status = unsafe {
         generated::bpf_probe_read_user(target.as_mut_ptr().cast(), wanted, address as *const _)
     };
-    if status == 0 { available } else { 0 }
+    (status == 0).then_some(available)
 }

@@ -28,7 +28,7 @@ pub struct Change {
     pub pid: u32,
     /// 1: the process is being paused for the loader.
     pub paused: u32,
-    /// The address, for [`kind::UNMAPPED`].
+    /// The address, for [`kind::UNMAPPED`]; which change this is, for [`kind::LIBRARIES`].
     pub address: u64,
 }
 crosses_the_boundary!(Change, 24);
@@ -39,8 +39,11 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_FILENAME: usize = 512;
 /// Line tables of fewer bytes fit a small event.
 pub const SMALL_LINES: usize = 1 << 10;
-/// Line tables of fewer bytes fit a large event; longer ones are cut to one byte less.
+/// Line tables of fewer bytes fit a large event.
 pub const LARGE_LINES: usize = 32 << 10;
+/// Line tables of fewer bytes fit a huge event; longer ones are cut to one byte less. Generated
+/// functions of some 50,000 lines reach this.
+pub const HUGE_LINES: usize = 512 << 10;
 
 /// A Python code object on first sight. Behind it follow `lines_size` bytes of line table, cut to fit.
 #[repr(C)]
@@ -62,7 +65,7 @@ pub struct Code {
     pub filename_length: u32,
     /// Bytes per character of the file name.
     pub filename_width: u32,
-    /// Bytes in the line table, which may be more than are kept.
+    /// Bytes in the line table, which may be more than are kept; `u32::MAX` if it could not be read.
     pub lines_size: u32,
     /// Minor version of the interpreter: 11 for 3.11.
     pub minor: u32,

@@ -7,7 +7,6 @@ use aya_ebpf::{
 };
 use memtrace_abi::{
     frame::{Frame, Gap},
-    process::Process,
     python::{Python, boundary, instruction},
 };
 
@@ -25,35 +24,30 @@ const KEYS_PER_BLOCK: u64 = 32;
 /// From here on frames are not executing Python code: 3.12 `pycore_frame.h`, `enum _frameowner`.
 const FIRST_INTERNAL_OWNER: u64 = 3;
 
-/// The head of a frame: as many words as any version needs.
-#[repr(C)]
-pub(crate) struct FrameHeader([u64; 16]);
-
-impl FrameHeader {
-    /// The 8 bytes at an offset that is a multiple of 8.
-    fn word(&self, offset: u16) -> u64 {
-        self.0[usize::from(offset / 8) % 16]
-    }
-
-    fn int(&self, offset: u16) -> i32 {
-        (self.word(offset) >> (u32::from(offset % 8) * 8)) as i32
-    }
-
-    fn byte(&self, offset: u16) -> u64 {
-        self.word(offset) >> (u32::from(offset % 8) * 8) & 0xff
-    }
-}
+/// Words of a frame that are read, up to 3.10 and from 3.11 on: no further than the smallest frame
+/// of the version reaches, since it may end a page.
+const OLD_FRAME_WORDS: usize = 14;
+const FRAME_WORDS: u64 = 10;
 
 /// Finds the thread's innermost Python frame, once per walk.
-pub(crate) fn enter(process: &Process, walk: &mut Walk) {
-    if walk.python_known != 0 || process.python.thread_key == 0 {
+pub(crate) fn enter(context: &Context, walk: &mut Walk) {
+    // SAFETY: a map value, which outlives the program.
+    let python = unsafe { &(*context.process).python };
+    if walk.python_known != 0 || python.thread_key == 0 {
         return;
     }
     walk.python_known = 1;
-    walk.python_frame = innermost(&process.python, walk).unwrap_or_default();
+    walk.python_frame = innermost(python, walk);
+    // SAFETY: the thread's own scratch; nobody else uses it.
+    unsafe { &mut *context.memory }.note_innermost(walk.python_frame);
 }
 
-fn innermost(python: &Python, walk: &mut Walk) -> Option<u64> {
+/// The thread's innermost Python frame; 0 if there is none.
+pub(crate) fn innermost(python: &Python, walk: &mut Walk) -> u64 {
+    find_innermost(python, walk).unwrap_or_default()
+}
+
+fn find_innermost(python: &Python, walk: &mut Walk) -> Option<u64> {
     let state = thread_state(python, walk)?;
     let frame: u64 = memory::read(state + u64::from(python.thread_frame))?;
     if python.cframe_frame == u16::MAX || frame == 0 {
@@ -98,24 +92,36 @@ pub(crate) fn frame(context: &Context, walk: &mut Walk) -> Option<()> {
     if walk.python_frame == 0 {
         return leave(walk);
     }
-    if read_header(python, walk).is_none() {
+    if look_at(python, walk).is_none() {
         walk.python_frame = 0;
         push(walk, Frame::Incomplete(Gap::Python as u32))?;
         return leave(walk);
     }
-    let mark = walk.frame_header.byte(python.frame_owner);
-    let internal = python.boundary == boundary::OWNER && mark >= FIRST_INTERNAL_OWNER;
+    let mark = walk.executed.mark;
+    let internal = walk.executed.is_internal(python);
     if !internal {
-        let frame = identify(context, python, walk);
-        push(walk, frame)?;
+        push_executed(context, python, walk)?;
     }
-    walk.python_frame = walk.frame_header.word(python.frame_previous);
+    // SAFETY: the thread's own scratch; nobody else uses it.
+    unsafe { &mut *context.memory }.note_executed(&walk.executed);
+    walk.python_frame = walk.executed.previous;
     let last = match python.boundary {
         boundary::ONE => true,
         boundary::ENTRY => mark != 0,
         _ => internal,
     };
     if last { leave(walk) } else { Some(()) }
+}
+
+fn push_executed(context: &Context, python: &Python, walk: &mut Walk) -> Option<()> {
+    let number = code::identify(context, python, walk, walk.executed.code);
+    walk.executed.contents = walk.code_header.contents(python);
+    if number == 0 {
+        // It may have a name next time.
+        // SAFETY: the thread's own scratch; nobody else uses it.
+        unsafe { &mut *context.memory }.give_up();
+    }
+    push(walk, walk.executed.frame(python, number))
 }
 
 /// Back to the native frame of the interpreter loop, unless native frames are lost anyway.
@@ -128,30 +134,86 @@ fn leave(walk: &mut Walk) -> Option<()> {
     Some(())
 }
 
-/// Reads no further than the smallest frame of the version reaches: it may end a page.
-fn read_header(python: &Python, walk: &mut Walk) -> Option<()> {
-    let header = &mut walk.frame_header;
-    if python.instruction == instruction::POINTER {
-        let (start, _) = header.0.split_first_chunk_mut::<10>()?;
-        memory::read_into(start, walk.python_frame)
-    } else {
-        let (start, _) = header.0.split_first_chunk_mut::<14>()?;
-        memory::read_into(start, walk.python_frame)
+/// Describes the Python frame that the walk stands at.
+fn look_at(python: &Python, walk: &mut Walk) -> Option<()> {
+    open_window(python, walk);
+    let address = walk.python_frame;
+    let window = &walk.frame_window;
+    let word = |offset: u16| window.read(address.wrapping_add(u64::from(offset & !7)));
+    let shifted = |offset: u16| Some(word(offset)? >> (u32::from(offset % 8) * 8));
+    let instruction = shifted(python.frame_instruction)?;
+    walk.executed = Executed {
+        address,
+        code: word(python.frame_code)? & python.pointer_mask,
+        instruction: match python.instruction {
+            instruction::POINTER => instruction,
+            _ => instruction & u64::from(u32::MAX),
+        },
+        previous: word(python.frame_previous)?,
+        mark: shifted(python.frame_owner)? & 0xff,
+        contents: 0,
+    };
+    Some(())
+}
+
+/// Copies the frame, and from 3.11 on those of its callers that lie below.
+fn open_window(python: &Python, walk: &mut Walk) {
+    let frame = walk.python_frame;
+    if python.instruction != instruction::POINTER {
+        walk.frame_window.open_words::<OLD_FRAME_WORDS>(frame);
+    } else if !walk.frame_window.holds(frame, FRAME_WORDS * 8) {
+        walk.frame_window.open_below(frame.wrapping_add(FRAME_WORDS * 8), FRAME_WORDS * 8);
     }
 }
 
-fn identify(context: &Context, python: &Python, walk: &mut Walk) -> Frame {
-    let object = walk.frame_header.word(python.frame_code) & python.pointer_mask;
-    let offset = match python.instruction {
-        instruction::BYTES => walk.frame_header.int(python.frame_instruction),
-        instruction::UNITS => walk.frame_header.int(python.frame_instruction).wrapping_mul(2),
-        _ => {
-            let first = object.wrapping_add(u64::from(python.code_instructions));
-            walk.frame_header.word(python.frame_instruction).wrapping_sub(first) as i32
-        }
-    };
-    match code::identify(context, python, walk, object) {
-        0 => Frame::Incomplete(Gap::Python as u32),
-        code => Frame::Python { code, instruction: offset },
+/// A Python frame and what decides how it is shown.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Executed {
+    address: u64,
+    code: u64,
+    /// A pointer, or an index.
+    instruction: u64,
+    previous: u64,
+    /// The byte that [`boundary`] looks at.
+    mark: u64,
+    /// What the code object says, mixed; 0 for a frame without code.
+    contents: u64,
+}
+
+impl Executed {
+    /// Whether it stands for a call from native code rather than for a function.
+    fn is_internal(&self, python: &Python) -> bool {
+        python.boundary == boundary::OWNER && self.mark >= FIRST_INTERNAL_OWNER
     }
+
+    fn frame(&self, python: &Python, code: u32) -> Frame {
+        if code == 0 {
+            return Frame::Incomplete(Gap::Python as u32);
+        }
+        let instruction = match python.instruction {
+            instruction::BYTES => self.instruction as i32,
+            instruction::UNITS => (self.instruction as i32).wrapping_mul(2),
+            _ => {
+                let first = self.code.wrapping_add(u64::from(python.code_instructions));
+                self.instruction.wrapping_sub(first) as i32
+            }
+        };
+        Frame::Python { code, instruction }
+    }
+}
+
+/// Whether a frame is still there and executes what it did.
+pub(crate) fn executes(python: &Python, walk: &mut Walk, remembered: &Executed) -> bool {
+    walk.python_frame = remembered.address;
+    if look_at(python, walk).is_none() {
+        return false;
+    }
+    if remembered.contents != 0 {
+        if walk.code_header.read(walk.executed.code).is_none() {
+            return false;
+        }
+        walk.executed.contents = walk.code_header.contents(python);
+    }
+    walk.executed == *remembered
 }

@@ -1,13 +1,10 @@
 //! The accounts: every live allocation, and the totals of each stack and process.
 //!
-//! Live totals are changed atomically and are exact whatever happens. The composition of the peak
-//! needs two words to change together, so that is done under a lock of the process. A program
-//! that does not get the lock in time goes on without it and counts the doubt: the holder may
-//! have been preempted, and the target must not wait for it.
+//! Every word is changed atomically and by itself, so the totals are exact whatever happens, and
+//! no thread waits for another.
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
-    helpers::bpf_ktime_get_boot_ns,
     macros::map,
     maps::HashMap,
 };
@@ -17,7 +14,7 @@ use memtrace_abi::{
     process::ProcessTotals,
 };
 
-use crate::{atomic, losses, processes};
+use crate::{atomic, losses, peak, processes};
 
 /// Live allocations by place.
 #[map]
@@ -26,11 +23,10 @@ static LIVE: HashMap<Place, Allocation> = HashMap::with_max_entries(1 << 21, BPF
 #[map]
 static TOTALS: HashMap<StackKey, Totals> = HashMap::with_max_entries(1 << 17, BPF_F_NO_PREALLOC);
 
-/// Attempts to take the lock; a few microseconds.
-const LOCK_ATTEMPTS: usize = 64;
-
-/// Adds a new allocation.
-pub(crate) fn record(place: Place, allocation: &Allocation) -> Result<(), Loss> {
+/// Adds a new allocation. Not inlined: the program's stack is small.
+#[inline(never)]
+pub(crate) fn record(place: &Place, allocation: &Allocation) -> Result<(), Loss> {
+    let place = *place;
     let totals = totals_of(place.process, allocation.stack).ok_or(Loss::TotalsFull)?;
     if LIVE.insert(place, allocation, u64::from(BPF_NOEXIST)).is_err() {
         replace(place, allocation)?;
@@ -48,12 +44,11 @@ fn replace(place: Place, allocation: &Allocation) -> Result<(), Loss> {
     LIVE.insert(place, allocation, u64::from(BPF_ANY)).map_err(|_| Loss::LiveFull)
 }
 
-/// Releases what is at a place.
-pub(crate) fn release(place: Place) {
-    match withdraw(place) {
-        Some(allocation) => subtract(place.process, &allocation),
-        None => count_unknown_release(place.process),
-    }
+/// Releases what is at a place; whether anything was.
+pub(crate) fn release(place: Place) -> bool {
+    let Some(allocation) = withdraw(place) else { return false };
+    subtract(place.process, &allocation);
+    true
 }
 
 /// Takes an allocation out of the map; the totals still hold it.
@@ -98,65 +93,35 @@ fn change(
     allocation: &Allocation,
     added: bool,
 ) -> u32 {
-    // SAFETY: both are map values, which outlive the program; words are read and written whole.
-    let (process, totals) = unsafe { (&mut *process, &mut *totals) };
-    let locked = lock(&mut process.lock);
-    if !locked {
+    // SAFETY: a map value, which outlives the program; words are read and written whole.
+    let process = unsafe { &mut *process };
+    // SAFETY: the same.
+    let totals = unsafe { &mut *totals };
+    let sign = if added { 1 } else { -1 };
+    let bytes = allocation.bytes.cast_signed().wrapping_mul(sign);
+    let objects = allocation.objects.cast_signed().wrapping_mul(sign);
+    if !peak::note(process, totals, bytes, objects) {
         losses::count(Loss::PeakUncertain);
     }
-    if totals.epoch != process.epoch {
-        totals.peak_bytes = totals.live_bytes;
-        totals.peak_objects = totals.live_objects;
-        totals.epoch = process.epoch;
-    }
+    atomic::add(&mut totals.live_bytes, bytes.cast_unsigned());
+    atomic::add(&mut totals.live_objects, objects.cast_unsigned());
+    atomic::add(&mut process.live_bytes, bytes.cast_unsigned());
+    atomic::add(&mut process.live_objects, objects.cast_unsigned());
     if added {
-        add(totals, process, allocation);
+        count_allocation(process, totals, allocation);
     } else {
-        remove(totals, process, allocation);
-    }
-    if locked {
-        atomic::release(&mut process.lock);
+        atomic::add(&mut process.releases, 1);
     }
     0
 }
 
-fn add(totals: &mut Totals, process: &mut ProcessTotals, allocation: &Allocation) {
+fn count_allocation(process: &mut ProcessTotals, totals: &mut Totals, allocation: &Allocation) {
     let Allocation { bytes, objects, .. } = *allocation;
-    atomic::add(&mut totals.live_bytes, bytes);
-    atomic::add(&mut totals.live_objects, objects);
     atomic::add(&mut totals.allocated_bytes, bytes);
     atomic::add(&mut totals.allocated_objects, objects);
     atomic::add(&mut process.allocations, 1);
     atomic::add(&mut process.allocated_bytes, bytes);
     atomic::add(&mut process.allocated_objects, objects);
-    atomic::add(&mut process.live_objects, objects);
-    let live = atomic::fetch_add(&mut process.live_bytes, bytes) + bytes;
-    if live > process.peak_bytes {
-        process.peak_bytes = live;
-        process.peak_objects = process.live_objects;
-        process.epoch += 1;
-        // SAFETY: the helper has no preconditions.
-        process.peak_time = unsafe { bpf_ktime_get_boot_ns() };
-    }
-}
-
-fn remove(totals: &mut Totals, process: &mut ProcessTotals, allocation: &Allocation) {
-    let Allocation { bytes, objects, .. } = *allocation;
-    atomic::subtract(&mut totals.live_bytes, bytes);
-    atomic::subtract(&mut totals.live_objects, objects);
-    atomic::add(&mut process.releases, 1);
-    atomic::subtract(&mut process.live_bytes, bytes);
-    atomic::subtract(&mut process.live_objects, objects);
-}
-
-fn lock(word: &mut u64) -> bool {
-    // Constant bound: the verifier has to see the loop end.
-    for _ in 0..LOCK_ATTEMPTS {
-        if atomic::acquire(word) {
-            return true;
-        }
-    }
-    false
 }
 
 fn count(process: u32, counter: impl Fn(&mut ProcessTotals) -> &mut u64) {

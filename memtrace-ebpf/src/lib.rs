@@ -8,6 +8,7 @@ pub mod event;
 pub mod frame;
 pub mod loss;
 pub mod mapping;
+pub mod mark;
 pub mod probe;
 pub mod process;
 pub mod python;

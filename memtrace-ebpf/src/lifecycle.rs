@@ -1,22 +1,20 @@
-//! What happens to traced processes besides allocation: they end, execute another program, load
-//! libraries. Rare, so each is an event for the loader.
+//! What happens to traced processes besides allocation: they end, execute another program. Rare,
+//! so each is an event for the loader.
 
 use aya_ebpf::{
-    EbpfContext as _,
     bindings::BPF_NOEXIST,
     helpers::{
         bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel,
-        generated::{bpf_get_attach_cookie, bpf_send_signal},
+        generated::bpf_send_signal,
     },
-    macros::{map, raw_tracepoint, uprobe},
+    macros::{map, raw_tracepoint},
     maps::{Array, LruHashMap, RingBuf},
-    programs::{ProbeContext, RawTracePointContext},
+    programs::RawTracePointContext,
 };
 use aya_log_ebpf::{debug, warn};
 use memtrace_abi::{
     event::{Change, kind},
     loss::Loss,
-    probe::Cookie,
 };
 
 use crate::{losses, processes, threads};
@@ -41,14 +39,6 @@ const SIGCONT: u32 = 18;
 /// A signal is ending the process (include/linux/sched/signal.h).
 const SIGNAL_GROUP_EXIT: u32 = 4;
 const PAGE_BITS: u32 = 12;
-
-#[uprobe]
-fn libraries_changed(ctx: ProbeContext) -> u32 {
-    // SAFETY: the context is the program's own.
-    let cookie = Cookie::unpack(unsafe { bpf_get_attach_cookie(ctx.as_ptr()) });
-    report(kind::LIBRARIES, cookie.process, 0);
-    0
-}
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 fn process_exec(ctx: RawTracePointContext) -> i32 {
@@ -114,7 +104,7 @@ pub(crate) fn report_unmapped(slot: u32, pc: u64) {
     }
 }
 
-fn report(kind: u32, slot: u32, address: u64) {
+pub(crate) fn report(kind: u32, slot: u32, address: u64) {
     let pauses = kind == self::kind::EXEC || kind == self::kind::LIBRARIES;
     let paused = pauses
         && processes::traced(slot).is_some_and(|process| process.paused_on_change != 0)

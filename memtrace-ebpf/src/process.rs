@@ -1,6 +1,6 @@
 //! A traced process: what the loader says about it, and what the kernel counts.
 
-use crate::{crosses_the_boundary, mapping::Range, python::Python};
+use crate::{crosses_the_boundary, mapping::Range, mark, python::Python};
 
 /// Allocators of one process whose code is told apart.
 pub const MAX_ALLOCATORS: usize = 8;
@@ -36,18 +36,14 @@ crosses_the_boundary!(Process, 272);
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct ProcessTotals {
-    /// Taken while live totals and the peak change together.
-    pub lock: u64,
+    /// The latest high-water mark; see [`mark`].
+    pub mark: u64,
+    /// Live objects that came after it; see [`mark::note`].
+    pub objects_behind: u64,
     /// Bytes allocated and not released.
     pub live_bytes: u64,
     /// Objects allocated and not released.
     pub live_objects: u64,
-    /// The most `live_bytes` there has been.
-    pub peak_bytes: u64,
-    /// `live_objects` at that moment.
-    pub peak_objects: u64,
-    /// Number of high-water marks so far.
-    pub epoch: u64,
     /// Boot time of the latest high-water mark, nanoseconds.
     pub peak_time: u64,
     /// Bytes allocated since tracing began.
@@ -69,4 +65,22 @@ pub struct ProcessTotals {
     /// Times that a releasing function was entered.
     pub release_calls: u64,
 }
-crosses_the_boundary!(ProcessTotals, 128);
+crosses_the_boundary!(ProcessTotals, 112);
+
+impl ProcessTotals {
+    /// The most live bytes that there have been, and the live objects at that moment.
+    #[must_use]
+    pub const fn peak(&self) -> (u64, u64) {
+        let objects = mark::behind(self.objects_behind, self.epoch());
+        (
+            self.live_bytes.wrapping_add(mark::below(self.mark)),
+            self.live_objects.wrapping_sub(objects.cast_unsigned()),
+        )
+    }
+
+    /// The number of the latest high-water mark.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        mark::epoch(self.mark)
+    }
+}

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use memtrace_abi::process::{Process, ProcessTotals, state};
 
 /// Process slots. A process that executes another program takes a new one.
-const MAX_PROCESSES: u32 = 1024;
+pub(crate) const MAX_PROCESSES: u32 = 1024;
 
 /// What the loader says, by process slot. The kernel only ever turns a slot idle.
 #[map]
@@ -41,7 +41,9 @@ pub(crate) fn retire(process_id: u32, slot: u32) {
     // A failure means that the loader was faster.
     let _ = PROCESS_SLOTS.remove(process_id);
     if let Some(process) = PROCESSES.get_ptr_mut(slot) {
+        // SAFETY: a map value, which outlives the program.
+        let state = unsafe { &raw mut (*process).state };
         // SAFETY: one aligned word; the loader does not write to a traced slot's state.
-        unsafe { (&raw mut (*process).state).write_volatile(state::IDLE) };
+        unsafe { state.write_volatile(state::IDLE) };
     }
 }

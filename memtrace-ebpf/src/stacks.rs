@@ -15,13 +15,14 @@ use memtrace_abi::{
     loss::Loss,
 };
 
-use crate::losses;
+use crate::{losses, verifier::within};
 
 /// Chunks of stacks by hash.
 #[map]
 static STACKS: HashMap<u64, StackChunk> = HashMap::with_max_entries(1 << 17, BPF_F_NO_PREALLOC);
 
-const MAX_CHUNKS: usize = MAX_FRAMES as usize / CHUNK_FRAMES;
+/// A power of two.
+pub(crate) const MAX_CHUNKS: usize = MAX_FRAMES as usize / CHUNK_FRAMES;
 
 /// The frames of a walk, innermost first, laid out as they are stored.
 #[repr(C)]
@@ -60,7 +61,8 @@ fn store_chunk(index: u64, storing: &mut Storing) -> Option<()> {
     let last = storing.count.div_ceil(CHUNK_FRAMES as u64).checked_sub(1)?;
     let number = last.checked_sub(index)? as usize;
     // SAFETY: the thread's own scratch; nobody else uses it.
-    let chunk = unsafe { (*storing.chunks).0.get_mut(number) }?;
+    let chunks = unsafe { &mut *storing.chunks };
+    let chunk = &mut chunks.0[within::<MAX_CHUNKS>(number)];
     if index == 0 {
         clear_behind(chunk, storing.count);
     }
@@ -68,7 +70,7 @@ fn store_chunk(index: u64, storing: &mut Storing) -> Option<()> {
     let hash = hash(chunk);
     // SAFETY: entries are never removed.
     if unsafe { STACKS.get(hash) }.is_none()
-        && STACKS.insert(hash, &*chunk, u64::from(BPF_ANY)).is_err()
+        && STACKS.insert(hash, chunk, u64::from(BPF_ANY)).is_err()
     {
         storing.stored = 0;
         return None;

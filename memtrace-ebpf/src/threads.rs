@@ -11,13 +11,14 @@ use aya_ebpf::{
 };
 use memtrace_abi::loss::Loss;
 
-use crate::{calls::Calls, losses, walk::Walk};
+use crate::{calls::Calls, losses, repeat::Memories, walk::Walk};
 
 /// The scratch of one thread.
 #[repr(C)]
 pub(crate) struct Thread {
     pub(crate) calls: Calls,
     pub(crate) walk: Walk,
+    pub(crate) memories: Memories,
 }
 
 /// Threads by thread id; an entry lives as long as its thread.

@@ -72,6 +72,14 @@ pub struct Rule {
 }
 crosses_the_boundary!(Rule, 16);
 
+impl Rule {
+    /// Whether the frame pointer register decides the outcome, or the caller's frame pointer.
+    #[must_use]
+    pub const fn uses_fp(self) -> bool {
+        self.cfa == Cfa::Fp as u8 || self.cfa == Cfa::FpDeref as u8 || self.fp == Fp::AtFp as u8
+    }
+}
+
 /// Distinct rules in the kernel's dictionary, over all objects.
 pub const MAX_RULES: u32 = 1 << 16;
 /// Bits of an address within one page of rows.

@@ -9,16 +9,20 @@ use memtrace_abi::{
     frame::{CHUNK_FRAMES, Frame, Gap, MAX_FRAMES},
     mapping::{Mapping, Table},
     process::Process,
-    unwind::{Cfa, Registers, Stop, step},
+    unwind::{Cfa, Fp, Registers, Rule, Stop, step},
 };
 
 use crate::{
-    calls::{Call, Calls},
+    calls::Calls,
     code::CodeHeader,
-    interpreter::{self, FrameHeader},
-    lifecycle, memory, native, stacks,
-    stacks::Chunks,
+    interpreter::{self, Executed},
+    lifecycle, native,
+    repeat::{self, Key, Memory},
+    stacks,
+    stacks::{Chunks, MAX_CHUNKS},
     threads::Thread,
+    verifier::within,
+    window::{FrameWindow, StackWindow},
 };
 
 /// Turns of the loop: each frame takes one, each run of the interpreter one more.
@@ -37,8 +41,12 @@ pub(crate) mod mode {
 /// The state of a walk.
 #[repr(C)]
 pub(crate) struct Walk {
+    /// Where it starts.
+    pub(crate) key: Key,
     /// Of the frame that the walk stands at.
     registers: Registers,
+    /// Where `registers.fp` was read; 0 while it is the register of the start.
+    fp_saved_at: u64,
     /// Frames pushed.
     count: u64,
     /// The thread's `fs` base, once known. It does not change.
@@ -57,28 +65,65 @@ pub(crate) struct Walk {
     mapping: Mapping,
     /// Its object's table.
     table: Table,
-    pub(crate) frame_header: FrameHeader,
+    pub(crate) executed: Executed,
     pub(crate) code_header: CodeHeader,
-    pub(crate) chunks: Chunks,
+    pub(crate) window: StackWindow,
+    pub(crate) frame_window: FrameWindow,
+    chunks: Chunks,
 }
 
 /// What `bpf_loop` passes to each turn. The verifier wants it on the program's stack.
 pub(crate) struct Context {
     pub(crate) walk: *mut Walk,
     calls: *const Calls,
+    pub(crate) memory: *mut Memory,
     pub(crate) process: *const Process,
     pub(crate) slot: u64,
+    /// 1 once the walk has reached the thread's first frame without a gap.
+    complete: u64,
 }
 
-/// Walks the stack of `call`'s caller and stores it; returns its id.
-pub(crate) fn record(
-    thread: &mut Thread,
-    process: &Process,
-    slot: u32,
-    call: &Call,
-    caller: Registers,
-) -> u64 {
+/// Walks the stack of the thread's returned call and stores it; returns its id. Not inlined: the
+/// program's stack is small.
+#[inline(never)]
+pub(crate) fn record(thread: &mut Thread, process: &Process, slot: u32, fp: u64) -> u64 {
     let walk = &mut thread.walk;
+    let call = &thread.calls.returned;
+    let start = Registers { pc: call.return_address, sp: call.sp + 8, fp };
+    walk.key =
+        Key { start, call_pc: call.pc, mappings: process.mappings, process: u64::from(slot) };
+    walk.window.open(start.sp);
+    walk.frame_window.close();
+    walk.code_header.forget();
+    let memory = thread.memories.place(&walk.key, call.size);
+    // Return addresses that were replaced by probes are not what they seem.
+    let plain = !thread.calls.are_pending();
+    if plain {
+        match repeat::recall(memory, walk, process) {
+            0 => {}
+            stack => return stack,
+        }
+    }
+    memory.begin(&walk.key);
+    begin(walk, process);
+    let mut context = Context {
+        walk: &raw mut *walk,
+        calls: &raw const thread.calls,
+        memory: &raw mut *memory,
+        process: &raw const *process,
+        slot: u64::from(slot),
+        complete: 0,
+    };
+    // SAFETY: `turn` has the signature that `bpf_loop` calls; `context` outlives the call.
+    unsafe { bpf_loop(MAX_TURNS, turn as *mut c_void, (&raw mut context).cast(), 0) };
+    let stack = stacks::store(&mut walk.chunks, walk.count);
+    if plain && context.complete != 0 {
+        memory.end(stack);
+    }
+    stack
+}
+
+fn begin(walk: &mut Walk, process: &Process) {
     walk.count = 0;
     walk.mode = mode::NATIVE;
     walk.evaluated = 0;
@@ -86,34 +131,38 @@ pub(crate) fn record(
     walk.python_frame = 0;
     walk.mapping = Mapping::default();
     // The allocator function itself has returned: it is a frame, but not one to unwind.
-    if let Some(mapping) = native::find_mapping(process, call.pc) {
-        push_native(walk, mapping, call.pc);
+    if let Some(mapping) = native::find_mapping(process, walk.key.call_pc) {
+        push_native(walk, mapping, walk.key.call_pc);
     }
-    walk.registers = caller;
+    walk.registers = walk.key.start;
+    walk.fp_saved_at = 0;
     walk.returned = 1;
-    let mut context = Context {
-        walk: &raw mut *walk,
-        calls: &raw const thread.calls,
-        process: &raw const *process,
-        slot: u64::from(slot),
-    };
-    // SAFETY: `turn` has the signature that `bpf_loop` calls; `context` outlives the call.
-    unsafe { bpf_loop(MAX_TURNS, turn as *mut c_void, (&raw mut context).cast(), 0) };
-    stacks::store(&mut walk.chunks, walk.count)
 }
 
 /// Returns 1 to end the walk.
 extern "C" fn turn(_index: u64, context: *mut Context) -> i64 {
     // SAFETY: `bpf_loop` hands back the pointer it was given.
-    let context = unsafe { &*context };
+    let context = unsafe { &mut *context };
     // SAFETY: the thread's own scratch; nobody else uses it.
     let walk = unsafe { &mut *context.walk };
     let more = if walk.mode == mode::NATIVE {
-        native_frame(context, walk)
+        native_turn(context, walk)
     } else {
-        interpreter::frame(context, walk)
+        python_turn(context, walk)
     };
-    i64::from(more.is_none())
+    i64::from(!more)
+}
+
+/// Whether the walk goes on. Not inlined, like its sibling: the program's stack is small.
+#[inline(never)]
+fn native_turn(context: &mut Context, walk: &mut Walk) -> bool {
+    native_frame(context, walk).is_some()
+}
+
+/// Whether the walk goes on.
+#[inline(never)]
+fn python_turn(context: &Context, walk: &mut Walk) -> bool {
+    interpreter::frame(context, walk).is_some()
 }
 
 /// Appends a frame. `None` when the stack is full; its last frame then says so.
@@ -121,7 +170,7 @@ pub(crate) fn push(walk: &mut Walk, frame: Frame) -> Option<()> {
     let index = walk.count as usize;
     let full = index + 1 >= MAX_FRAMES as usize;
     let frame = if full { Frame::Incomplete(Gap::TooDeep as u32) } else { frame };
-    let chunk = walk.chunks.0.get_mut(index / CHUNK_FRAMES)?;
+    let chunk = &mut walk.chunks.0[within::<MAX_CHUNKS>(index / CHUNK_FRAMES)];
     chunk.frames[index % CHUNK_FRAMES] = frame.pack();
     walk.count += 1;
     (!full).then_some(())
@@ -133,7 +182,7 @@ fn push_native(walk: &mut Walk, mapping: Mapping, pc: u64) -> Option<()> {
     push(walk, Frame::Native { object: mapping.object, address, evaluator })
 }
 
-fn native_frame(context: &Context, walk: &mut Walk) -> Option<()> {
+fn native_frame(context: &mut Context, walk: &mut Walk) -> Option<()> {
     // SAFETY: a map value, which outlives the program.
     let process = unsafe { &*context.process };
     let pc = walk.registers.pc.wrapping_sub(u64::from(walk.returned));
@@ -147,7 +196,7 @@ fn native_frame(context: &Context, walk: &mut Walk) -> Option<()> {
         walk.table = native::table(mapping.object);
     }
     if walk.evaluated == 0 && process.python.is_evaluator(pc) {
-        interpreter::enter(process, walk);
+        interpreter::enter(context, walk);
         if walk.python_frame != 0 {
             walk.mode = mode::PYTHON;
             return Some(());
@@ -158,7 +207,10 @@ fn native_frame(context: &Context, walk: &mut Walk) -> Option<()> {
     walk.evaluated = 0;
     match caller(context, walk, pc.wrapping_add(mapping.bias)) {
         Ok(()) => Some(()),
-        Err(Stop::End) => None,
+        Err(Stop::End) => {
+            context.complete = 1;
+            None
+        }
         Err(Stop::NoRow) => python_only(context, walk, Gap::NoRow),
         Err(Stop::Unsupported) => python_only(context, walk, Gap::Unsupported),
         Err(Stop::Unreadable) => python_only(context, walk, Gap::Unreadable),
@@ -170,7 +222,9 @@ fn native_frame(context: &Context, walk: &mut Walk) -> Option<()> {
 fn caller(context: &Context, walk: &mut Walk, address: u64) -> Result<(), Stop> {
     let rule = native::find_rule(&walk.table, address).ok_or(Stop::NoRow)?;
     let callee = Registers { pc: address, ..walk.registers };
-    let mut caller = step(rule, callee, memory::read)?;
+    let mut caller = step(rule, callee, |address| walk.window.read(address))?;
+    // SAFETY: the thread's own scratch; nobody else uses it.
+    note_reads(unsafe { &mut *context.memory }, walk, rule, caller);
     walk.returned = u32::from(rule.cfa != Cfa::Signal as u8);
     if walk.returned != 0 {
         // SAFETY: the thread's own calls; nobody else uses them.
@@ -188,11 +242,42 @@ fn caller(context: &Context, walk: &mut Walk, address: u64) -> Result<(), Stop> 
     Ok(())
 }
 
+/// Notes what a step from the walk's frame to `caller` depended on. A saved frame pointer counts
+/// only once it is used.
+fn note_reads(memory: &mut Memory, walk: &mut Walk, rule: Rule, caller: Registers) {
+    if rule.cfa == Cfa::Signal as u8 {
+        return memory.give_up();
+    }
+    let fp = walk.registers.fp;
+    if rule.uses_fp() {
+        if walk.fp_saved_at == 0 {
+            memory.note_fp();
+        } else {
+            memory.note_read(walk.fp_saved_at, fp);
+        }
+    }
+    let base = match rule.cfa {
+        kind if kind == Cfa::SpDeref as u8 => Some(walk.registers.sp),
+        kind if kind == Cfa::FpDeref as u8 => Some(fp),
+        _ => None,
+    };
+    let at = |base: u64, offset: i32| base.wrapping_add_signed(i64::from(offset));
+    if let Some(base) = base {
+        let saved = caller.sp.wrapping_sub(i64::from(rule.cfa_addend).cast_unsigned());
+        memory.note_read(at(base, rule.cfa_offset), saved);
+    }
+    memory.note_read(caller.sp.wrapping_sub(8), caller.pc);
+    match rule.fp {
+        kind if kind == Fp::AtCfa as u8 => walk.fp_saved_at = at(caller.sp, rule.fp_offset),
+        kind if kind == Fp::AtFp as u8 => walk.fp_saved_at = at(fp, rule.fp_offset),
+        _ => {}
+    }
+}
+
 /// Goes on with Python frames alone, after saying why.
 fn python_only(context: &Context, walk: &mut Walk, gap: Gap) -> Option<()> {
     push(walk, Frame::Incomplete(gap as u32))?;
-    // SAFETY: a map value, which outlives the program.
-    interpreter::enter(unsafe { &*context.process }, walk);
+    interpreter::enter(context, walk);
     walk.mode = mode::PYTHON_ONLY;
     (walk.python_frame != 0).then_some(())
 }

@@ -98,8 +98,8 @@ struct Report {
 struct Output {
     /// Write a report; its kind follows from the name: .svg .html .folded .json .pb.gz .memtrace.
     /// May be given several times.
-    #[arg(short, long, value_name = "FILE")]
-    output: Vec<PathBuf>,
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// Which memory the report shows.
     #[arg(long, value_enum, default_value_t = Shown::Live)]
     view: Shown,
@@ -130,7 +130,7 @@ impl From<Shown> for View {
 
 impl From<Output> for Outputs {
     fn from(output: Output) -> Self {
-        Self { files: output.output, view: output.view.into(), force: output.force }
+        Self { files: output.files, view: output.view.into(), force: output.force }
     }
 }
 
@@ -201,7 +201,7 @@ mod tests {
         let trace = arguments.map(|arguments| arguments.trace).ok();
         let trace = trace.expect("the command line is valid");
         assert_eq!(trace.run, ["python", "-o", "x"]);
-        assert!(trace.output.output.is_empty());
+        assert!(trace.output.files.is_empty());
     }
 
     #[test]

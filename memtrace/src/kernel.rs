@@ -65,6 +65,7 @@ pub struct Kernel {
     counts: Counts,
     processes: Array<MapData, Process>,
     slots: HashMap<MapData, u32, u32>,
+    caught_up: Array<MapData, u64>,
 }
 
 impl Kernel {
@@ -91,6 +92,7 @@ impl Kernel {
             counts: Counts::take(&mut ebpf)?,
             processes: take(&mut ebpf, "PROCESSES")?,
             slots: take(&mut ebpf, "PROCESS_SLOTS")?,
+            caught_up: take(&mut ebpf, "CAUGHT_UP")?,
             ebpf,
         })
     }
@@ -128,6 +130,11 @@ impl Kernel {
         self.processes.set(slot, process, 0).context("write a process slot")
     }
 
+    /// Lets the thread go on that has changed the libraries of a slot for the nth time.
+    pub fn catch_up(&mut self, slot: u32, change: u64) -> Result<()> {
+        self.caught_up.set(slot, change, 0).context("let a thread go on")
+    }
+
     /// Stops the recording of a slot, at once and for good.
     pub fn stop(&mut self, slot: u32) -> Result<()> {
         let mut process = self.processes.get(&slot, 0).context("read a process slot")?;
@@ -142,7 +149,12 @@ impl Kernel {
 
     /// Attaches one probe.
     pub fn attach(&mut self, program: Program, point: Point<'_>) -> Result<Probe> {
-        probes::attach(&mut self.ebpf, program, point)
+        probes::attach(&mut self.ebpf, probes::program_name(program), point)
+    }
+
+    /// Attaches a program that does nothing where `program` would run: for benchmarks.
+    pub fn attach_empty(&mut self, program: Program, point: Point<'_>) -> Result<Probe> {
+        probes::attach(&mut self.ebpf, probes::empty_program_name(program), point)
     }
 
     /// Measures what probes cost on this machine.

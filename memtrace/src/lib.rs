@@ -1,4 +1,96 @@
 //! memtrace: which lines hold the memory of a running Python process.
+//!
+//! This crate is the loader: it finds out what a process has mapped, puts probes on its allocator,
+//! tells the kernel programs how to walk its stacks, and turns what they counted into reports. The
+//! kernel programs, and everything that crosses the boundary as bytes, are in `memtrace-ebpf`
+//! (library name `memtrace_abi`); `build.rs` compiles them, [`kernel`] embeds them.
+//!
+//! # Modules
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`cli`] | what was typed; exit codes and hints |
+//! | [`session`] | one run: in which order things happen, and nothing else |
+//! | [`process`] | a running process: its mappings, memory, status; the machine |
+//! | [`objects`] | the mapped files, each opened and understood once |
+//! | [`attach`] | from a file to a probe plan: which functions, which instruction of each |
+//! | [`unwind`] | from `.eh_frame` to rows that the kernel can search; the cache of them on disk |
+//! | [`python`] | from a file to the layouts of the CPython in it; line tables |
+//! | [`kernel`] | the loaded kernel object: its programs, its maps, its events |
+//! | [`symbolize`] | from addresses to names of native functions |
+//! | [`profile`] | what was measured: processes, stacks, and the memory of each |
+//! | [`report`] | from a profile to bytes, one module per format |
+//! | [`recording`] | the `.memtrace` file: a profile to keep or to carry elsewhere |
+//! | [`output`] | report files: never overwritten unasked, never left half-written |
+//! | [`doctor`] | what this kernel and user can do |
+//!
+//! # From a process to a report
+//!
+//! ```text
+//!  /proc/PID/maps ─ process ─ objects ─┬─ attach   probe plan ───┐
+//!                                      ├─ unwind   rows, rules ──┼─ kernel ── probes and maps
+//!                                      └─ python   layouts ──────┘              │
+//!                                                                               │ counts and
+//!  .svg .html .folded .json .pb.gz ── report ─┐                                 │ events
+//!  .memtrace ── recording ────────────────────┴─ profile ── session::fold ──────┘
+//!                                                               └─ symbolize
+//! ```
+//!
+//! 1. [`process`] lists the mappings. [`objects`] opens each executable file, through the process's
+//!    own root, and asks [`attach`], [`unwind`] and [`python`] what it means; all three are pure
+//!    over the file's bytes and run in parallel.
+//! 2. [`kernel`] loads the programs, fills the arrays of rows and mappings, and attaches the plan's
+//!    probes: releases before allocations, returns before entries. Recording begins with one write
+//!    to the process's slot, once everything else stands.
+//! 3. While tracing, `session` waits for events. They are rare: a Python function seen for the first
+//!    time, a library loaded, code that no known file covers, an exec, an exit. Allocations are no
+//!    events; the kernel programs add them up.
+//! 4. At the end the slot is set idle, the counts are read, addresses get their names, and the
+//!    profile goes to every report. The probes are taken off meanwhile.
+//!
+//! # The kernel side
+//!
+//! Three programs serve every allocator function; what a function does with memory is in its
+//! probe's cookie. On entry the request is kept with the stack pointer; the return with the same
+//! stack pointer completes it, so that nested calls count once and lost returns are noticed.
+//! Completed allocations are walked, one frame for each turn of `bpf_loop`: native frames by rows,
+//! and at each run of the interpreter loop the Python frames that it executes. Stacks are stored
+//! once, by hash. Each live allocation remembers its stack, so that its release is subtracted from
+//! the right one.
+//!
+//! The composition of the peak needs no history. A process counts its high-water marks; a stack
+//! that is about to change first saves its live bytes, if it has not since the last mark. What has
+//! not been saved since is what it still holds.
+//!
+//! Whatever could not be recorded is counted by reason (`memtrace_abi::loss`) and told with the
+//! report, with what helps.
+//!
+//! # What always holds
+//!
+//! Checked by `cargo xtask lint`:
+//! - only [`kernel`] uses aya, only [`process`] uses procfs and names `/proc`, only [`cli`] uses
+//!   clap, only `report::flamegraph` uses inferno;
+//! - [`profile`] imports no other module;
+//! - every file says what it is for, in its first line, and has at most 400 lines.
+//!
+//! Kept by care and by tests:
+//! - whatever comes from a target, its files, the cache or a recording is hostile: bounded before it
+//!   is allocated, checked before it is used, escaped before it is shown;
+//! - a target is never stopped, and nothing is written to its memory but the kernel's breakpoints;
+//!   a thread that loads a library is held for 2 ms at most, until its unwind table is there;
+//!   only a command that memtrace itself started is paused, while its new code is being read;
+//! - probes and programs belong to file descriptors, so the kernel removes them with memtrace,
+//!   however it ends.
+//!
+//! # Formats
+//!
+//! | what | version | where |
+//! |---|---|---|
+//! | recording, `.memtrace` | 1, behind the magic `MEMTRACE` | [`recording`] |
+//! | JSON report | 1, the field `schema` | `report::json`, with its schema |
+//! | unwind table on disk, `.unwind` | 1, in the magic; others are made anew | `unwind::cache` |
+//!
+//! The layouts shared with the kernel programs have no version: both sides are built as one.
 
 pub mod attach;
 pub mod cli;

@@ -50,7 +50,7 @@ pub struct Objects {
 impl Objects {
     /// No files yet. Tables are cached on disk where that is possible.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn with_cache() -> Self {
         let cache = Cache::default_directory().and_then(|path| Cache::open(path).ok());
         Self { numbers: HashMap::new(), list: Vec::new(), cache }
     }

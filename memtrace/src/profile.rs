@@ -9,6 +9,7 @@ mod frame;
 mod lines;
 mod process;
 mod session;
+mod source;
 
 use std::{
     iter::Sum,

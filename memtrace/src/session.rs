@@ -126,14 +126,14 @@ async fn record(mut tracer: Tracer, run: &mut Run<'_>) -> Result<()> {
     };
     let profile = recorded.into_profile(&names);
     run.progress.clear();
-    run.finish(&profile)?;
+    let finished = run.finish(&profile);
     run.progress.say("taking the probes off");
     for thread in detaching {
         // It cannot panic; and if it did, the probes would go with the process.
         let _ = thread.join();
     }
     run.progress.clear();
-    Ok(())
+    finished
 }
 
 impl Run<'_> {

@@ -51,6 +51,8 @@ fn name(symbol: &Sym<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use object::{Object as _, ObjectSymbol as _};
+
     use super::*;
 
     #[test]
@@ -58,7 +60,6 @@ mod tests {
         let path = std::env::current_exe().unwrap();
         let data = std::fs::read(&path).unwrap();
         let elf: object::File<'_> = object::File::parse(&*data).unwrap();
-        use object::{Object as _, ObjectSymbol as _};
         let main = elf.symbols().find(|symbol| symbol.name() == Ok("main")).unwrap();
         let names = Resolver::default().names(&path, &[main.address() + 1, 1]);
         assert_eq!(names.get(&(main.address() + 1)).map(String::as_str), Some("main"));

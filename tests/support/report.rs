@@ -4,6 +4,9 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
+/// The views of a profile.
+pub const VIEWS: [&str; 3] = ["live", "peak", "allocated"];
+
 /// A report.
 pub struct Report(pub Value);
 
@@ -41,9 +44,21 @@ impl Report {
         matching.map(|stack| stack.amount(view)).fold((0, 0), add)
     }
 
+    /// As [`Report::within`], for the views `live`, `peak` and `allocated`.
+    pub fn within_all(&self, function: &str) -> [(u64, u64); 3] {
+        VIEWS.map(|view| self.within(view, function))
+    }
+
     /// Bytes and objects of everything.
     pub fn total(&self, view: &str) -> (u64, u64) {
         self.stacks().iter().map(|stack| stack.amount(view)).fold((0, 0), add)
+    }
+
+    /// Bytes and objects in the stacks of a process.
+    fn total_of(&self, process: usize, view: &str) -> (u64, u64) {
+        let stacks = self.0["stacks"].as_array().expect("stacks").iter();
+        let own = stacks.filter(|stack| stack["process"] == process);
+        own.map(|stack| amount(&stack["amounts"][view])).fold((0, 0), add)
     }
 
     /// What the first process counted, without regard to stacks.
@@ -54,6 +69,18 @@ impl Report {
     /// A counter of the first process.
     pub fn calls(&self, counter: &str) -> u64 {
         self.0["processes"][0]["calls"][counter].as_u64().expect("a counter")
+    }
+
+    /// Fails unless everything was recorded and the stacks add up to what the process counted.
+    pub fn assert_nothing_lost(&self) {
+        assert_eq!(self.losses(), Vec::<String>::new());
+        let processes = self.0["processes"].as_array().expect("processes");
+        for (index, process) in processes.iter().enumerate() {
+            for view in VIEWS {
+                let counted = amount(&process["amounts"][view]);
+                assert_eq!(self.total_of(index, view), counted, "process {index}: {view}");
+            }
+        }
     }
 
     /// The losses as text; empty if nothing was lost.

@@ -2,6 +2,7 @@
 //! input, does its work, prints `done`, and waits for another line before it ends.
 
 use std::{
+    collections::HashMap,
     env,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
@@ -67,6 +68,12 @@ impl Workload {
         self.expect("done");
     }
 
+    /// Lets it work; returns what it says of itself in lines `sum NAME VALUE ...`.
+    pub fn work_and_sum(&mut self) -> Sums {
+        self.go();
+        Sums::parse(&self.expect("done"))
+    }
+
     /// Lets it go on.
     pub fn go(&mut self) {
         self.input.write_all(b"go\n").expect("it reads");
@@ -101,24 +108,51 @@ impl Drop for Workload {
     }
 }
 
+/// Numbers that a workload knows of itself, by the name of the function that they are about.
+pub struct Sums(HashMap<String, Vec<u64>>);
+
+impl Sums {
+    fn parse(lines: &[String]) -> Self {
+        let sums = lines.iter().filter_map(|line| line.strip_prefix("sum ")).map(|line| {
+            let mut words = line.split(' ');
+            let name = words.next().expect("a name").to_owned();
+            (name, words.map(|word| word.parse().expect("a number")).collect())
+        });
+        Self(sums.collect())
+    }
+
+    /// The values of a name.
+    pub fn values(&self, name: &str) -> &[u64] {
+        self.0.get(name).unwrap_or_else(|| panic!("the workload says nothing of {name}"))
+    }
+
+    /// The values of a name in pairs: bytes and objects.
+    pub fn amounts(&self, name: &str) -> Vec<(u64, u64)> {
+        self.values(name).chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
+    }
+}
+
 /// A file of `tests/workloads`.
 pub fn source(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/workloads").join(file)
 }
 
-/// Compiles `tests/workloads/NAME.c` without frame pointers; returns the program.
+/// Compiles `tests/workloads/NAME.c` (or `.cpp`) without frame pointers; returns the program.
 pub fn compile(name: &str, flags: &[&str]) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{number}"));
-    let status = Command::new("cc")
+    let cpp = source(&format!("{name}.cpp"));
+    let (compiler, source) =
+        if cpp.exists() { ("c++", cpp) } else { ("cc", source(&format!("{name}.c"))) };
+    let status = Command::new(compiler)
         .args(["-O1", "-g", "-fomit-frame-pointer", "-fno-builtin", "-pthread", "-o"])
         .arg(&program)
-        .arg(source(&format!("{name}.c")))
+        .arg(source)
         .args(flags)
         .status()
-        .expect("cc starts");
-    assert!(status.success(), "{name}.c compiles");
+        .expect("the compiler starts");
+    assert!(status.success(), "{name} compiles");
     program
 }
 

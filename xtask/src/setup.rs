@@ -42,6 +42,29 @@ pub fn demo_python() -> Result<PathBuf> {
     Ok(python.python())
 }
 
+/// The Pythons that benchmarks run their workloads with.
+pub struct BenchPythons {
+    /// Any.
+    pub plain: PathBuf,
+    /// One with NumPy, pandas and `PyArrow`, if they could be had.
+    pub with_libraries: Option<PathBuf>,
+}
+
+/// Installs what the benchmarks need.
+pub fn bench_pythons() -> Result<BenchPythons> {
+    build_tools()?;
+    let usual = Interpreter::usual()?;
+    let environment = Environment::new("target/bench-python", usual.clone())?;
+    let with_libraries = match environment.prepare(&["numpy", "pandas", "pyarrow"]) {
+        Ok(()) => Some(environment.python()),
+        Err(error) => {
+            say(&format!("attaching to large libraries will not be measured: {error:#}"));
+            None
+        }
+    };
+    Ok(BenchPythons { plain: usual.path, with_libraries })
+}
+
 /// The Pythons that tests run their workloads with.
 pub struct TestPythons {
     /// The one that also has memray.
@@ -53,7 +76,9 @@ pub struct TestPythons {
 /// Installs what the tests need.
 pub fn test_pythons() -> Result<TestPythons> {
     build_tools()?;
-    gdb();
+    for tool in TEST_TOOLS {
+        test_tool(tool);
+    }
     let usual = Interpreter::usual()?;
     let main = Environment::new("target/python", usual.clone())?;
     main.prepare(&["numpy"])?;
@@ -70,12 +95,15 @@ pub fn test_pythons() -> Result<TestPythons> {
     Ok(TestPythons { main: main.python(), all })
 }
 
-/// The tests compare stacks with gdb's; they say so themselves if it is missing.
-fn gdb() {
-    if command::answer(Command::new("gdb").arg("--version")).is_some() {
-        return say("gdb: present");
+/// Programs of the tests, by the names of their packages: stacks are compared with gdb's, and C++
+/// is traced. The tests say so themselves if one is missing.
+const TEST_TOOLS: [&str; 2] = ["gdb", "g++"];
+
+fn test_tool(tool: &str) {
+    if command::answer(Command::new(tool).arg("--version")).is_some() {
+        return say(&format!("{tool}: present"));
     }
-    if let Err(error) = apt::install(&["gdb"]) {
-        say(&format!("gdb: {error:#}"));
+    if let Err(error) = apt::install(&[tool]) {
+        say(&format!("{tool}: {error:#}"));
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: unit tests as the user, end-to-end tests as root.
+//! `cargo xtask test`: unit tests and end-to-end tests, both as root.
 
 use std::{
     env,
@@ -10,33 +10,39 @@ use anyhow::{Context as _, Result};
 
 use crate::{command, setup};
 
+type Variables<'a> = &'a [(&'static str, String)];
+
 /// Runs both kinds even if the first fails; the last lines are the test programs' own.
 pub fn run(arguments: &[&str]) -> Result<ExitCode> {
-    let pythons = setup::test_pythons()?;
-    let unit = command::status(unit_tests().arg("--").args(arguments))?;
-    let mut end_to_end = end_to_end_tests(&environment(&pythons)?);
+    let variables = environment(&setup::test_pythons()?)?;
+    let unit = command::status(unit_tests(&variables).arg("--").args(arguments))?;
+    let mut end_to_end = end_to_end_tests(&variables);
     let end_to_end = command::status(end_to_end.args(["--", "--test-threads=1"]).args(arguments))?;
     let passed = unit.success() && end_to_end.success();
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn unit_tests() -> Command {
+fn unit_tests(variables: Variables<'_>) -> Command {
     let mut cargo = command::cargo();
     cargo.args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]);
-    cargo
+    run_as_root(cargo, variables)
 }
 
 /// In release mode, because they measure.
-fn end_to_end_tests(environment: &[(&str, String)]) -> Command {
+fn end_to_end_tests(variables: Variables<'_>) -> Command {
     let mut cargo = command::cargo();
     cargo.args(["test", "--release", "--package", "memtrace", "--test", "end_to_end"]);
-    cargo.envs(environment.iter().cloned());
-    // Without root the tests fail, and say what they lack.
+    run_as_root(cargo, variables)
+}
+
+/// Cargo builds as the user; the test programs run as root, without whom other users' processes
+/// cannot be looked at. If root cannot be had, tests fail and say what they lack.
+fn run_as_root(mut cargo: Command, variables: Variables<'_>) -> Command {
+    cargo.envs(variables.iter().cloned());
     let sudo = command::root_prefix().unwrap_or_default();
     if !sudo.is_empty() {
-        // Cargo builds as the user and starts the test program through sudo, which clears the
-        // environment.
-        let variables = environment.iter().map(|(name, value)| format!("{name}={value}"));
+        // sudo clears the environment.
+        let variables = variables.iter().map(|(name, value)| format!("{name}={value}"));
         let words = sudo.iter().copied().chain(["env"]).map(str::to_owned).chain(variables);
         let runner: Vec<String> = words.collect();
         cargo.arg("--config").arg(format!("target.'cfg(unix)'.runner={runner:?}"));

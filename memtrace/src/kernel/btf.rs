@@ -28,8 +28,8 @@ struct Type<'data> {
     name: u32,
     kind: u32,
     bitfields: bool,
-    /// A size, or another type's number.
-    size_or_type: u32,
+    /// Bytes, or another type's number: its kind decides.
+    size: u32,
     members: &'data [u8],
 }
 
@@ -93,7 +93,7 @@ impl<'data> Btf<'data> {
             if !ALIASES.contains(&ty.kind) {
                 return Some(ty);
             }
-            number = ty.size_or_type;
+            number = ty.size;
         }
         None
     }
@@ -110,7 +110,7 @@ fn parse_types(mut data: &[u8]) -> Result<Vec<Type<'_>>> {
     while !data.is_empty() {
         let info = word(data, 4)?;
         let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
-        let size = match kind {
+        let length = match kind {
             KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
             KIND_ARRAY => 12,
             KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * count,
@@ -118,10 +118,10 @@ fn parse_types(mut data: &[u8]) -> Result<Vec<Type<'_>>> {
             2 | 7..=12 | 16 | 18 => 0,
             unknown => bail!("unknown kind of type: {unknown}"),
         };
-        let members = data.get(12..12 + size).context("types end early")?;
-        let (name, size_or_type) = (word(data, 0)?, word(data, 8)?);
-        types.push(Type { name, kind, bitfields: info >> 31 != 0, size_or_type, members });
-        data = &data[12 + size..];
+        let members = data.get(12..12 + length).context("types end early")?;
+        let name = word(data, 0)?;
+        types.push(Type { name, kind, bitfields: info >> 31 != 0, size: word(data, 8)?, members });
+        data = &data[12 + length..];
     }
     Ok(types)
 }

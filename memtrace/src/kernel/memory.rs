@@ -48,8 +48,10 @@ impl<T: Pod> SharedArray<T> {
     /// Writes one value.
     pub(super) fn set(&mut self, index: usize, value: T) {
         assert!(index < self.len, "the caller checks for room");
-        // SAFETY: within the mapping; volatile, because the kernel reads it.
-        unsafe { self.values.add(index).write_volatile(value) };
+        // SAFETY: within the mapping, as was just checked.
+        let place = unsafe { self.values.add(index) };
+        // SAFETY: aligned, as the mapping is; volatile, because the kernel reads it.
+        unsafe { place.write_volatile(value) };
     }
 }
 

@@ -27,6 +27,14 @@ pub(super) const fn program_name(program: Program) -> &'static str {
     }
 }
 
+/// The name of the program that does nothing where `program` would run.
+pub(super) const fn empty_program_name(program: Program) -> &'static str {
+    match program {
+        Program::AllocationReturn => "empty_return",
+        _ => "empty_enter",
+    }
+}
+
 /// Where a probe goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Point<'file> {
@@ -54,9 +62,8 @@ impl Drop for Probe {
     }
 }
 
-/// Attaches one probe.
-pub(super) fn attach(ebpf: &mut Ebpf, program: Program, point: Point<'_>) -> Result<Probe> {
-    let name = program_name(program);
+/// Attaches one probe, by the program's name.
+pub(super) fn attach(ebpf: &mut Ebpf, name: &str, point: Point<'_>) -> Result<Probe> {
     let program: &mut UProbe = ebpf
         .program_mut(name)
         .with_context(|| format!("no program {name} in the object"))?

@@ -24,7 +24,7 @@ pub(super) struct Tables {
     pages_used: usize,
     rules: SharedArray<Rule>,
     rule_numbers: HashMap<Rule, u16>,
-    tables: Array<MapData, Table>,
+    by_object: Array<MapData, Table>,
     mappings: Array<MapData, Mapping>,
     runs: Runs,
 }
@@ -43,7 +43,7 @@ impl Tables {
             pages_used: 0,
             rules: shared(ebpf, "RULES", 1)?,
             rule_numbers: HashMap::new(),
-            tables: take(ebpf, "TABLES")?,
+            by_object: take(ebpf, "TABLES")?,
             runs: Runs::new(mappings.len()),
             mappings,
         })
@@ -70,24 +70,28 @@ impl Tables {
         let pages = self.pages_used as u32;
         self.pages_used = pages_end;
         let entry = Table { pages, page_count, first_page, reserved: 0 };
-        self.tables.set(object, entry, 0).map_err(|_| Full)
+        self.by_object.set(object, entry, 0).map_err(|_| Full)
     }
 
     /// The kernel's numbers for the rules of one table.
     fn rule_numbers(&mut self, rules: &[Rule]) -> Option<Vec<u16>> {
         let mut numbers = Vec::with_capacity(rules.len());
         for rule in rules {
-            let next = self.rule_numbers.len();
-            let number = *self.rule_numbers.entry(*rule).or_insert(next as u16);
-            if usize::from(number) == next {
-                if next >= self.rules.len() {
-                    return None;
-                }
-                self.rules.set(next, *rule);
-            }
-            numbers.push(number);
+            numbers.push(self.rule_number(*rule)?);
         }
         Some(numbers)
+    }
+
+    /// The kernel's number for a rule; `None` if it has no room for another one.
+    fn rule_number(&mut self, rule: Rule) -> Option<u16> {
+        if let Some(number) = self.rule_numbers.get(&rule) {
+            return Some(*number);
+        }
+        let next = self.rule_numbers.len();
+        let number = u16::try_from(next).ok().filter(|_| next < self.rules.len())?;
+        self.rules.set(next, rule);
+        self.rule_numbers.insert(rule, number);
+        Some(number)
     }
 
     fn fill_pages(&mut self, table: &UnwindTable, first_page: u32, page_count: u32) {

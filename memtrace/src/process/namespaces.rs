@@ -44,9 +44,10 @@ mod tests {
 
     #[test]
     fn a_new_namespace_has_another_number() {
-        let unshare = ["--pid", "--fork", "--mount-proc", "readlink", "/proc/self/ns/pid"];
+        // In a user namespace of one's own, everybody may.
+        let unshare = ["--user", "--pid", "--fork", "readlink", "/proc/self/ns/pid"];
         let output = Command::new("unshare").args(unshare).output().unwrap();
-        assert!(output.status.success(), "needs root: {output:?}");
+        assert!(output.status.success(), "{output:?}");
         let link = String::from_utf8(output.stdout).unwrap();
         let number = namespace_number(Path::new(link.trim_end())).unwrap();
         assert_ne!(number, INITIAL_PID_NAMESPACE);

@@ -1,20 +1,27 @@
-//! Memory by line of Python: each stack counts for its innermost Python frame.
+//! Memory by line of Python: each stack counts for the innermost line of the program's own code,
+//! not for a line of the package that the program called.
 
 use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
 };
 
-use super::{Amount, Amounts, Frame, Profile, Stack, View, allocator::is_allocator};
+use super::{
+    Amount, Amounts, Frame, Profile, Stack, View,
+    allocator::is_allocator,
+    source::{is_installed, package},
+};
 
-/// A line of Python and the memory that it allocated itself.
+/// A line of Python and the memory that it, or what it called, allocated.
 ///
-/// Stacks without Python count for their innermost native function that is not an allocator's.
+/// It is the innermost line outside installed packages; in a program that is itself installed, the
+/// innermost line outside the package that allocates. Stacks without Python count for their innermost native function that is not an allocator's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Index into [`Profile::frames`]; `None`: the stacks hold no frame to blame.
     pub frame: Option<u32>,
-    /// The native function that allocated most of it on the line's behalf, likewise.
+    /// The function that allocated most of it on the line's behalf: the Python function that the
+    /// line called, else the innermost native function that is not an allocator's.
     pub callee: Option<u32>,
     /// Memory of the line's stacks.
     pub amounts: Amounts,
@@ -51,16 +58,40 @@ impl Profile {
         self.frames.iter().zip(0..).map(|(frame, index)| function(frame, index)).collect()
     }
 
-    /// The line that a stack counts for, and the native function below it.
+    /// The line that a stack counts for, and the function below it.
     fn blame(&self, stack: &Stack, functions: &[u32]) -> (Option<u32>, Option<u32>) {
-        let is_python =
-            |&&frame: &&u32| matches!(self.frames[frame as usize], Frame::Python { .. });
-        let python = stack.frames.iter().rev().find(is_python).copied();
-        let inner = stack.frames.iter().rev().copied().take_while(|&frame| Some(frame) != python);
-        let native: Vec<u32> = inner.filter(|&frame| self.is_native(frame)).collect();
-        let callee = native.iter().find(|&&frame| !self.is_allocator(frame)).or(native.first());
-        let callee = callee.map(|&frame| functions[frame as usize]);
-        if python.is_some() { (python, callee) } else { (callee, None) }
+        let Some(position) = self.line_of(stack) else {
+            return (self.native_callee(&stack.frames, functions), None);
+        };
+        let inner = &stack.frames[position + 1..];
+        let called = inner.iter().copied().find(|&frame| self.file(frame).is_some());
+        let callee = called.or_else(|| self.native_callee(inner, functions));
+        (Some(stack.frames[position]), callee)
+    }
+
+    /// Position of the frame that a stack counts for.
+    fn line_of(&self, stack: &Stack) -> Option<usize> {
+        let files = stack.frames.iter().enumerate().rev();
+        let mut files = files.filter_map(|(position, &frame)| Some((position, self.file(frame)?)));
+        let innermost = files.clone().next()?;
+        let own = files.clone().find(|(_, file)| !is_installed(file));
+        let calling = || files.find(|(_, file)| package(file) != package(innermost.1));
+        own.or_else(calling).or(Some(innermost)).map(|(position, _)| position)
+    }
+
+    /// The innermost native function that is not an allocator's.
+    fn native_callee(&self, frames: &[u32], functions: &[u32]) -> Option<u32> {
+        let native = || frames.iter().rev().copied().filter(|&frame| self.is_native(frame));
+        let callee = native().find(|&frame| !self.is_allocator(frame)).or_else(|| native().next());
+        callee.map(|frame| functions[frame as usize])
+    }
+
+    /// The file of a Python frame.
+    fn file(&self, frame: u32) -> Option<&str> {
+        match &self.frames[frame as usize] {
+            Frame::Python { location, .. } => Some(&location.file),
+            _ => None,
+        }
     }
 
     fn is_native(&self, frame: u32) -> bool {

@@ -32,11 +32,20 @@ impl CodeObject {
                 minor: event.minor,
                 first_line: event.first_line,
                 bytes: lines.get(..event.lines_size as usize).unwrap_or(lines).into(),
+                is_cut: lines.len() < event.lines_size as usize,
             },
         }
     }
 
-    /// The line of the instruction at that byte offset from the first.
+    /// Whether this is no function of anybody's: 3.13 and later put it on the stack below an
+    /// `__init__` that they inline (`_Py_InitCleanup` in `Python/specialize.c`), and leave it out
+    /// of tracebacks.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.lines.minor >= 13 && self.filename == "__init__" && self.name == "__init__"
+    }
+
+    /// The line of the instruction at that byte offset from the first; 0 if it is unknown.
     #[must_use]
     pub fn line(&self, instruction: i32) -> u32 {
         self.lines.line(instruction)
@@ -136,5 +145,7 @@ mod tests {
         let code = CodeObject::decode(&event(b"f", 1, 1), &[4, 2]);
         assert_eq!((code.filename.as_str(), code.first_line), ("a.py", 7));
         assert_eq!((code.line(0), code.line(4)), (7, 9));
+        let cut = CodeObject::decode(&event(b"f", 1, 1), &[4]);
+        assert_eq!((cut.line(-1), cut.line(0)), (7, 0));
     }
 }

@@ -15,8 +15,10 @@ pub struct LineTable {
     pub minor: u32,
     /// `co_firstlineno`.
     pub first_line: i32,
-    /// `co_lnotab` up to 3.9, `co_linetable` from 3.10 on; possibly cut.
+    /// `co_lnotab` up to 3.9, `co_linetable` from 3.10 on.
     pub bytes: Box<[u8]>,
+    /// Whether the table goes on behind `bytes`.
+    pub is_cut: bool,
 }
 
 /// Instructions in a row that have the same line, or none.
@@ -29,14 +31,14 @@ struct Entry {
 }
 
 impl LineTable {
-    /// The line of the instruction at a byte offset from the first. Before the first and where no
-    /// line is known: the nearest line before, at last `co_firstlineno`.
+    /// The line of the instruction at a byte offset from the first. Before the first and where
+    /// there is no line: the nearest line before, at last `co_firstlineno`. 0 if the entry is cut.
     #[must_use]
     pub fn line(&self, instruction: i32) -> u32 {
         let line = match self.minor {
-            ..=9 => self.line_in(instruction, lnotab(&self.bytes)),
+            ..=9 => self.line_in(instruction, lnotab(&self.bytes, self.is_cut)),
             10 => self.line_in(instruction, pairs(&self.bytes)),
-            _ => self.line_in(instruction, locations(&self.bytes)),
+            _ => self.line_in(instruction, locations(self.whole_locations())),
         };
         u32::try_from(line.max(0)).unwrap_or(u32::MAX)
     }
@@ -47,7 +49,7 @@ impl LineTable {
         let mut start = 0;
         for entry in entries {
             if start > i64::from(instruction) {
-                break;
+                return line;
             }
             running = running.saturating_add(entry.delta);
             if entry.has_line {
@@ -55,15 +57,22 @@ impl LineTable {
             }
             start += entry.length;
         }
-        line
+        if self.is_cut && start <= i64::from(instruction) { 0 } else { line }
+    }
+
+    /// Without the entry that the cut went through.
+    fn whole_locations(&self) -> &[u8] {
+        let last = self.bytes.iter().rposition(|byte| byte & 0x80 != 0);
+        let end = if self.is_cut { last.unwrap_or(0) } else { self.bytes.len() };
+        &self.bytes[..end]
     }
 }
 
 /// Up to 3.9: pairs of a byte delta, then the line delta that takes effect behind it.
-fn lnotab(bytes: &[u8]) -> impl Iterator<Item = Entry> {
+fn lnotab(bytes: &[u8], is_cut: bool) -> impl Iterator<Item = Entry> {
     let (pairs, _) = bytes.as_chunks();
-    let lengths =
-        pairs.iter().map(|[length, _]| i64::from(*length)).chain(iter::once(i64::MAX / 2));
+    let last = if is_cut { 0 } else { i64::MAX / 2 };
+    let lengths = pairs.iter().map(|[length, _]| i64::from(*length)).chain(iter::once(last));
     let deltas = pairs.iter().map(|[_, delta]| i64::from(delta.cast_signed()));
     lengths.zip(iter::once(0).chain(deltas)).map(|(length, delta)| Entry {
         length,
@@ -141,7 +150,7 @@ mod tests {
         fn table(&self, minor: u32) -> LineTable {
             let digits = self.table.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap());
             let bytes = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
-            LineTable { minor, first_line: self.first_line, bytes }
+            LineTable { minor, first_line: self.first_line, bytes, is_cut: false }
         }
 
         fn agrees(&self, minor: u32) -> bool {
@@ -176,7 +185,7 @@ mod tests {
     }
 
     fn table(minor: u32, bytes: &[u8]) -> LineTable {
-        LineTable { minor, first_line: 10, bytes: bytes.into() }
+        LineTable { minor, first_line: 10, bytes: bytes.into(), is_cut: false }
     }
 
     #[test]
@@ -195,9 +204,23 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_cut_table_the_last_line_goes_on() {
+    fn behind_the_table_the_last_line_goes_on() {
         for (minor, bytes) in [(9, &[2, 5][..]), (10, &[2, 5]), (13, &[0xe8, 10])] {
             assert_eq!(table(minor, bytes).line(1 << 20), 15);
+        }
+    }
+
+    #[test]
+    fn behind_a_cut_no_line_is_known() {
+        for (minor, bytes, lines) in [
+            (9, &[4, 1, 2][..], [10, 0]),
+            (10, &[4, 1, 2], [11, 0]),
+            (13, &[0xd9, 1, 2, 0xe8, 0x40], [11, 0]),
+            (13, &[0xe9, 2, 0x80], [11, 0]),
+            (13, &[0], [0, 0]),
+        ] {
+            let cut = LineTable { is_cut: true, ..table(minor, bytes) };
+            assert_eq!([0, 4].map(|instruction| cut.line(instruction)), lines, "{minor} {bytes:?}");
         }
     }
 
@@ -216,8 +239,9 @@ mod tests {
             first_line: i32,
             instruction: i32,
             bytes: Vec<u8>,
+            is_cut: bool,
         ) {
-            let _ = LineTable { minor, first_line, bytes: bytes.into() }.line(instruction);
+            let _ = LineTable { minor, first_line, bytes: bytes.into(), is_cut }.line(instruction);
         }
     }
 }

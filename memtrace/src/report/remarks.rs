@@ -41,7 +41,7 @@ pub(super) fn circumstances(profile: &Profile, view: View) -> String {
     if let [Process { ended: Some(time), .. }] = &*profile.processes {
         parts.push(format!("the process ended after {}", Elapsed(*time)));
     }
-    if let Some(rss) = rss(profile) {
+    if let Some(rss) = rss(profile.processes.iter()) {
         parts.push(format!("RSS {}", Size(rss)));
     }
     if session.sample_interval_bytes > 0 {
@@ -93,8 +93,11 @@ fn unsymbolized(profile: &Profile) -> Option<String> {
 
 /// Resident memory that tracing knows nothing of.
 fn untraced(profile: &Profile, view: View) -> Option<String> {
-    let rss = rss(profile).filter(|_| view == View::Live)?;
-    let live = measured(profile).map(|process| process.amounts.live).sum::<Amount>().bytes;
+    // Of a process that has ended, both were not known at the same moment.
+    let running = || profile.processes.iter().filter(|process| process.ended.is_none());
+    let rss = rss(running()).filter(|_| view == View::Live)?;
+    let measured = running().filter(|process| process.rss_bytes.is_some());
+    let live = measured.map(|process| process.amounts.live).sum::<Amount>().bytes;
     let (size, resident) = (Size(live), Size(rss));
     Some(if live > rss {
         format!(
@@ -103,8 +106,9 @@ fn untraced(profile: &Profile, view: View) -> Option<String> {
     } else {
         let rest = Size(rss - live);
         format!(
-            "{rest} of RSS {resident} is not in the stacks: allocated before tracing began, code, \
-             thread stacks, or free memory that the allocator keeps."
+            "{rest} of RSS {resident} is not in the stacks: memory from before tracing began, \
+             mapped memory such as that of small Python objects, code, thread stacks, and free \
+             memory that the allocator keeps."
         )
     })
 }
@@ -151,11 +155,7 @@ fn failures(profile: &Profile) -> Option<String> {
         .then(|| format!("{} allocations failed: no memory was returned.", Count(failures)))
 }
 
-/// At the end of tracing, where known.
-fn rss(profile: &Profile) -> Option<u64> {
-    measured(profile).filter_map(|process| process.rss_bytes).reduce(u64::saturating_add)
-}
-
-fn measured(profile: &Profile) -> impl Iterator<Item = &Process> {
-    profile.processes.iter().filter(|process| process.rss_bytes.is_some())
+/// Of all processes together, where known.
+fn rss<'a>(processes: impl Iterator<Item = &'a Process>) -> Option<u64> {
+    processes.filter_map(|process| process.rss_bytes).reduce(u64::saturating_add)
 }

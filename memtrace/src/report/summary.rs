@@ -47,7 +47,7 @@ pub fn write(profile: &Profile, screen: Screen, mut to: impl Write) -> Result<()
 
 fn totals(profile: &Profile, page: &mut Page) {
     let counted = profile.counted();
-    let live = "allocated and not released";
+    let live = "traced and not released";
     page.blank();
     page.row(&total("live", counted.live), live);
     page.row(&total("peak", counted.peak), &peak_time(profile));
@@ -105,7 +105,9 @@ fn live_lines(profile: &Profile, page: &mut Page) {
     let lines = profile.lines(View::Live);
     let total = profile.counted().live.max(profile.total(View::Live));
     page.blank();
-    page.heading("Live now, by line");
+    let mut processes = profile.processes.iter();
+    let over = processes.len() > 0 && processes.all(|process| process.ended.is_some());
+    page.heading(if over { "Live at the end, by line" } else { "Live now, by line" });
     if lines.is_empty() {
         page.row("  ", "Nothing that was traced is live.");
         return;
@@ -206,6 +208,19 @@ mod tests {
             process.amounts.peak = process.amounts.live;
         }
         assert!(!summary(&profile, Screen::default()).contains("Live at the peak"));
+    }
+
+    #[test]
+    fn what_a_process_held_at_its_end_is_not_compared_with_an_earlier_rss() {
+        let mut profile = example::profile();
+        let [now, untraced] = ["Live now, by line", "is not in the stacks"];
+        let summary = |profile: &Profile| summary(profile, Screen::default());
+        assert!(summary(&profile).contains(now) && summary(&profile).contains(untraced));
+        for process in &mut profile.processes {
+            process.ended = Some(profile.session.duration);
+        }
+        assert!(summary(&profile).contains("Live at the end, by line"));
+        assert!(!summary(&profile).contains(now) && !summary(&profile).contains(untraced));
     }
 
     #[test]

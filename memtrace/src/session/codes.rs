@@ -20,14 +20,19 @@ impl Codes {
         self.0.insert(code.code, CodeObject::decode(code, lines));
     }
 
-    /// The frame that executes a code object at an instruction.
+    /// The frame that executes a code object at an instruction; `None` if it is the interpreter's
+    /// own business.
     #[must_use]
-    pub fn frame(&self, number: u32, instruction: i32) -> Frame {
+    pub fn frame(&self, number: u32, instruction: i32) -> Option<Frame> {
         let Some(code) = self.0.get(&number) else {
-            return Frame::Gap { reason: format!("Python function {number}: its name was lost") };
+            let reason = format!("Python function {number}: its name was lost");
+            return Some(Frame::Gap { reason });
         };
+        if code.is_internal() {
+            return None;
+        }
         let line = code.line(instruction);
         let location = Location { file: code.filename.clone(), line: (line > 0).then_some(line) };
-        Frame::Python { qualname: code.name.clone(), location }
+        Some(Frame::Python { qualname: code.name.clone(), location })
     }
 }

@@ -102,11 +102,10 @@ impl Recorded {
     #[must_use]
     pub fn unresolved(&self) -> Vec<Unresolved> {
         let mut addresses: HashMap<u32, HashSet<u64>> = HashMap::new();
-        for (key, _) in &self.totals {
-            for frame in self.stacks.frames(key.stack).unwrap_or_default() {
-                if let Packed::Native { object, address, .. } = Packed::unpack(frame) {
-                    addresses.entry(object).or_default().insert(address);
-                }
+        let stacks = self.totals.iter().filter_map(|(key, _)| self.stacks.frames(key.stack));
+        for frame in stacks.flatten() {
+            if let Packed::Native { object, address, .. } = Packed::unpack(frame) {
+                addresses.entry(object).or_default().insert(address);
             }
         }
         let with_path = addresses.into_iter().filter_map(|(object, addresses)| {
@@ -127,7 +126,7 @@ impl Recorded {
             let Some(process) = self.processes.get(key.process as usize) else { continue };
             let frames = self.frames(key.stack, names);
             let frames = frames.into_iter().map(|frame| builder.intern(frame)).collect();
-            builder.add_stack(key.process, frames, amounts(totals, process.epoch));
+            builder.add_stack(key.process, frames, amounts(totals, process.epoch()));
         }
         let mut profile = builder.finish();
         profile.losses = self.losses.iter().map(|(loss, count)| explain(*loss, *count)).collect();
@@ -146,9 +145,7 @@ impl Recorded {
             // Its Python frames stand for it.
             Packed::Native { evaluator: true, .. } => None,
             Packed::Native { object, address, .. } => Some(self.native(object, address, names)),
-            Packed::Python { code, instruction } => {
-                Some(self.context.codes.frame(code, instruction))
-            }
+            Packed::Python { code, instruction } => self.context.codes.frame(code, instruction),
             Packed::Unmapped { address } => {
                 Some(Frame::Native { symbol: None, module: None, address, location: None })
             }
@@ -186,7 +183,8 @@ impl Recorded {
 
     fn process(&self, target: &Target, totals: &ProcessTotals) -> Process {
         let status = target.status.as_ref();
-        let peak_at = (totals.epoch > 0).then(|| self.since_start(totals.peak_time));
+        let (peak_bytes, peak_objects) = totals.peak();
+        let peak_at = (totals.peak_time > 0).then(|| self.since_start(totals.peak_time));
         Process {
             pid: target.pid(),
             comm: target.comm.clone(),
@@ -194,7 +192,7 @@ impl Recorded {
             python: target.python.clone(),
             amounts: Amounts {
                 live: amount(totals.live_bytes, totals.live_objects),
-                peak: amount(totals.peak_bytes, totals.peak_objects),
+                peak: amount(peak_bytes, peak_objects),
                 allocated: amount(totals.allocated_bytes, totals.allocated_objects),
             },
             peak_at,

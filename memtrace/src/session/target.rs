@@ -79,6 +79,7 @@ pub struct Target {
     probes: Vec<Probe>,
     paused_on_change: bool,
     traced: bool,
+    code: Vec<Mapping>,
     planned: HashSet<u32>,
     allocators: Vec<(u32, Range)>,
     next_function: u8,
@@ -101,6 +102,7 @@ impl Target {
             probes: Vec::new(),
             paused_on_change,
             traced: false,
+            code: Vec::new(),
             planned: HashSet::new(),
             allocators: Vec::new(),
             next_function: 0,
@@ -157,11 +159,13 @@ impl Target {
         self.describe(kernel, objects, &mappings)
     }
 
-    /// Learns what the process has mapped now, and probes allocators that are new.
-    pub fn refresh(&mut self, kernel: &mut Kernel, objects: &mut Objects) -> Result<()> {
+    /// Learns what the process has mapped now, and probes allocators that are new. Returns whether
+    /// its code is mapped otherwise than before.
+    pub fn refresh(&mut self, kernel: &mut Kernel, objects: &mut Objects) -> Result<bool> {
         let mappings = self.process.mappings()?;
         objects.learn(&self.process, &mappings);
-        for mapping in executable(objects, &mappings) {
+        let code = executable(objects, &mappings);
+        for mapping in &code {
             if let Some(table) = objects.take_table(mapping.object)
                 && kernel.add_table(mapping.object, &table).is_err()
             {
@@ -174,7 +178,7 @@ impl Target {
         for (number, probe) in planned {
             self.attach(kernel, objects, number, probe)?;
         }
-        Ok(())
+        Ok(mem::replace(&mut self.code, code) != self.code)
     }
 
     /// Probes of allocators that are mapped but not probed, numbered for this process.
@@ -190,11 +194,11 @@ impl Target {
                 continue;
             }
             let allocator = self.allocators.len() as u8;
+            if known.plan.code.is_some() && usize::from(allocator) >= MAX_ALLOCATORS {
+                self.notes.push(format!("too many allocators: {} is unseen", known.name()));
+                continue;
+            }
             if let (Some(code), Some(bias)) = (known.plan.code, known.object.bias(mapping)) {
-                if usize::from(allocator) >= MAX_ALLOCATORS {
-                    self.notes.push(format!("too many allocators: {} is unseen", known.name()));
-                    continue;
-                }
                 self.allocators.push((number, unbias(code, bias)));
             }
             for probe in &known.plan.probes {

@@ -1,7 +1,7 @@
 //! The loaded kernel programs and the processes that they watch.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     mem,
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
@@ -54,9 +54,9 @@ impl Tracer {
     /// Attaches to running processes. One that cannot be traced is noted; it is an error if none
     /// can be.
     pub fn attach(pids: &[u32], options: &Options) -> Result<Self> {
-        let mut objects = Objects::new();
+        let mut objects = Objects::with_cache();
         let (mut found, mut refused) = (Vec::new(), Vec::new());
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         for pid in pids.iter().filter(|pid| seen.insert(**pid)) {
             match open(*pid, &mut objects) {
                 Ok(process) => found.push(process),
@@ -87,7 +87,7 @@ impl Tracer {
 
     /// Watches a process that is about to become a command.
     pub fn for_command(pid: u32, options: &Options) -> Result<Self> {
-        let mut tracer = Self::load(Objects::new(), options)?;
+        let mut tracer = Self::load(Objects::with_cache(), options)?;
         let process = Process::open(pid)?;
         // No probes yet: only the moment in which the command begins is waited for.
         let mut target = Target::new(process, 0, true)?;
@@ -172,11 +172,11 @@ impl Tracer {
 
     /// Handles all events that have come in.
     pub fn handle(&mut self, events: &mut Events) {
-        let mut unmapped = HashSet::new();
+        // Many at once are answered by one look at the process.
+        let mut unmapped = BTreeSet::new();
         for event in events {
             match event {
                 Event::Code(code, lines) => self.codes.add(&code, &lines),
-                // Many at once are answered by one look at the process.
                 Event::Change(change) if change.kind == kind::UNMAPPED => {
                     unmapped.insert(change.process);
                 }
@@ -216,7 +216,7 @@ impl Tracer {
         self.kernel.watch_process(pid, slot)?;
         let attached = target
             .refresh(&mut self.kernel, &mut self.objects)
-            .and_then(|()| target.start(&mut self.kernel, &self.objects));
+            .and_then(|_| target.start(&mut self.kernel, &self.objects));
         match self.targets.get_mut(slot as usize) {
             Some(place) => *place = target,
             None => self.targets.push(target),
@@ -231,10 +231,13 @@ impl Tracer {
             return;
         }
         let had_allocator = target.has_allocator();
-        if let Err(error) = target.refresh(&mut self.kernel, &mut self.objects)
-            && target.process.check().is_ok()
-        {
-            self.notes.push(format!("process {}: {error:#}", target.pid()));
+        let pid = target.pid();
+        match target.refresh(&mut self.kernel, &mut self.objects) {
+            Ok(true) if self.verbose => cli::say(&format!("other libraries in process {pid}")),
+            Err(error) if target.process.check().is_ok() => {
+                self.notes.push(format!("process {pid}: {error:#}"));
+            }
+            Ok(_) | Err(_) => {}
         }
         if !had_allocator {
             self.announce(slot as usize);

@@ -31,15 +31,19 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Where tables are kept by default: `/var/cache/memtrace` for root, else
-    /// `$XDG_CACHE_HOME/memtrace` or `~/.cache/memtrace`; `None` without a home.
+    /// Where tables are kept: in `$MEMTRACE_CACHE` if that is set, else in `/var/cache/memtrace`
+    /// for root and in `$XDG_CACHE_HOME/memtrace` or `~/.cache/memtrace` for others; `None` without
+    /// a home.
     #[must_use]
     pub fn default_directory() -> Option<PathBuf> {
+        let absolute =
+            |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        if let Some(chosen) = absolute("MEMTRACE_CACHE") {
+            return Some(chosen);
+        }
         if current_user() == 0 {
             return Some("/var/cache/memtrace".into());
         }
-        let absolute =
-            |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
         Some(caches?.join("memtrace"))
     }

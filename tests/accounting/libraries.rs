@@ -1,0 +1,54 @@
+//! Libraries that are loaded while the process is traced.
+
+use std::process::Command;
+
+use crate::support::{
+    memtrace::{Tracing, run},
+    report::Report,
+    workload::{Workload, compile},
+};
+
+#[test]
+fn a_library_that_is_loaded_later_is_accounted_and_its_stacks_are_whole() {
+    let plugin = compile("plugin", &["-shared", "-fPIC"]);
+    let mut loader = Workload::start(Command::new(compile("loader", &[])).arg(plugin));
+    let mut tracing = Tracing::attach(loader.pid());
+    loader.work();
+    tracing.expect("memtrace: other libraries in process");
+    loader.work();
+    let report = tracing.stop();
+    report.assert_nothing_lost();
+    check_functions(&report);
+    // By then the library was known.
+    let stacks = report.stacks();
+    let stack = stacks.iter().find(|stack| stack.names().any(|name| name == "loader_calls"));
+    assert!(!stack.expect("checked before").has_gap());
+}
+
+#[test]
+fn a_library_of_a_command_is_known_before_it_runs() {
+    let folder = tempfile::tempdir().expect("a folder for the report");
+    let file = folder.path().join("report.json");
+    let plugin = compile("plugin", &["-shared", "-fPIC"]);
+    let loader = compile("loader", &[]);
+    let options = ["--quiet".as_ref(), "--output".as_ref(), file.as_os_str(), "--".as_ref()];
+    let command = [loader.as_os_str(), plugin.as_os_str(), "alone".as_ref()];
+    let output = run(options.into_iter().chain(command));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = Report::read(&file);
+    report.assert_nothing_lost();
+    check_functions(&report);
+    assert_eq!(report.within("allocated", "plugin_constructor_allocates"), (8003, 2));
+    assert!(report.stacks().iter().all(|stack| !stack.has_gap()));
+}
+
+fn check_functions(report: &Report) {
+    assert_eq!(report.within_all("plugin_allocates"), [(5003, 1); 3]);
+    assert_eq!(report.within_all("loader_calls"), [(5003, 1); 3]);
+    let stacks = report.stacks();
+    // In an attached process the constructor may run before the library is known: then its frames
+    // have no names, but its bytes are there. One block goes when the library is unloaded.
+    let of = |size| stacks.iter().find(|stack| stack.amount("allocated") == (size, 1));
+    assert_eq!(of(4001).expect("of the constructor").amount("live"), (4001, 1));
+    assert_eq!(of(4002).expect("of the constructor").amount("live"), (0, 0));
+}
