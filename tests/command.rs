@@ -83,7 +83,7 @@ fn everything_from_the_first_instruction_is_counted() {
     let processes = report.0["processes"].as_array().expect("processes");
     assert_eq!(processes.len(), 1, "neither memtrace's child nor the helper is one: {processes:?}");
     assert_eq!(output.stdout, b"", "the summary is not the command's output");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("Live now, by line"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Live at the end, by line"));
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn an_interrupt_at_the_terminal_reaches_both() {
     terminal.wait_for("up");
     terminal.press("\x03");
     assert_eq!(terminal.end().code(), Some(128 + libc::SIGINT));
-    assert!(terminal.shown.contains("Live now, by line"), "{}", terminal.shown);
+    assert!(terminal.shown.contains(", by line"), "{}", terminal.shown);
     assert!(!terminal.shown.contains("\x1b[K"), "no progress: {:?}", terminal.shown);
     assert!(!terminal.shown.contains("frames show addresses"), "one is not two");
 }
@@ -210,7 +210,7 @@ fn a_command_that_ignores_the_interrupt_is_waited_for() {
     let mut terminal = Terminal::memtrace(&format!("-- sh -c '{script}'"));
     terminal.wait_for("up");
     terminal.press("\x03");
-    terminal.wait_for("Live now, by line");
+    terminal.wait_for(", by line");
     terminal.press("\x03go\n");
     assert_eq!(terminal.end().code(), Some(7), "{}", terminal.shown);
 }
