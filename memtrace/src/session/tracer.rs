@@ -214,8 +214,10 @@ impl Tracer {
         let slot = if is_kept { self.targets.len() as u32 } else { old };
         let mut target = Target::new(Process::open(pid)?, slot, before.is_paused_on_change())?;
         self.kernel.watch_process(pid, slot)?;
+        // Twice: libraries may be loaded before the first look has put a probe on the loading.
         let attached = target
             .refresh(&mut self.kernel, &mut self.objects)
+            .and_then(|_| target.refresh(&mut self.kernel, &mut self.objects))
             .and_then(|_| target.start(&mut self.kernel, &self.objects));
         match self.targets.get_mut(slot as usize) {
             Some(place) => *place = target,
