@@ -85,7 +85,8 @@ fn a_target_that_ends_is_reported_by_itself() {
     assert_eq!(simple.end().code(), Some(0));
     let report = tracing.end();
     assert_eq!(report.within("live", "keep"), (3000, 2));
-    assert!(report.0["processes"][0]["ended_seconds"].is_number());
+    let process = &report.0["processes"][0];
+    assert!(process["ended_seconds"].is_number() && process["rss_bytes"].is_null(), "{process}");
     assert_eq!(report.losses(), Vec::<String>::new());
 }
 

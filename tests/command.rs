@@ -72,6 +72,21 @@ impl Shell {
 }
 
 #[test]
+fn everything_from_the_first_instruction_is_counted() {
+    let program = compile("from_start", &[]);
+    let (output, report) = traced(&[program.to_str().expect("text"), "3"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(report.within("live", "keep"), (6666, 3));
+    assert_eq!(report.within("live", "before_main"), (1111, 1));
+    assert_eq!(report.within("live", "main"), (5555, 2));
+    assert_eq!(report.losses(), Vec::<String>::new());
+    let processes = report.0["processes"].as_array().expect("processes");
+    assert_eq!(processes.len(), 1, "neither memtrace's child nor the helper is one: {processes:?}");
+    assert_eq!(output.stdout, b"", "the summary is not the command's output");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Live at the end, by line"));
+}
+
+#[test]
 fn how_the_command_ends_is_passed_on() {
     assert_eq!(exit_code(&["true"]), Some(0));
     assert_eq!(exit_code(&["sh", "-c", "kill -KILL $$"]), Some(128 + 9));
@@ -179,12 +194,23 @@ fn a_request_to_terminate_reaches_the_command() {
 }
 
 #[test]
+fn an_interrupt_at_the_terminal_reaches_both() {
+    let mut terminal = Terminal::memtrace("-- sh -c 'echo u\"\"p; exec sleep 1000'");
+    terminal.wait_for("up");
+    terminal.press("\x03");
+    assert_eq!(terminal.end().code(), Some(128 + libc::SIGINT));
+    assert!(terminal.shown.contains(", by line"), "{}", terminal.shown);
+    assert!(!terminal.shown.contains("\x1b[K"), "no progress: {:?}", terminal.shown);
+    assert!(!terminal.shown.contains("frames show addresses"), "one is not two");
+}
+
+#[test]
 fn a_command_that_ignores_the_interrupt_is_waited_for() {
     let script = "trap \"\" INT; echo u\"\"p; read line; exit 7";
     let mut terminal = Terminal::memtrace(&format!("-- sh -c '{script}'"));
     terminal.wait_for("up");
     terminal.press("\x03");
-    terminal.wait_for("Live now, by line");
+    terminal.wait_for(", by line");
     terminal.press("\x03go\n");
     assert_eq!(terminal.end().code(), Some(7), "{}", terminal.shown);
 }
@@ -201,6 +227,19 @@ fn a_command_goes_on_when_memtrace_is_killed_while_it_is_paused() {
     shell.signal(libc::SIGKILL);
     assert_eq!(shell.line(), "went on");
     assert_eq!(shell.exit_code(), None);
+}
+
+#[test]
+fn a_command_that_is_paused_all_the_time_goes_on_when_memtrace_is_killed() {
+    let program = compile("reloader", &[]);
+    let mut shell = Shell::start(&[], &format!("exec {}", program.display()));
+    let pid: u32 = shell.line().parse().expect("a process id");
+    wait_until("a paused command", || state(pid) == 'T');
+    shell.signal(libc::SIGKILL);
+    assert_eq!(shell.exit_code(), None);
+    assert_ne!(state(pid), 'T', "nobody is left to let it go on");
+    // SAFETY: the call takes two integers; the process is this test's own.
+    unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
 }
 
 #[test]

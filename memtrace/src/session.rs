@@ -109,17 +109,20 @@ struct Run<'options> {
 
 /// Traces until it is time to stop, and reports.
 async fn record(mut tracer: Tracer, run: &mut Run<'_>) -> Result<()> {
-    run.wait(&mut tracer).await?;
+    let command_ended = run.wait(&mut tracer).await?;
     let (recorded, detaching) = tracer.finish()?;
     run.resume_command();
     run.progress.say("resolving symbols");
     let names = recorded.unresolved();
+    // A second request may have come in while the first was served.
+    task::yield_now().await;
     let names = tokio::select! {
-        names = task::spawn_blocking(|| Names::resolve(names)) => names.context("resolve symbols")?,
-        request = run.signals.next() => {
+        biased;
+        request = run.hurry(command_ended) => {
             run.pass_on(request);
             Names::none()
         }
+        names = task::spawn_blocking(|| Names::resolve(names)) => names.context("resolve symbols")?,
     };
     let profile = recorded.into_profile(&names);
     run.progress.clear();
@@ -134,8 +137,9 @@ async fn record(mut tracer: Tracer, run: &mut Run<'_>) -> Result<()> {
 }
 
 impl Run<'_> {
-    /// Handles events until it is time to stop.
-    async fn wait(&mut self, tracer: &mut Tracer) -> Result<()> {
+    /// Handles events until it is time to stop; whether that was because the command has ended.
+    async fn wait(&mut self, tracer: &mut Tracer) -> Result<bool> {
+        let mut command_ended = false;
         let mut events = readable(tracer.events()?)?;
         let mut log = readable(tracer.log(self.options.verbose)?)?;
         let mut ticks = ticks();
@@ -160,12 +164,20 @@ impl Run<'_> {
                 () = sleep_until(deadline) => break,
                 ended = ended(self.launch.as_mut()) => {
                     ended?;
+                    command_ended = true;
                     break;
                 }
             }
         }
         tracer.handle(events.get_mut());
-        Ok(())
+        Ok(command_ended)
+    }
+
+    /// Waits for a request while memtrace is ending already. The interrupt that has ended the
+    /// command may reach memtrace later, and is none.
+    async fn hurry(&mut self, command_ended: bool) -> Request {
+        let first = self.signals.next().await;
+        if command_ended && first == Request::Interrupt { self.signals.next().await } else { first }
     }
 
     /// An interrupt reaches the command by itself, if it comes from the terminal.

@@ -23,7 +23,7 @@ pub struct Process {
     pub peak_at: Option<Duration>,
     /// Its calls of allocator functions.
     pub calls: Calls,
-    /// Its resident memory at the end.
+    /// Its resident memory at the end of tracing; `None`: not known, as after its own end.
     pub rss_bytes: Option<u64>,
     /// When it ended, from the start of tracing; `None`: it outlived the tracing.
     pub ended: Option<Duration>,

@@ -182,6 +182,7 @@ impl Recorded {
     }
 
     fn process(&self, target: &Target, totals: &ProcessTotals) -> Process {
+        let status = target.status.as_ref();
         let (peak_bytes, peak_objects) = totals.peak();
         let peak_at = (totals.peak_time > 0).then(|| self.since_start(totals.peak_time));
         Process {
@@ -201,7 +202,8 @@ impl Recorded {
                 unknown_releases: totals.unknown_releases,
                 failures: totals.failures,
             },
-            rss_bytes: target.status.as_ref().map(|status| status.memory.resident),
+            // What it had when last seen says nothing about its end.
+            rss_bytes: status.filter(|_| target.ended.is_none()).map(|s| s.memory.resident),
             ended: target.ended,
         }
     }
