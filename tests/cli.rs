@@ -9,7 +9,7 @@ use crate::support::{
     observe::breakpoints,
     report::Report,
     terminal::Terminal,
-    workload::Workload,
+    workload::{Workload, compile},
 };
 
 #[test]
@@ -88,6 +88,25 @@ fn a_target_that_ends_is_reported_by_itself() {
     let process = &report.0["processes"][0];
     assert!(process["ended_seconds"].is_number() && process["rss_bytes"].is_null(), "{process}");
     assert_eq!(report.losses(), Vec::<String>::new());
+}
+
+#[test]
+fn a_target_that_executes_another_program_is_followed() {
+    let program = compile("simple", &[]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "echo ready; read line; exec \"$0\""]).arg(program);
+    let mut shell = Workload::start(&mut shell);
+    let mut tracing = Tracing::attach(shell.pid());
+    shell.go();
+    shell.expect("ready");
+    tracing.expect("memtrace: tracing process");
+    shell.work();
+    let report = tracing.stop();
+    assert_eq!(report.within("live", "keep"), (3000, 2));
+    let ended = report.0["processes"].as_array().expect("processes").iter();
+    let ended: Vec<_> = ended.map(|process| process["ended_seconds"].is_number()).collect();
+    assert_eq!(ended, [true, false]);
+    assert_eq!(report.0["processes"][0]["comm"], "sh");
 }
 
 #[test]
