@@ -11,7 +11,7 @@ mod probes;
 mod tables;
 mod times;
 
-use std::{fs, process};
+use std::{fs, mem, process};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
@@ -34,7 +34,7 @@ pub use self::{
     event::{Event, Events},
     features::{Feature, State, Unsupported, probe as probe_features, require as require_features},
     log::Log,
-    probes::{Point, Probe, detach},
+    probes::{Detaching, Point, Probe, detach},
     tables::Full,
     times::ProgramTimes,
 };
@@ -66,6 +66,8 @@ pub struct Kernel {
     processes: Array<MapData, Process>,
     slots: HashMap<MapData, u32, u32>,
     caught_up: Array<MapData, u64>,
+    /// Probes that have measured what they were to measure.
+    spent: Vec<Probe>,
 }
 
 impl Kernel {
@@ -93,6 +95,7 @@ impl Kernel {
             processes: take(&mut ebpf, "PROCESSES")?,
             slots: take(&mut ebpf, "PROCESS_SLOTS")?,
             caught_up: take(&mut ebpf, "CAUGHT_UP")?,
+            spent: Vec::new(),
             ebpf,
         })
     }
@@ -159,7 +162,15 @@ impl Kernel {
 
     /// Measures what probes cost on this machine.
     pub fn calibrate(&mut self) -> Result<Calibration> {
-        calibration::measure(&mut self.ebpf).context("measure the cost of probes")
+        let (calibration, probes) =
+            calibration::measure(&mut self.ebpf).context("measure the cost of probes")?;
+        self.spent.extend(probes);
+        Ok(calibration)
+    }
+
+    /// Probes that are of no use any more, to be detached with the others.
+    pub fn spent_probes(&mut self) -> Vec<Probe> {
+        mem::take(&mut self.spent)
     }
 
     /// Begins to time the programs.

@@ -1,7 +1,7 @@
 //! What a probe costs on this machine: functions of memtrace itself are called with and without an
 //! empty program on them.
 
-use std::{arch::naked_asm, env, fs::File, hint::black_box, thread, time::Instant};
+use std::{arch::naked_asm, env, fs::File, hint::black_box, time::Instant};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -12,6 +12,8 @@ use aya::{
     },
 };
 use object::{Object as _, ObjectSegment as _, ReadCache};
+
+use super::probes::Probe;
 
 /// Nanoseconds per hit of an empty program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,20 +45,18 @@ unsafe extern "C" {
     static __ehdr_start: u8;
 }
 
-/// Measures; takes a few milliseconds. The probes are taken off in the background.
-pub(super) fn measure(ebpf: &mut Ebpf) -> Result<Calibration> {
-    let fast = cost(ebpf, "empty_enter", emulated)?;
-    let both = cost(ebpf, "empty_return", emulated)?;
-    Ok(Calibration {
-        fast,
-        slow: cost(ebpf, "empty_enter", single_stepped)?,
-        // A return probe traps on entry as well.
-        on_return: both.saturating_sub(fast),
-    })
+/// Measures; takes a few milliseconds. Returns the probes that it was done with, too.
+pub(super) fn measure(ebpf: &mut Ebpf) -> Result<(Calibration, Vec<Probe>)> {
+    let (fast, first) = cost(ebpf, "empty_enter", emulated)?;
+    let (both, second) = cost(ebpf, "empty_return", emulated)?;
+    let (slow, third) = cost(ebpf, "empty_enter", single_stepped)?;
+    // A return probe traps on entry as well.
+    let calibration = Calibration { fast, slow, on_return: both.saturating_sub(fast) };
+    Ok((calibration, vec![first, second, third]))
 }
 
 /// What a program adds to each call of a function.
-fn cost(ebpf: &mut Ebpf, program: &str, function: extern "C" fn()) -> Result<u64> {
+fn cost(ebpf: &mut Ebpf, program: &str, function: extern "C" fn()) -> Result<(u64, Probe)> {
     let bare = time(function);
     let program: &mut UProbe =
         ebpf.program_mut(program).context("no such program in the object")?.try_into()?;
@@ -65,9 +65,8 @@ fn cost(ebpf: &mut Ebpf, program: &str, function: extern "C" fn()) -> Result<u64
         .attach(location, env::current_exe()?, UProbeScope::CallingProcess)
         .context("attach to memtrace itself")?;
     let probed = time(function);
-    let link = program.take_link(link)?;
-    thread::spawn(|| drop(link));
-    Ok(probed.saturating_sub(bare))
+    let probe = Probe::from(program.take_link(link)?);
+    Ok((probed.saturating_sub(bare), probe))
 }
 
 /// Nanoseconds per call: the best of a few rounds, since everything that disturbs adds.

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     mem,
-    thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     cli,
-    kernel::{self, Event, Events, Kernel, Log, Probe},
+    kernel::{self, Detaching, Event, Events, Kernel, Log, Probe},
     objects::Objects,
     process::Process,
 };
@@ -47,7 +46,7 @@ pub struct Tracer {
     /// Probes of processes that have ended.
     retired: Vec<Probe>,
     last_end: Instant,
-    detaching: Vec<JoinHandle<()>>,
+    detaching: Vec<Detaching>,
 }
 
 impl Tracer {
@@ -285,14 +284,14 @@ impl Tracer {
         state.losses = self.kernel.losses()?.iter().map(|(_, count)| count).sum();
         self.meter.tick(&self.kernel, self.began.elapsed());
         if !self.retired.is_empty() && self.last_end.elapsed() > QUIET {
-            self.detaching.push(kernel::detach(mem::take(&mut self.retired)));
+            self.detaching.extend(kernel::detach(mem::take(&mut self.retired)));
         }
         Ok(state)
     }
 
-    /// Ends the tracing. Nothing is recorded any more when this returns; the threads take the
-    /// probes off.
-    pub fn finish(mut self) -> Result<(Recorded, Vec<JoinHandle<()>>)> {
+    /// Ends the tracing. Nothing is recorded any more when this returns, and the probes are
+    /// being taken off.
+    pub fn finish(mut self) -> Result<(Recorded, Vec<Detaching>)> {
         let duration = self.began.elapsed();
         for target in &mut self.targets {
             self.kernel.stop(target.slot)?;
@@ -302,8 +301,9 @@ impl Tracer {
         self.notes.extend(blind.map(|target| NoAllocator::of(target).to_string()));
         let cost = self.meter.finish(&mut self.kernel, &self.targets)?;
         let mut probes = self.retired;
+        probes.extend(self.kernel.spent_probes());
         probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
-        self.detaching.push(kernel::detach(probes));
+        self.detaching.extend(kernel::detach(probes));
         let recorded = Recorded::read(
             &self.kernel,
             super::fold::Context {
