@@ -12,6 +12,8 @@ mod bad_input;
 mod cli;
 /// Commands that memtrace starts.
 mod command;
+/// Full tables, a late loader, targets that change all the time.
+mod faults;
 /// What the verifier says of the kernel object.
 mod kernel_object;
 /// Bytes per line of Python programs with known answers.

@@ -150,6 +150,12 @@ impl Kernel {
         self.slots.insert(process_id, slot, 0).context("write a process id")
     }
 
+    /// Whether a process is still what it was when [`Kernel::watch_process`] was called.
+    #[must_use]
+    pub fn is_watched(&self, process_id: u32, slot: u32) -> bool {
+        self.slots.get(&process_id, 0).is_ok_and(|watched| watched == slot)
+    }
+
     /// Attaches one probe.
     pub fn attach(&mut self, program: Program, point: Point<'_>) -> Result<Probe> {
         probes::attach(&mut self.ebpf, probes::program_name(program), point)

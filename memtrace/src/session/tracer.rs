@@ -90,8 +90,8 @@ impl Tracer {
         let process = Process::open(pid)?;
         // No probes yet: only the moment in which the command begins is waited for.
         let mut target = Target::new(process, 0, true)?;
-        target.start(&mut tracer.kernel, &tracer.objects)?;
         tracer.kernel.watch_process(pid, target.slot)?;
+        target.start(&mut tracer.kernel, &tracer.objects)?;
         tracer.targets.push(target);
         Ok(tracer)
     }
@@ -250,6 +250,10 @@ impl Tracer {
         let target = self.targets.get_mut(slot as usize).filter(|target| target.ended.is_none());
         let Some(target) = target else { return false };
         target.ended = Some(self.began.elapsed());
+        // The kernel has done so, unless it did not see the end.
+        if let Err(error) = self.kernel.stop(slot) {
+            self.notes.push(format!("process {}: {error:#}", target.pid()));
+        }
         self.retired.extend(target.take_probes());
         self.last_end = Instant::now();
         true
