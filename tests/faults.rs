@@ -141,6 +141,5 @@ fn frames_of_sixty_four_threads_are_never_mixed() {
 
 /// The number of the thread that a function of `crowd.c` belongs to.
 fn owner(name: &str) -> Option<&str> {
-    let kinds = ["leaf_", "step_", "thread_"].into_iter();
-    kinds.filter_map(|kind| name.strip_prefix(kind)).next()
+    ["leaf_", "step_", "thread_"].into_iter().find_map(|kind| name.strip_prefix(kind))
 }
