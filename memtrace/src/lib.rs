@@ -94,6 +94,7 @@
 
 pub mod attach;
 pub mod cli;
+pub mod decomposition;
 pub mod doctor;
 pub mod kernel;
 pub mod objects;
