@@ -24,7 +24,8 @@ pub(super) fn measure(residency: &Residency, count: impl Fn(Range) -> u64) -> Me
     let mut previous: Option<&Resident> = None;
     let mut previous_is_data = false;
     for resident in &residency.mappings {
-        let below = previous.filter(|below| below.mapping.range.end == resident.mapping.range.start);
+        let below =
+            previous.filter(|below| below.mapping.range.end == resident.mapping.range.start);
         let is_data = below.is_some() && previous_is_data && is_plain(&resident.mapping);
         let others = resident.bytes.saturating_sub(resident.anonymous);
         *held(&mut measured, resident) += others;
@@ -178,8 +179,7 @@ mod tests {
         let [stack, large] = [stack, large].map(|range| format!("{range} rw-p 0 00:00 0 "));
         let measured = measure_lines(&[(&stack, 7, 7), (&large, 100, 100)]);
         assert_eq!((measured.heap >> 10, measured.stacks), (107, 0));
-        let flagged = |line: &String| (format!("{line}#nh"));
-        let [stack, large] = [stack, large].map(|line| flagged(&line));
+        let [stack, large] = [stack, large].map(|line| format!("{line}#nh"));
         let measured = measure_lines(&[(&stack, 7, 7), (&large, 100, 100)]);
         assert_eq!((measured.heap >> 10, measured.stacks >> 10), (100, 7));
     }
