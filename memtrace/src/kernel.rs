@@ -6,13 +6,14 @@ mod counts;
 mod event;
 mod features;
 pub mod inventory;
+mod live;
 mod log;
 mod memory;
 mod probes;
 mod tables;
 mod times;
 
-use std::{fs, mem, process};
+use std::{fs, process};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
@@ -22,13 +23,13 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use memtrace_abi::{
-    allocation::{StackKey, Totals},
+    allocation::{Allocation, Place, StackKey, Totals},
     loss::Loss,
     mapping::Mapping,
     process::{Process, ProcessTotals, state},
 };
 
-use self::{btf::Btf, counts::Counts, log::Printer, tables::Tables};
+use self::{btf::Btf, counts::Counts, live::Allocations, log::Printer, tables::Tables};
 pub use self::{
     calibration::Calibration,
     counts::Stacks,
@@ -64,11 +65,10 @@ pub struct Kernel {
     ebpf: Ebpf,
     tables: Tables,
     counts: Counts,
+    allocations: Allocations,
     processes: Array<MapData, Process>,
     slots: HashMap<MapData, u32, u32>,
     caught_up: Array<MapData, u64>,
-    /// Probes that have measured what they were to measure.
-    spent: Vec<Probe>,
 }
 
 impl Kernel {
@@ -93,10 +93,10 @@ impl Kernel {
         Ok(Self {
             tables: Tables::take(&mut ebpf)?,
             counts: Counts::take(&mut ebpf)?,
+            allocations: Allocations::take(&mut ebpf)?,
             processes: take(&mut ebpf, "PROCESSES")?,
             slots: take(&mut ebpf, "PROCESS_SLOTS")?,
             caught_up: take(&mut ebpf, "CAUGHT_UP")?,
-            spent: Vec::new(),
             ebpf,
         })
     }
@@ -167,17 +167,9 @@ impl Kernel {
         probes::attach(&mut self.ebpf, probes::empty_program_name(program), point)
     }
 
-    /// Measures what probes cost on this machine.
-    pub fn calibrate(&mut self) -> Result<Calibration> {
-        let (calibration, probes) =
-            calibration::measure(&mut self.ebpf).context("measure the cost of probes")?;
-        self.spent.extend(probes);
-        Ok(calibration)
-    }
-
-    /// Probes that are of no use any more, to be detached with the others.
-    pub fn spent_probes(&mut self) -> Vec<Probe> {
-        mem::take(&mut self.spent)
+    /// Measures what probes cost on this machine, with probes on memtrace itself.
+    pub fn calibrate(&mut self) -> Result<(Calibration, Vec<Probe>)> {
+        calibration::measure(&mut self.ebpf).context("measure the cost of probes")
     }
 
     /// Begins to time the programs.
@@ -198,6 +190,11 @@ impl Kernel {
     /// The totals of every stack of every process.
     pub fn totals(&self) -> Result<Vec<(StackKey, Totals)>> {
         self.counts.totals()
+    }
+
+    /// Calls `visit` with every live allocation of every process.
+    pub fn visit_live(&self, visit: impl FnMut(Place, Allocation)) -> Result<()> {
+        self.allocations.visit(visit)
     }
 
     /// All stacks.

@@ -19,10 +19,10 @@ use tempfile::NamedTempFile;
 
 pub use self::unwritable::{Reason, Unwritable};
 use crate::{
-    profile::{Profile, View},
+    profile::Profile,
     recording,
     report::{
-        self, Format,
+        self, Content, Format,
         summary::{self, Screen},
     },
 };
@@ -32,8 +32,8 @@ use crate::{
 pub struct Outputs {
     /// Files; the kind of report follows from the name.
     pub files: Vec<PathBuf>,
-    /// Which memory reports show. A recording holds every view.
-    pub view: View,
+    /// What reports show. A recording holds everything.
+    pub content: Content,
     /// Whether existing files may be overwritten.
     pub force: bool,
 }
@@ -43,7 +43,7 @@ impl Outputs {
     pub fn check(&self) -> Result<()> {
         let mut seen = HashSet::new();
         for path in &self.files {
-            Format::of(path)?;
+            self.content.check(Format::of(path)?)?;
             self.check_place(path, seen.insert(path)).map_err(|reason| unwritable(path, reason))?;
         }
         Ok(())
@@ -73,7 +73,7 @@ impl Outputs {
         let format = Format::of(path)?;
         let file = new_file_beside(path).map_err(refused)?;
         let mut buffer = BufWriter::new(Watched { file: file.as_file(), failure: None });
-        let drawn = report::write(profile, self.view, format, &mut buffer);
+        let drawn = report::write(profile, self.content, format, &mut buffer);
         let flushed = buffer.flush();
         let (Watched { failure, .. }, _unwritten) = buffer.into_parts();
         failure.map_or(flushed, Err).map_err(refused)?;

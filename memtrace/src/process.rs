@@ -26,8 +26,10 @@ mod directory;
 pub mod host;
 pub mod mappings;
 pub mod memory;
+mod mounts;
 pub mod namespaces;
 pub mod object;
+pub mod residency;
 pub mod status;
 pub mod unusable;
 #[cfg(test)]
