@@ -187,6 +187,16 @@ impl Profile {
         self.processes.iter().map(|process| process.amounts).sum()
     }
 
+    /// What processes that have ended held at their end, if others are still running: a part of
+    /// what is called live.
+    #[must_use]
+    pub fn past(&self) -> Option<Amount> {
+        let (ended, running): (Vec<_>, Vec<_>) =
+            self.processes.iter().partition(|process| process.ended.is_some());
+        let past: Amount = ended.iter().map(|process| process.amounts.live).sum();
+        (!running.is_empty() && past.bytes > 0).then_some(past)
+    }
+
     /// How much of the recorded memory has stacks.
     #[must_use]
     pub fn coverage(&self, view: View) -> Coverage {

@@ -64,6 +64,7 @@ pub(super) fn circumstances(profile: &Profile, view: View) -> String {
 pub(super) fn caveats(profile: &Profile, view: View) -> Vec<String> {
     let mut caveats = Vec::new();
     caveats.extend(unsymbolized(profile));
+    caveats.extend(past(profile, view));
     caveats.extend(shedding::remarks(profile));
     caveats.extend(resident_at_peak(profile, view));
     caveats.extend(untraced(profile, view));
@@ -97,6 +98,19 @@ pub(super) fn cost(profile: &Profile) -> Option<String> {
 fn unsymbolized(profile: &Profile) -> Option<String> {
     let addresses = "Native frames show addresses: the run ended before symbols were looked up.";
     (!profile.session.symbolized).then(|| addresses.into())
+}
+
+/// Live memory of processes that are gone.
+fn past(profile: &Profile, view: View) -> Option<String> {
+    let past = profile.past().filter(|_| view == View::Live)?;
+    let ended = profile.processes.iter().filter(|process| process.ended.is_some()).count();
+    let whose = if ended == 1 {
+        "a process that has ended".into()
+    } else {
+        format!("{ended} processes that have ended")
+    };
+    let size = Size(past.bytes);
+    Some(format!("{size} of what is called live was held by {whose}, at the end; it is gone."))
 }
 
 /// Resident memory that tracing knows nothing of, where there is no better account of it.

@@ -63,8 +63,11 @@ fn total(name: &str, amount: Amount) -> String {
 }
 
 fn live_time(profile: &Profile) -> String {
-    match &*profile.processes {
-        [Process { shed: Some(shed), .. }] => format!("at {}, when probes ended", Elapsed(shed.at)),
+    match (&*profile.processes, profile.past()) {
+        ([Process { shed: Some(shed), .. }], _) => {
+            format!("at {}, when probes ended", Elapsed(shed.at))
+        }
+        (_, Some(past)) => format!("{} of it in processes that ended", Size(past.bytes)),
         _ => "traced and not released".into(),
     }
 }
@@ -125,7 +128,9 @@ fn live_lines(profile: &Profile, page: &mut Page) {
             let at = Elapsed(shed.at);
             page.heading(&format!("Live at {at}, when the probes were taken off, by line"));
         }
-        _ => page.heading(if over { "Live at the end, by line" } else { "Live now, by line" }),
+        _ if over => page.heading("Live at the end, by line"),
+        _ if profile.past().is_some() => page.heading("Live now, or when its process ended, by line"),
+        _ => page.heading("Live now, by line"),
     }
     if lines.is_empty() {
         page.row("  ", "Nothing that was traced is live.");
@@ -195,6 +200,8 @@ fn caveats(profile: &Profile, page: &mut Page) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::profile::example;
 
@@ -230,6 +237,21 @@ mod tests {
             process.amounts.peak = process.amounts.live;
         }
         assert!(!summary(&profile, Screen::default()).contains("Live at the peak"));
+    }
+
+    #[test]
+    fn what_is_live_in_ended_processes_is_told_from_what_is_live_now() {
+        let wide = Screen { width: 200, colour: false };
+        let mut profile = example::profile();
+        for process in &mut profile.processes {
+            process.ended = None;
+        }
+        assert!(!summary(&profile, wide).contains("processes that ended"));
+        profile.processes[1].ended = Some(Duration::from_secs(4));
+        let text = summary(&profile, wide);
+        assert!(text.contains("Live now, or when its process ended, by line"), "{text}");
+        assert!(text.contains("of it in processes that ended"), "{text}");
+        assert!(text.contains("was held by a process that has ended"), "{text}");
     }
 
     #[test]
