@@ -1,4 +1,5 @@
 // Memory of every class in known amounts, each touched to the last page.
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
@@ -31,7 +32,7 @@ static void *deep(void *done) {
     memset((char *)stack, 3, sizeof stack);
     *(volatile int *)done = 1;
     for (;;) pause();
-    return (void *)stack;
+    return NULL;
 }
 
 int main(void) {

@@ -191,7 +191,7 @@ fn legend(area: &Area<'_>, points: &[Point]) -> Result<()> {
         }
         area.draw(&swatch(x, colour, 6))?;
         area.draw(&Text::new(*name, (x + 20, TOP), text(13)))?;
-        x += 40 + 8 * name.len() as i32;
+        x += 40 + 8 * i32::try_from(name.len()).unwrap_or_default();
     }
     area.draw(&swatch(x, &LIVE, 1))?;
     area.draw(&Text::new("live, as traced", (x + 20, TOP), text(13)))?;

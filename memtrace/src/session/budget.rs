@@ -13,6 +13,8 @@ const LEAST_USED: Duration = Duration::from_millis(50);
 /// Every span for this long must be over the limit.
 const SUSTAINED: Duration = Duration::from_secs(2);
 
+const ALL: BasisPoints = BasisPoints(10_000);
+
 /// What has been counted since tracing began.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
@@ -72,7 +74,8 @@ fn share(from: Reading, to: Reading, price: Price) -> BasisPoints {
     let calls = to.calls.saturating_sub(from.calls).saturating_mul(price.call);
     let releases = to.releases.saturating_sub(from.releases).saturating_mul(price.release);
     let probes = Duration::from_nanos(calls.saturating_add(releases));
-    BasisPoints::of(probes, to.used.saturating_sub(from.used))
+    // The price is an estimate, and may be too high where there is little else.
+    BasisPoints::of(probes, to.used.saturating_sub(from.used)).min(ALL)
 }
 
 #[cfg(test)]
@@ -130,6 +133,6 @@ mod tests {
             let reading = Reading { at, used: at, calls: second * 10_000_000, releases: 0 };
             assert!(watch.observe(reading, PRICE, BasisPoints(u32::MAX)).is_none());
         }
-        assert_eq!(watch.share(), BasisPoints(200_000));
+        assert_eq!(watch.share(), ALL);
     }
 }

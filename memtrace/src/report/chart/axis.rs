@@ -12,14 +12,14 @@ pub(super) struct Axis {
     size: f64,
 }
 
-const SIZES: [(f64, &str); 6] = [
-    ((1_u64 << 60) as f64, "EiB"),
-    ((1_u64 << 50) as f64, "PiB"),
-    ((1_u64 << 40) as f64, "TiB"),
-    ((1_u64 << 30) as f64, "GiB"),
-    ((1_u64 << 20) as f64, "MiB"),
-    ((1_u64 << 10) as f64, "KiB"),
-];
+const KIB: f64 = 1024.0;
+const MIB: f64 = KIB * KIB;
+const GIB: f64 = MIB * KIB;
+const TIB: f64 = GIB * KIB;
+const PIB: f64 = TIB * KIB;
+const EIB: f64 = PIB * KIB;
+const SIZES: [(f64, &str); 6] =
+    [(EIB, "EiB"), (PIB, "PiB"), (TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")];
 const TIMES: [(f64, &str); 2] = [(3_600.0, "hours"), (60.0, "minutes")];
 
 impl Axis {

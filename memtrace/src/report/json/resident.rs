@@ -1,7 +1,5 @@
 //! The parts of the document about resident memory.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 
 use crate::profile::{AtPeak, ByKind, Decomposition, Profile, Segment, Shed, Timeline};
@@ -45,7 +43,7 @@ pub(super) fn timeline(timeline: &Timeline) -> Value {
     let column = |of: fn(&ByKind) -> u64| -> Vec<u64> {
         points.iter().map(|point| of(&point.resident)).collect()
     };
-    let times: Vec<f64> = points.iter().map(|point| Duration::as_secs_f64(&point.at)).collect();
+    let times: Vec<f64> = points.iter().map(|point| point.at.as_secs_f64()).collect();
     json!({
         "looks_per_point": timeline.looks_per_point,
         "seconds": times,
