@@ -10,6 +10,8 @@ mod memray;
 mod native;
 /// Python and native frames in the order of the calls.
 mod order;
+/// Interpreters that are read, and others.
+mod supported;
 
 use std::{
     path::{Path, PathBuf},

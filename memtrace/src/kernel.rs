@@ -5,6 +5,7 @@ mod calibration;
 mod counts;
 mod event;
 mod features;
+pub mod inventory;
 mod log;
 mod memory;
 mod probes;

@@ -1,14 +1,19 @@
 //! What can be seen of a process and of the kernel from outside, without memtrace.
 
 use std::{
+    env,
     fs::{self, File},
     os::unix::fs::FileExt as _,
     thread,
     time::{Duration, Instant},
 };
 
-/// How long anything may take that is waited for.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+/// How long anything may take that is waited for; `MEMTRACE_TEST_PATIENCE` times as long on a
+/// machine that is that much slower than others.
+pub fn patience() -> Duration {
+    let factor = env::var("MEMTRACE_TEST_PATIENCE");
+    Duration::from_mins(1) * factor.map_or(1, |factor| factor.parse().expect("a number"))
+}
 
 /// The breakpoint instruction that a uprobe leaves in the code of its process.
 const BREAKPOINT: u8 = 0xcc;
@@ -16,7 +21,7 @@ const BREAKPOINT: u8 = 0xcc;
 /// Waits until something is true.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while !is_true() {
         assert!(Instant::now() < deadline, "waited in vain for: {what}");
         thread::sleep(Duration::from_millis(2));

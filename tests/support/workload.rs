@@ -166,3 +166,9 @@ pub fn pythons() -> Vec<PathBuf> {
     let list = env::var_os("MEMTRACE_TEST_PYTHONS").expect("run by: cargo xtask test");
     env::split_paths(&list).collect()
 }
+
+/// Interpreters that memtrace has no layouts for, as far as there are any.
+pub fn unsupported_pythons() -> Vec<PathBuf> {
+    let list = env::var_os("MEMTRACE_TEST_UNSUPPORTED_PYTHONS").unwrap_or_default();
+    env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect()
+}

@@ -23,7 +23,7 @@ pub fn run() -> Result<()> {
 }
 
 /// Installs what building needs.
-fn build_tools() -> Result<()> {
+pub fn build_tools() -> Result<()> {
     toolchain::sources()?;
     linker::prepare()
 }

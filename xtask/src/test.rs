@@ -50,7 +50,8 @@ fn run_as_root(mut cargo: Command, variables: Variables<'_>) -> Command {
     cargo
 }
 
-fn environment(pythons: &setup::TestPythons) -> Result<Vec<(&'static str, String)>> {
+/// What the test programs are told about this machine.
+pub fn environment(pythons: &setup::TestPythons) -> Result<Vec<(&'static str, String)>> {
     let all = env::join_paths(&pythons.all).context("join the paths of the Pythons")?;
     let text = |path: PathBuf| path.into_os_string().into_string();
     let text = |path| text(path).ok().context("a path of this workspace is not UTF-8");

@@ -1,0 +1,96 @@
+//! What is in the kernel object, by name. The loader knows all of it: a program that nothing attaches
+//! or a map that nothing uses would be a mistake.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionIndex, SymbolKind};
+
+/// Programs that are attached while something is traced.
+pub const PROGRAMS: [&str; 6] = [
+    "allocation_enter",
+    "allocation_return",
+    "libraries_changed",
+    "process_exec",
+    "release_enter",
+    "thread_exit",
+];
+
+/// Programs that do nothing: the cost of a probe is measured with them.
+pub const EMPTY_PROGRAMS: [&str; 2] = ["empty_enter", "empty_return"];
+
+/// Maps that the loader fills or reads.
+pub const SHARED_MAPS: [&str; 18] = [
+    "CAUGHT_UP",
+    "EVENTS",
+    "FS_BASE_OFFSET",
+    "LIVE",
+    "LOADER",
+    "LOSSES",
+    "MAPPINGS",
+    "PAGES",
+    "PROCESSES",
+    "PROCESS_SLOTS",
+    "PROCESS_TOTALS",
+    "ROWS",
+    "RULES",
+    "SAMPLE_INTERVAL",
+    "STACKS",
+    "TABLES",
+    "TASK_OFFSETS",
+    "TOTALS",
+];
+
+/// Maps that the programs have for themselves.
+pub const PRIVATE_MAPS: [&str; 7] =
+    ["CODES", "LAST_CODE", "LIBRARY_CHANGES", "NEW_THREAD", "REPORTED", "THREADS", "ZERO"];
+
+/// The map that aya's logger reads.
+pub const LOG_MAPS: [&str; 1] = ["AYA_LOGS"];
+
+/// The names that an object file has.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Inventory {
+    /// Programs: the global functions in sections that say how they are attached.
+    pub programs: BTreeSet<String>,
+    /// Maps: the global objects in the section `maps`.
+    pub maps: BTreeSet<String>,
+}
+
+impl Inventory {
+    /// Of the embedded object.
+    ///
+    /// # Errors
+    ///
+    /// If the object is no ELF file, as where the build was told to leave it out.
+    pub fn read() -> Result<Self> {
+        let file = object::File::parse(super::OBJECT).context("parse the kernel object")?;
+        let names = |kind, is_wanted: fn(&str) -> bool| {
+            let symbols = file.symbols().filter(|symbol| symbol.is_global());
+            let symbols = symbols.filter(|symbol| symbol.kind() == kind);
+            let wanted = symbols.filter(|symbol| {
+                symbol.section_index().is_some_and(|index| is_wanted(&section(&file, index)))
+            });
+            wanted.filter_map(|symbol| symbol.name().ok().map(str::to_owned)).collect()
+        };
+        Ok(Self {
+            programs: names(SymbolKind::Text, |section| section != ".text"),
+            maps: names(SymbolKind::Data, |section| section == "maps"),
+        })
+    }
+
+    /// What the loader expects.
+    #[must_use]
+    pub fn known() -> Self {
+        let set = |lists: &[&[&str]]| lists.concat().into_iter().map(str::to_owned).collect();
+        Self {
+            programs: set(&[&PROGRAMS, &EMPTY_PROGRAMS]),
+            maps: set(&[&SHARED_MAPS, &PRIVATE_MAPS, &LOG_MAPS]),
+        }
+    }
+}
+
+fn section(file: &object::File<'_>, index: SectionIndex) -> String {
+    let section = file.section_by_index(index).ok();
+    section.and_then(|section| section.name().ok().map(str::to_owned)).unwrap_or_default()
+}
