@@ -57,7 +57,8 @@ fn kernels_are_accepted_from_5_17_on() {
     assert!(findings.contains("MISSING  loops in kernel programs (bpf_loop"), "{findings}");
     assert!(findings.ends_with("\nmemtrace cannot trace on this kernel.\n"), "{findings}");
     for arguments in [&["--pid", "1"][..], &["--", "true"]] {
-        refused(5, arguments).says("this kernel lacks ", "needed: Linux 5.");
+        refused(5, arguments)
+            .says("this kernel lacks loops in kernel programs (bpf_loop", "needed: Linux 5.17");
     }
 }
 

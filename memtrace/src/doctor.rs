@@ -26,9 +26,7 @@ pub fn run() -> Result<Exit> {
             }
         }
         writeln!(out, "         for: {}", feature.purpose)?;
-        if feature.state != State::Present {
-            writeln!(out, "         without: {}", feature.without)?;
-        }
+        writeln!(out, "         without: {}", feature.without)?;
     }
     write_namespace(&mut out)?;
     let exit = verdict(features.iter().map(|feature| &feature.state));

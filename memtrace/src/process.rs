@@ -113,6 +113,14 @@ impl Process {
         refuse_dead(stat.state, stat.num_threads).map_err(unusable)
     }
 
+    /// An address that tells the program that runs from those that ran before and will run after it
+    /// in the same process: where its stack starts, which is chosen anew by `execve`
+    /// (fs/binfmt_elf.c). 0 for those who may not know it.
+    pub fn program_mark(&self) -> anyhow::Result<u64> {
+        let stat = self.directory.stat();
+        Ok(stat.with_context(|| format!("look at {}", self.identity))?.startstack)
+    }
+
     /// What the process is doing and how much it uses, now. Takes no lock that a stuck process holds.
     pub fn status(&self) -> anyhow::Result<Status> {
         Status::read(&self.directory)
@@ -213,6 +221,27 @@ mod tests {
         assert!(process.cgroup().unwrap().is_none_or(|path| path.starts_with('/')));
         assert_eq!(process.mappings().unwrap().odd_lines, 0);
         process.check().unwrap();
+    }
+
+    #[test]
+    fn a_program_is_told_from_the_one_that_it_becomes() {
+        let shell = Workload::spawn("sh", &["-c", "kill -STOP $$; exec sleep 1000"]);
+        let process = Process::open(shell.pid()).unwrap();
+        let wait_until = |is_so: fn(&Status) -> bool| {
+            let deadline = Instant::now() + Duration::from_mins(1);
+            while !is_so(&process.status().unwrap()) {
+                assert!(Instant::now() < deadline, "{:?}", process.status());
+                thread::sleep(Duration::from_millis(2));
+            }
+        };
+        wait_until(|status| status.state == 'T');
+        let before = process.program_mark().unwrap();
+        assert_eq!(process.program_mark().unwrap(), before);
+        // SAFETY: the call takes two integers; the process is this test's own.
+        unsafe { libc::kill(shell.pid().cast_signed(), libc::SIGCONT) };
+        wait_until(|status| status.comm == "sleep" && status.state == 'S');
+        assert_ne!(process.program_mark().unwrap(), before);
+        assert_eq!(process.check().map_err(|error| error.to_string()), Ok(()));
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub fn run(name: &str, words: &[&str]) -> Result<ExitCode> {
     let passed = columns.iter().all(Column::passed);
     say(&table::failures(&columns));
     say(&table::render(&wanted, &columns));
+    say(catalog::REMARK);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -75,8 +75,15 @@ pub fn probe() -> Vec<Feature> {
     helpers().into_iter().chain(files()).collect()
 }
 
-fn helpers() -> [Feature; 4] {
+/// First the one that needs the newest kernel: whoever lacks more is told of it.
+fn helpers() -> [Feature; 7] {
     [
+        Feature {
+            name: "loops in kernel programs (bpf_loop, Linux 5.17)",
+            purpose: "stacks of up to 512 frames are unwound inside the kernel",
+            without: "memtrace does not start",
+            state: helper(BpfHelper::BPF_FUNC_loop, "Linux 5.17 or newer"),
+        },
         Feature {
             name: "ring buffer (bpf_ringbuf_reserve, Linux 5.8)",
             purpose: "names of Python functions reach memtrace before the process can end",
@@ -90,10 +97,22 @@ fn helpers() -> [Feature; 4] {
             state: helper(BpfHelper::BPF_FUNC_get_attach_cookie, "Linux 5.15 or newer"),
         },
         Feature {
-            name: "loops in kernel programs (bpf_loop, Linux 5.17)",
-            purpose: "stacks of up to 512 frames are unwound inside the kernel",
+            name: "time since boot (bpf_ktime_get_boot_ns, Linux 5.8)",
+            purpose: "tells when a process held most",
             without: "memtrace does not start",
-            state: helper(BpfHelper::BPF_FUNC_loop, "Linux 5.17 or newer"),
+            state: helper(BpfHelper::BPF_FUNC_ktime_get_boot_ns, "Linux 5.8 or newer"),
+        },
+        Feature {
+            name: "signals from kernel programs (bpf_send_signal, Linux 5.3)",
+            purpose: "pauses a command that memtrace started while its new code is being read",
+            without: "memtrace does not start",
+            state: helper(BpfHelper::BPF_FUNC_send_signal, "Linux 5.3 or newer"),
+        },
+        Feature {
+            name: "reading the process (bpf_probe_read_user, Linux 5.5)",
+            purpose: "walks stacks and the interpreter's frames",
+            without: "memtrace does not start",
+            state: helper(BpfHelper::BPF_FUNC_probe_read_user, "Linux 5.5 or newer"),
         },
         Feature {
             name: "reading kernel structures (bpf_probe_read_kernel, Linux 5.5)",

@@ -79,6 +79,8 @@ pub struct Target {
     probes: Vec<Probe>,
     paused_on_change: bool,
     traced: bool,
+    /// [`Process::program_mark`].
+    program: u64,
     code: Vec<Mapping>,
     planned: HashSet<u32>,
     allocators: Vec<(u32, Range)>,
@@ -102,6 +104,7 @@ impl Target {
             probes: Vec::new(),
             paused_on_change,
             traced: false,
+            program: process.program_mark()?,
             code: Vec::new(),
             planned: HashSet::new(),
             allocators: Vec::new(),
@@ -135,10 +138,11 @@ impl Target {
 
     /// Notes what the process looks like now, if it still runs.
     pub fn look(&mut self) {
-        // After its end the same process may be another program.
+        // After its end the same process may be another program, even before its end is known.
         if self.ended.is_none()
             && self.process.check().is_ok()
             && let Ok(status) = self.process.status()
+            && self.process.program_mark().is_ok_and(|mark| mark == self.program)
         {
             self.comm.clone_from(&status.comm);
             self.status = Some(status);

@@ -73,6 +73,10 @@ const SUITES: [&Suite; 4] = [&BOOKWORM, &BULLSEYE, &TRIXIE, &SID];
 /// What an unsupported kernel is tried with.
 const FLOOR: &str = "kernel_object::kernels_are_accepted_from_5_17_on";
 
+/// What no machine can try.
+pub const REMARK: &str = "Free-threaded Pythons are in no suite of Debian: that memtrace refuses them \
+                          is left to the unit tests.";
+
 /// A machine to test on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
