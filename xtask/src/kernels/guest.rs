@@ -18,6 +18,9 @@ const COPIED: &str = "copied";
 /// How many times slower than usual emulated tests may be before they are given up.
 const PATIENCE: u32 = 20;
 
+/// How often a busy process is traced: its threads leave memtrace a fifth of a slow processor.
+const CYCLES: u32 = 3;
+
 /// Everything but what the kernel needs.
 pub fn payload(program: &TestProgram, suite: &Suite, tests: &[String]) -> Result<Cpio> {
     let mut cpio = Cpio::default();
@@ -60,6 +63,7 @@ fn environment(program: &TestProgram, suite: &Suite, tests: &[String]) -> Result
         ("MEMTRACE_TEST_PYTHONS", paths(suite.pythons)),
         ("MEMTRACE_TEST_UNSUPPORTED_PYTHONS", paths(suite.unsupported_pythons)),
         ("MEMTRACE_TEST_PATIENCE", PATIENCE.to_string()),
+        ("MEMTRACE_TEST_CYCLES", CYCLES.to_string()),
     ];
     let lines = variables.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value)));
     Ok(format!("{}set -- {}\n", lines.collect::<String>(), tests.join(" ")))
