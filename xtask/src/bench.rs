@@ -4,13 +4,7 @@
 mod chart;
 pub mod figures;
 
-use std::{
-    ffi::OsString,
-    fs,
-    io::ErrorKind,
-    path::Path,
-    process::Command,
-};
+use std::{ffi::OsString, fs, io::ErrorKind, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 

@@ -17,21 +17,13 @@ pub fn slope(points: &[(f64, f64)]) -> f64 {
     sum(&|x, y| x * y) / sum(&|x, _| x * x)
 }
 
-/// The exponent with which a cost grows: 1 is linear.
+/// The exponent with which a cost grows from the last size but one to the last: 1 is linear.
 ///
-/// What the smallest size costs is what everything costs, however small, so only what comes on top
-/// of it is looked at: between the last size and the one before. `None` if the last size costs so
-/// little more that the difference is no more than what two equal runs may differ by.
+/// What everything costs, however small, keeps it below that of what comes on top. `None` if the
+/// cost grows by no more than equal runs differ by.
 pub fn exponent(points: &[(f64, f64)]) -> Option<f64> {
-    /// Part of a cost by which equal runs differ on a quiet machine.
-    const NOISE: f64 = 0.15;
-    let [first, .., before, last] = points else { return None };
-    let (x_before, y_before) = (before.0 - first.0, before.1 - first.1);
-    let (x_last, y_last) = (last.0 - first.0, last.1 - first.1);
-    if y_last <= NOISE * first.1 {
-        return None;
-    }
-    // A difference that is lost in noise is taken to be as large as noise hides.
-    let y_before = y_before.max(NOISE * first.1 * x_before / x_last);
-    Some((y_last / y_before).ln() / (x_last / x_before).ln())
+    /// Factor by which equal runs differ on a quiet machine.
+    const NOISE: f64 = 1.15;
+    let [.., before, last] = points else { return None };
+    (last.1 > NOISE * before.1).then(|| (last.1 / before.1).ln() / (last.0 / before.0).ln())
 }

@@ -11,7 +11,11 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use memtrace::process::Process;
 
-use crate::{Arguments, SETTLED, lines::Lines, tracing::{Ended, Tracing}};
+use crate::{
+    Arguments, SETTLED,
+    lines::Lines,
+    tracing::{Ended, Tracing},
+};
 
 /// Longest that bpftrace may take to attach.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -73,7 +77,8 @@ pub struct Bpftrace(Child);
 
 impl Bpftrace {
     fn attach(script: &Path, pid: u32, folder: &Path) -> Result<Self> {
-        let text = fs::read_to_string(script).with_context(|| format!("read {}", script.display()))?;
+        let text =
+            fs::read_to_string(script).with_context(|| format!("read {}", script.display()))?;
         let own = folder.join("memleak.bt");
         let text = text.replace("LIBC", &libc_of(pid)?.to_string_lossy());
         fs::write(&own, text).with_context(|| format!("write {}", own.display()))?;
@@ -122,7 +127,8 @@ fn libc_of(pid: u32) -> Result<PathBuf> {
 
 fn losses(report: &Path) -> Result<u64> {
     let text = fs::read(report).context("read memtrace's report")?;
-    let report: serde_json::Value = serde_json::from_slice(&text).context("parse memtrace's report")?;
+    let report: serde_json::Value =
+        serde_json::from_slice(&text).context("parse memtrace's report")?;
     let losses = report["losses"].as_array().context("find the losses in memtrace's report")?;
     Ok(losses.iter().filter_map(|loss| loss["count"].as_u64()).sum())
 }

@@ -94,7 +94,10 @@ fn round(arguments: &Arguments, tools: &[Tool], rows: &mut [Row]) -> Result<()> 
                     cell.pairs.push((alone.seconds, seconds));
                     cell.losses += losses;
                     let ratio = seconds / alone.seconds;
-                    say(&format!("{workload}, {}: {ratio:.2}x of {:.2} s", tool.name, alone.seconds));
+                    say(&format!(
+                        "{workload}, {}: {ratio:.2}x of {:.2} s",
+                        tool.name, alone.seconds
+                    ));
                 }
                 Err(error) => {
                     say(&format!("{workload}, {}: {error:#}", tool.name));

@@ -9,8 +9,12 @@ use crate::figures::{Bar, Contents, Figure, Panel};
 /// Prints the table, and below it what its cells cannot hold.
 pub fn print(measured: &Measured) {
     let rounds = measured.rounds;
-    println!("Time of four workloads with a tool, in units of the time without: medians of {rounds}");
-    println!("pairs of runs, one right after the other. memtrace and bpftrace attach to the running");
+    println!(
+        "Time of four workloads with a tool, in units of the time without: medians of {rounds}"
+    );
+    println!(
+        "pairs of runs, one right after the other. memtrace and bpftrace attach to the running"
+    );
     println!("process, the others start it; only the work itself is timed.\n");
     let titles = WORKLOADS.map(|(_, title)| title).join(" | ");
     println!("| | {titles} |\n|---|{}", "---:|".repeat(WORKLOADS.len()));

@@ -77,7 +77,8 @@ fn peer(name: &str, way: Way, version: Option<&str>) -> Tool {
 fn version(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let is_version = |word: &&str| word.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit());
+    let is_version =
+        |word: &&str| word.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit());
     Some(text.split_whitespace().find(is_version)?.trim_start_matches('v').to_owned())
 }
 

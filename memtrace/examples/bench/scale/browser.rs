@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use crate::{lines::Lines, statistics::median};
 
 /// Programs that understand Chromium's arguments and its DevTools protocol.
-const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+const BROWSERS: [&str; 4] =
+    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 /// The DevTools protocol is spoken through file descriptors 3 and 4.
 const WITH_PIPES: &str = "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,7 +32,9 @@ pub fn measure(folder: &Path) -> Result<()> {
         println!("How fast reports open was not measured: there is no Chromium.");
         return Ok(());
     };
-    println!("The reports with the most stacks in Chromium, until they are drawn, median of {ROUNDS}:\n");
+    println!(
+        "The reports with the most stacks in Chromium, until they are drawn, median of {ROUNDS}:\n"
+    );
     println!("| | size | drawn after |\n|---|---:|---:|");
     let mut browser = Browser::start(program)?;
     for name in ["stacks.html", "stacks.svg"] {

@@ -38,8 +38,7 @@ fn measure_size(arguments: &Arguments, size: u64) -> Result<Vec<f64>> {
         fs::copy(arguments.library("pairs.so"), &copy).context("copy a library")?;
     }
     let mut command = Command::new(&arguments.python);
-    let worker =
-        Worker::start(command.arg(arguments.workload("files.py")).arg(folder.path()))?;
+    let worker = Worker::start(command.arg(arguments.workload("files.py")).arg(folder.path()))?;
     let mut rounds = vec![Vec::new(); 4];
     for _ in 0..ROUNDS {
         let cache = tempfile::tempdir().context("make a folder for a cache")?;

@@ -53,12 +53,18 @@ impl Growth {
     /// Prints the table, and in words whether a cost grows faster than linearly.
     pub fn print(&self) {
         let names: Vec<&str> = self.costs.iter().map(|(name, _)| *name).collect();
-        println!("| {} | {} |\n|---:|{}", self.size, names.join(" | "), "---:|".repeat(names.len()));
+        println!(
+            "| {} | {} |\n|---:|{}",
+            self.size,
+            names.join(" | "),
+            "---:|".repeat(names.len())
+        );
         for (size, values) in &self.rows {
             let cells = self.costs.iter().zip(values).map(|((_, unit), value)| unit.text(*value));
             println!("| {} | {} |", Count(*size), cells.collect::<Vec<_>>().join(" | "));
         }
-        let cells: Vec<String> = (0..self.costs.len()).map(|cost| self.exponent_text(cost)).collect();
+        let cells: Vec<String> =
+            (0..self.costs.len()).map(|cost| self.exponent_text(cost)).collect();
         println!("| grows as | {} |\n", cells.join(" | "));
         println!("{}\n", self.verdict());
         self.remarks.iter().for_each(|remark| println!("{remark}\n"));
@@ -68,7 +74,8 @@ impl Growth {
         if !self.costs[cost].1.grows() {
             return String::new();
         }
-        self.exponent(cost).map_or_else(|| "hardly".to_owned(), |exponent| format!("n^{exponent:.2}"))
+        self.exponent(cost)
+            .map_or_else(|| "hardly".to_owned(), |exponent| format!("n^{exponent:.2}"))
     }
 
     fn exponent(&self, cost: usize) -> Option<f64> {
@@ -85,7 +92,11 @@ impl Growth {
             fast if fast.is_empty() => {
                 format!("Nothing grows faster than linearly with the number of {}.", self.size)
             }
-            fast => format!("Faster than linearly with the number of {}: {}.", self.size, fast.join(", ")),
+            fast => format!(
+                "Faster than linearly with the number of {}: {}.",
+                self.size,
+                fast.join(", ")
+            ),
         }
     }
 
@@ -94,7 +105,8 @@ impl Growth {
         let grows = self.costs.iter().enumerate().filter(|(_, (_, unit))| unit.grows());
         let lines = grows.map(|(cost, (name, _))| {
             let first = self.rows[0].1[cost];
-            let points = self.rows.iter().map(|(size, values)| (*size as f64, values[cost] / first));
+            let points =
+                self.rows.iter().map(|(size, values)| (*size as f64, values[cost] / first));
             // What costs nothing has no place on a logarithmic scale.
             let points = points.filter(|(_, value)| value.is_finite() && *value > 0.0);
             Line { name: (*name).to_owned(), points: points.collect() }

@@ -2,7 +2,10 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{growth::{Growth, Unit}, reports::path_text};
+use super::{
+    growth::{Growth, Unit},
+    reports::path_text,
+};
 use crate::{Arguments, say, statistics::median, tracing::Tracing, worker::Worker};
 
 const SIZES: [u64; 3] = [1, 10, 100];

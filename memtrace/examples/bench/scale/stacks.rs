@@ -59,7 +59,6 @@ fn measure_size(arguments: &Arguments, size: u64, folder: &Path) -> Result<(Vec<
     let mut values = vec![added as f64, stopped.peak_rss as f64, written, size_of(&recording)];
     for format in FORMATS {
         let report = folder.join(format!("stacks.{format}"));
-        remove(&report)?;
         let time = reports::draw(&arguments.memtrace, &recording, &report)?;
         values.push(time.as_secs_f64() * 1e3);
     }

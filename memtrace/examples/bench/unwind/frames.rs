@@ -40,7 +40,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let (native, python) = (slope(&native) / 1e3, slope(&python) / 1e3);
         println!("| {name} | {native:.3} us | {python:.3} us | {whole:.2} us |");
     }
-    println!("\nThe pair has a stack of 10 Python frames, and the native frames between and below.\n");
+    println!(
+        "\nThe pair has a stack of 10 Python frames, and the native frames between and below.\n"
+    );
     tracing.stop().map(drop)
 }
 

@@ -41,7 +41,7 @@ pub fn draw(bars: &[Bar], area: &Area<'_>) -> Result<()> {
         let value = Text::new(bar.text.as_str(), (end + GAP, middle), value);
         area.draw(&value).context("draw a number")?;
     }
-    let bottom = bars.len() as i32 * ROW_HEIGHT;
+    let bottom = i32::try_from(bars.len()).context("count the bars")? * ROW_HEIGHT;
     let axis = PathElement::new(vec![(start, -2), (start, bottom)], BLACK.stroke_width(1));
     area.draw(&axis).context("draw the axis")
 }
