@@ -3,6 +3,10 @@
 //!
 //! `cargo xtask bench` prepares the arguments, starts this as root, and draws the charts.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what the user asked for")]
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "what is measured is exact to three digits at best"
+)]
 
 #[path = "../../../xtask/src/bench/figures.rs"]
 mod figures;

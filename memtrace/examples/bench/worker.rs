@@ -14,9 +14,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::lines::Lines;
 
 /// Longest that starting or ending may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Longest that work may take, however slow a tool makes it.
-const WORK: Duration = Duration::from_secs(300);
+const WORK: Duration = Duration::from_mins(5);
 
 /// The program; killed with all of its children when dropped.
 pub struct Worker {

@@ -125,7 +125,7 @@ impl Recorded {
         let mut known = HashMap::new();
         for (key, totals) in &self.totals {
             let Some(process) = self.processes.get(key.process as usize) else { continue };
-            let mut index = |packed| {
+            let index = |packed| {
                 *known
                     .entry(packed)
                     .or_insert_with(|| self.frame(packed, names).map(|frame| builder.intern(frame)))

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Longest that bpftrace may take to attach.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Blocks and stacks that bpftrace may remember.
 const MAP_KEYS: &str = "4000000";
 /// memtrace's exit code for options that it does not know.

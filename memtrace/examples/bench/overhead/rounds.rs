@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    WORKLOADS,
+    WORKLOADS, Workload,
     attached::Attached,
     tools::{Tool, Way},
 };
@@ -18,7 +18,7 @@ use crate::{Arguments, say, statistics::median, worker::Worker};
 /// Rounds, unless they take too long.
 const ROUNDS: usize = 5;
 /// No round is begun that would not end within this time.
-const BUDGET: Duration = Duration::from_secs(12 * 60);
+const BUDGET: Duration = Duration::from_mins(12);
 
 /// Everything that was measured.
 pub struct Measured {
@@ -81,26 +81,24 @@ fn row(tool: &Tool) -> Row {
 }
 
 fn round(arguments: &Arguments, tools: &[Tool], rows: &mut [Row]) -> Result<()> {
-    for (number, (workload, _)) in WORKLOADS.iter().enumerate() {
+    for (number, workload) in WORKLOADS.iter().enumerate() {
+        let name = workload.name;
         for (tool, row) in tools.iter().zip(&mut *rows) {
             let cell = &mut row.cells[number];
             if cell.failure.is_some() {
                 continue;
             }
             let alone = run(arguments, workload, Way::Alone)
-                .with_context(|| format!("run {workload} by itself"))?;
+                .with_context(|| format!("run {name} by itself"))?;
             match run(arguments, workload, tool.way) {
                 Ok(Run { seconds, losses, .. }) => {
                     cell.pairs.push((alone.seconds, seconds));
                     cell.losses += losses;
                     let ratio = seconds / alone.seconds;
-                    say(&format!(
-                        "{workload}, {}: {ratio:.2}x of {:.2} s",
-                        tool.name, alone.seconds
-                    ));
+                    say(&format!("{name}, {}: {ratio:.2}x of {:.2} s", tool.name, alone.seconds));
                 }
                 Err(error) => {
-                    say(&format!("{workload}, {}: {error:#}", tool.name));
+                    say(&format!("{name}, {}: {error:#}", tool.name));
                     cell.failure = Some(format!("{error:#}"));
                 }
             }
@@ -115,9 +113,9 @@ struct Run {
 }
 
 /// One run of a workload.
-fn run(arguments: &Arguments, workload: &str, way: Way) -> Result<Run> {
+fn run(arguments: &Arguments, workload: &Workload, way: Way) -> Result<Run> {
     let folder = tempfile::tempdir_in(&arguments.folder).context("make a folder for a run")?;
-    let script: [OsString; 2] = [arguments.workload("overhead.py").into(), workload.into()];
+    let script: [OsString; 2] = [arguments.workload("overhead.py").into(), workload.name.into()];
     let python = arguments.best_python();
     let mut command = match way {
         Way::Start(starter) => starter.command(python, &script, &folder.path().join("recorded")),
@@ -127,7 +125,7 @@ fn run(arguments: &Arguments, workload: &str, way: Way) -> Result<Run> {
             command
         }
     };
-    let mut worker = Worker::start(&mut command)?;
+    let mut worker = Worker::start(command.env("PYTHONMALLOC", workload.allocator))?;
     let pid = worker.pid();
     let attached = match way {
         Way::Memtrace(options) => {

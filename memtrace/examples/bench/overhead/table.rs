@@ -1,7 +1,7 @@
 //! The ratios as Markdown and as a figure.
 
 use super::{
-    WORKLOADS,
+    WORKLOADS, Workload,
     rounds::{Cell, Measured, Row},
 };
 use crate::figures::{Bar, Contents, Figure, Panel};
@@ -16,7 +16,7 @@ pub fn print(measured: &Measured) {
         "pairs of runs, one right after the other. memtrace and bpftrace attach to the running"
     );
     println!("process, the others start it; only the work itself is timed.\n");
-    let titles = WORKLOADS.map(|(_, title)| title).join(" | ");
+    let titles = WORKLOADS.map(|workload| workload.title).join(" | ");
     println!("| | {titles} |\n|---|{}", "---:|".repeat(WORKLOADS.len()));
     let seconds: Vec<String> = measured.alone.iter().map(|alone| format!("{alone:.2} s")).collect();
     println!("| by itself | {} |", seconds.join(" | "));
@@ -44,7 +44,7 @@ fn ratio_text(ratio: f64) -> String {
 /// Why cells are empty or incomplete.
 fn remarks(row: &Row) -> Vec<String> {
     let mut remarks = Vec::new();
-    for (cell, (_, title)) in row.cells.iter().zip(WORKLOADS) {
+    for (cell, Workload { title, .. }) in row.cells.iter().zip(WORKLOADS) {
         let failed = cell.failure.as_ref().map(|failure| {
             // A reason that holds for every workload is told once.
             let all = row.cells.iter().all(|cell| cell.failure.as_ref() == Some(failure));
@@ -67,7 +67,8 @@ pub fn figure(measured: &Measured) -> Figure {
         title: format!("{title}: {:.2} s by itself", measured.alone[number]),
         contents: Contents::Bars(measured.rows.iter().filter_map(|row| bar(row, number)).collect()),
     };
-    let panels = WORKLOADS.iter().enumerate().map(|(number, (_, title))| panel(number, title));
+    let panels =
+        WORKLOADS.iter().enumerate().map(|(number, workload)| panel(number, workload.title));
     Figure {
         name: "overhead".to_owned(),
         title: "Time of a workload with a tool, in units of its time without".to_owned(),

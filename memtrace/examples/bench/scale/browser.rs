@@ -14,12 +14,12 @@ use tempfile::TempDir;
 
 use crate::{lines::Lines, statistics::median};
 
-/// Programs that understand Chromium's arguments and its DevTools protocol.
+/// Programs that understand Chromium's arguments and its protocol for tools.
 const BROWSERS: [&str; 4] =
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-/// The DevTools protocol is spoken through file descriptors 3 and 4.
+/// The protocol is spoken through file descriptors 3 and 4.
 const WITH_PIPES: &str = "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Each report is opened so often.
 const ROUNDS: usize = 5;
 /// Milliseconds since the page was asked for, once its second frame is due: the first is drawn then.

@@ -38,7 +38,7 @@ impl Unit {
         match self {
             Self::Milliseconds if value < 10_000.0 => format!("{value:.0} ms"),
             Self::Milliseconds => format!("{:.1} s", value / 1e3),
-            Self::Bytes => Size(value.max(0.0) as u64).to_string(),
+            Self::Bytes => Size(whole(value)).to_string(),
             Self::BytesEach => format!("{value:.0} B"),
             Self::NanosecondsEach => format!("{value:.0} ns"),
         }
@@ -47,6 +47,11 @@ impl Unit {
     fn grows(self) -> bool {
         matches!(self, Self::Milliseconds | Self::Bytes)
     }
+}
+
+#[expect(clippy::cast_sign_loss, reason = "a measured size is not negative")]
+fn whole(value: f64) -> u64 {
+    value.round() as u64
 }
 
 impl Growth {
