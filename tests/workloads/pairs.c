@@ -23,8 +23,15 @@ static double now(void) {
 
 // Nanoseconds for each pair of malloc and free, with `stacks` stacks (a power of two, at most 8)
 // in turn.
-double pairs(long count, long stacks, size_t size) {
+static double pairs(long count, long stacks, size_t size) {
     double start = now();
     for (long i = 0; i < count; i++) free(callers[i & (stacks - 1)](size));
     return (now() - start) / count;
+}
+
+// As pairs, below so many frames. Nothing is inlined, and no call is a jump.
+__attribute__((noipa)) double pairs_below(long frames, long count, long stacks, size_t size) {
+    double time = frames > 0 ? pairs_below(frames - 1, count, stacks, size) : pairs(count, stacks, size);
+    __asm__ volatile("" : "+x"(time));
+    return time;
 }

@@ -1,7 +1,8 @@
 """Pairs of malloc and free below ten Python frames and the native frames of ctypes.
 
-The argument is the library of pairs.c. For each line on standard input, a count of pairs and how
-many stacks take turns, the pairs are made; the answer is the nanoseconds of one.
+The argument is the library of pairs.c. For each line on standard input, the pairs are made; the
+answer is the nanoseconds of one. A line has four numbers: pairs, stacks that take turns, and how
+many Python and native frames there are to be besides.
 """
 
 import ctypes
@@ -11,22 +12,22 @@ import threading
 BLOCK_BYTES = 64
 
 library = ctypes.CDLL(sys.argv[1])
-library.pairs.restype = ctypes.c_double
-library.pairs.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_size_t]
+library.pairs_below.restype = ctypes.c_double
+library.pairs_below.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_size_t]
 
 
-def measure(count, stacks, level):
+def measure(count, stacks, native, level):
     if level > 0:
-        return measure(count, stacks, level - 1)
-    return library.pairs(count, stacks, BLOCK_BYTES)
+        return measure(count, stacks, native, level - 1)
+    return library.pairs_below(native, count, stacks, BLOCK_BYTES)
 
 
 class Worker(threading.Thread):
     def run(self):
         # With this frame and the two of the thread's start: ten.
         for line in sys.stdin:
-            count, stacks = line.split()
-            print(measure(int(count), int(stacks), 6), flush=True)
+            count, stacks, python, native = map(int, line.split())
+            print(measure(count, stacks, native, 6 + python), flush=True)
 
 
 worker = Worker()

@@ -42,6 +42,8 @@ pub fn demo_python() -> Result<PathBuf> {
     Ok(python.python())
 }
 
+const BENCH_PYTHON: &str = "target/bench-python";
+
 /// The Pythons that benchmarks run their workloads with.
 pub struct BenchPythons {
     /// Any.
@@ -54,7 +56,7 @@ pub struct BenchPythons {
 pub fn bench_pythons() -> Result<BenchPythons> {
     build_tools()?;
     let usual = Interpreter::usual()?;
-    let environment = Environment::new("target/bench-python", usual.clone())?;
+    let environment = Environment::new(BENCH_PYTHON, usual.clone())?;
     let with_libraries = match environment.prepare(&["numpy", "pandas", "pyarrow"]) {
         Ok(()) => Some(environment.python()),
         Err(error) => {
@@ -63,6 +65,20 @@ pub fn bench_pythons() -> Result<BenchPythons> {
         }
     };
     Ok(BenchPythons { plain: usual.path, with_libraries })
+}
+
+/// Installs the tools that memtrace is compared with. The benchmark itself says which are missing.
+pub fn peers(pythons: &BenchPythons) {
+    for tool in ["heaptrack", "bpftrace"] {
+        optional_tool(tool);
+    }
+    if pythons.with_libraries.is_some() {
+        let usual = Interpreter::usual();
+        let environment = usual.and_then(|usual| Environment::new(BENCH_PYTHON, usual));
+        if let Err(error) = environment.and_then(|environment| environment.prepare(&["memray"])) {
+            say(&format!("memray: not to be had: {error:#}"));
+        }
+    }
 }
 
 /// The Pythons that tests run their workloads with.
@@ -77,7 +93,7 @@ pub struct TestPythons {
 pub fn test_pythons() -> Result<TestPythons> {
     build_tools()?;
     for tool in TEST_TOOLS {
-        test_tool(tool);
+        optional_tool(tool);
     }
     let usual = Interpreter::usual()?;
     let main = Environment::new("target/python", usual.clone())?;
@@ -99,7 +115,7 @@ pub fn test_pythons() -> Result<TestPythons> {
 /// is traced. The tests say so themselves if one is missing.
 const TEST_TOOLS: [&str; 2] = ["gdb", "g++"];
 
-fn test_tool(tool: &str) {
+fn optional_tool(tool: &str) {
     if command::answer(Command::new(tool).arg("--version")).is_some() {
         return say(&format!("{tool}: present"));
     }

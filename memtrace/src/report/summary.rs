@@ -129,7 +129,9 @@ fn live_lines(profile: &Profile, page: &mut Page) {
             page.heading(&format!("Live at {at}, when the probes were taken off, by line"));
         }
         _ if over => page.heading("Live at the end, by line"),
-        _ if profile.past().is_some() => page.heading("Live now, or when its process ended, by line"),
+        _ if profile.past().is_some() => {
+            page.heading("Live now, or when its process ended, by line")
+        }
         _ => page.heading("Live now, by line"),
     }
     if lines.is_empty() {
@@ -224,7 +226,10 @@ mod tests {
     fn only_our_own_colour_codes_are_printed() {
         let screen = Screen { colour: true, ..Screen::default() };
         let coloured = summary(&example::profile(), screen);
-        assert!(coloured.contains("\x1b[1mLive now, by line\x1b[0m"), "{coloured}");
+        assert!(
+            coloured.contains("\x1b[1mLive now, or when its process ended, by line\x1b[0m"),
+            "{coloured}"
+        );
         assert!(!coloured.contains("\x1b[31m"));
         assert!(!summary(&example::profile(), Screen::default()).contains('\x1b'));
     }
@@ -260,7 +265,8 @@ mod tests {
         for process in &mut profile.processes {
             process.decomposition = None;
         }
-        let [now, untraced] = ["Live now, by line", "is not in the stacks"];
+        let [now, untraced] =
+            ["Live now, or when its process ended, by line", "is not in the stacks"];
         let summary = |profile: &Profile| summary(profile, Screen::default());
         assert!(summary(&profile).contains(now) && summary(&profile).contains(untraced));
         for process in &mut profile.processes {

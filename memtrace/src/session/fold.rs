@@ -1,7 +1,7 @@
 //! Folds what the kernel counted, in numbers, into a profile, in names.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -105,16 +105,15 @@ impl Recorded {
     /// The native addresses in all stacks.
     #[must_use]
     pub fn unresolved(&self) -> Vec<Unresolved> {
-        let mut addresses: HashMap<u32, HashSet<u64>> = HashMap::new();
-        let stacks = self.totals.iter().filter_map(|(key, _)| self.stacks.frames(key.stack));
-        for frame in stacks.flatten() {
+        let mut addresses: HashMap<u32, Vec<u64>> = HashMap::new();
+        for frame in self.stacks.distinct_frames() {
             if let Packed::Native { object, address, .. } = Packed::unpack(frame) {
-                addresses.entry(object).or_default().insert(address);
+                addresses.entry(object).or_default().push(address);
             }
         }
         let with_path = addresses.into_iter().filter_map(|(object, addresses)| {
             let path = self.context.objects.known(object)?.open_path()?;
-            Some(Unresolved { object, path, addresses: addresses.into_iter().collect() })
+            Some(Unresolved { object, path, addresses })
         });
         with_path.collect()
     }
@@ -126,10 +125,19 @@ impl Recorded {
         for (target, totals) in self.context.targets.iter().zip(&self.processes) {
             builder.add_process(self.process(target, totals));
         }
+        // Many stacks share few frames, and to name one costs far more than to look it up.
+        let mut known = HashMap::new();
         for (key, totals) in &self.totals {
             let Some(process) = self.processes.get(key.process as usize) else { continue };
-            let frames = self.frames(key.stack, names);
-            let frames = frames.into_iter().map(|frame| builder.intern(frame)).collect();
+            let index = |packed| {
+                *known
+                    .entry(packed)
+                    .or_insert_with(|| self.frame(packed, names).map(|frame| builder.intern(frame)))
+            };
+            let frames = match self.stacks.frames(key.stack) {
+                Some(packed) => packed.into_iter().rev().filter_map(index).collect(),
+                None => vec![builder.intern(unrecorded())],
+            };
             builder.add_stack(key.process, frames, amounts(totals, process.epoch()));
         }
         let mut profile = builder.finish();
@@ -140,14 +148,9 @@ impl Recorded {
         profile
     }
 
-    /// The frames of a stack, outermost first.
-    fn frames(&self, stack: u64, names: &Names) -> Vec<Frame> {
-        let Some(packed) = self.stacks.frames(stack) else {
-            return vec![Frame::Gap {
-                reason: "stack not recorded: the table was full".to_owned(),
-            }];
-        };
-        let frames = packed.into_iter().filter_map(|packed| match Packed::unpack(packed) {
+    /// A frame; `None` if others stand for it.
+    fn frame(&self, packed: u64, names: &Names) -> Option<Frame> {
+        match Packed::unpack(packed) {
             // Its Python frames stand for it.
             Packed::Native { evaluator: true, .. } => None,
             Packed::Native { object, address, .. } => Some(self.native(object, address, names)),
@@ -156,10 +159,7 @@ impl Recorded {
                 Some(Frame::Native { symbol: None, module: None, address, location: None })
             }
             Packed::Incomplete(gap) => Some(Frame::Gap { reason: reason(gap) }),
-        });
-        let mut frames: Vec<_> = frames.collect();
-        frames.reverse();
-        frames
+        }
     }
 
     fn native(&self, object: u32, address: u64, names: &Names) -> Frame {
@@ -233,6 +233,11 @@ impl Recorded {
         let of_targets = self.context.targets.iter().flat_map(|target| &target.notes);
         self.context.notes.iter().chain(of_targets).chain(doubts).cloned().collect()
     }
+}
+
+/// Stands for the frames of a stack that was not stored.
+fn unrecorded() -> Frame {
+    Frame::Gap { reason: "stack not recorded: the table was full".to_owned() }
 }
 
 fn amounts(totals: &Totals, epoch: u64) -> Amounts {

@@ -1,22 +1,12 @@
 //! What tracing adds to a pair of malloc and free, next to what empty programs add.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader, Write as _},
-    path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{fs, path::Path, thread};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::{
-    Arguments,
-    empty::{Empty, Place, What},
-    tracing::Tracing,
-};
+use super::empty::{Empty, Place, What};
+use crate::{Arguments, SETTLED, tracing::Tracing, worker::Worker};
 
 /// Everything is measured this often, in turn.
 pub const ROUNDS: usize = 5;
@@ -28,9 +18,6 @@ const PAIRS: u32 = 3_000;
 pub const MANY_STACKS: u32 = 8;
 /// So few are sampled that none is unwound.
 const NO_SAMPLE: [&str; 2] = ["--sample", "64GiB"];
-/// For this long after attaching, memtrace has the kernel time its programs, which costs, too.
-const SETTLED: Duration = Duration::from_secs(3);
-
 /// What is done to the workload while it is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
@@ -88,8 +75,8 @@ fn treatments() -> Vec<Treatment> {
 /// Measures; takes about two minutes.
 pub fn measure(arguments: &Arguments) -> Result<Pairs> {
     let folder = tempfile::tempdir().context("make a folder for a cache")?;
-    let mut workload = Workload::start(arguments)?;
-    let mut empty = Empty::prepare(workload.child.id())?;
+    let mut workload = Workload(Worker::start(&mut arguments.pairs())?);
+    let mut empty = Empty::prepare(workload.0.pid())?;
     let frames = workload.frames(arguments, folder.path())?;
     let mut best: Vec<_> = treatments().into_iter().map(|it| (it, f64::INFINITY)).collect();
     for _ in 0..ROUNDS {
@@ -101,40 +88,14 @@ pub fn measure(arguments: &Arguments) -> Result<Pairs> {
 }
 
 /// The process that makes the pairs.
-struct Workload {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
+struct Workload(Worker);
 
 impl Workload {
-    fn start(arguments: &Arguments) -> Result<Self> {
-        let mut child = Command::new(&arguments.python)
-            .arg(arguments.workloads.join("pairs.py"))
-            .arg(&arguments.library)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("start {}", arguments.python.display()))?;
-        let input = child.stdin.take().context("talk to the workload")?;
-        let output = BufReader::new(child.stdout.take().context("listen to the workload")?);
-        let mut workload = Self { child, input, output };
-        ensure!(workload.answer()? == "ready", "the workload is not ready");
-        Ok(workload)
-    }
-
-    fn answer(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.output.read_line(&mut line).context("listen to the workload")?;
-        Ok(line.trim_end().to_owned())
-    }
-
     /// Nanoseconds of a pair, at best.
     fn time(&mut self, stacks: u32) -> Result<f64> {
         let mut best = f64::INFINITY;
         for _ in 0..TRIALS {
-            writeln!(self.input, "{PAIRS} {stacks}").context("talk to the workload")?;
-            best = self.answer()?.parse::<f64>().context("read a time")?.min(best);
+            best = self.0.ask(&format!("{PAIRS} {stacks} 0 0"))?.min(best);
         }
         Ok(best)
     }
@@ -155,7 +116,7 @@ impl Workload {
             Treatment::Followed => (&NO_SAMPLE, 1),
             Treatment::Recorded(stacks) => (&[], stacks),
         };
-        let tracing = Tracing::attach(&arguments.memtrace, self.child.id(), cache, options)?;
+        let tracing = Tracing::attach(&arguments.memtrace, &[self.0.pid()], cache, options)?;
         thread::sleep(SETTLED);
         let time = self.time(stacks)?;
         tracing.stop()?;
@@ -167,20 +128,12 @@ impl Workload {
         let report = folder.join("frames.json");
         let output = report.to_str().context("name a report")?;
         let options = ["--output", output];
-        let tracing = Tracing::attach(&arguments.memtrace, self.child.id(), folder, &options)?;
+        let tracing = Tracing::attach(&arguments.memtrace, &[self.0.pid()], folder, &options)?;
         self.time(1)?;
         tracing.stop()?;
         let report = fs::read(&report).context("read memtrace's report")?;
         count(&serde_json::from_slice(&report).context("parse memtrace's report")?)
             .context("find the pairs in memtrace's report")
-    }
-}
-
-impl Drop for Workload {
-    fn drop(&mut self) {
-        // It ends by itself, unless something failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,11 +1,6 @@
 //! The figures as Markdown.
-#![expect(clippy::print_stdout, reason = "this is what the user asked for")]
 
-use std::fs;
-
-use memtrace::process::host;
-
-use crate::{
+use super::{
     attaching::{self, Attaching},
     empty::{Place, What},
     pairs::{self, MANY_STACKS, Pairs, Treatment},
@@ -13,8 +8,6 @@ use crate::{
 
 /// Prints everything.
 pub fn print(pairs: &Pairs, attaching: Option<&Attaching>) {
-    println!("Linux {}, {}.", host::kernel(), processor());
-    println!();
     print_pairs(pairs);
     println!();
     match attaching {
@@ -70,10 +63,4 @@ fn print_attaching(attaching: &Attaching) {
     println!("| from start to tracing, unwind tables on disk | {warm:.0} ms |");
     println!("| memtrace's own memory, most resident | {} MiB |", rss >> 20);
     println!("| memtrace's maps in the kernel | {} MiB |", maps >> 20);
-}
-
-fn processor() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    name.map_or_else(|| "unknown processor".to_owned(), |(_, name)| name.to_owned())
 }
