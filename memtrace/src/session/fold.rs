@@ -106,9 +106,16 @@ impl Recorded {
     #[must_use]
     pub fn unresolved(&self) -> Vec<Unresolved> {
         let mut addresses: HashMap<u32, Vec<u64>> = HashMap::new();
-        for frame in self.stacks.distinct_frames() {
-            if let Packed::Native { object, address, .. } = Packed::unpack(frame) {
+        let mut add = |frame| {
+            if let Packed::Native { object, address, .. } = frame {
                 addresses.entry(object).or_default().push(address);
+            }
+        };
+        for packed in self.stacks.distinct_frames() {
+            let frame = Packed::unpack(packed);
+            add(frame);
+            if let Packed::Unmapped { .. } = frame {
+                self.context.targets.iter().for_each(|target| add(locate(target, frame)));
             }
         }
         let with_path = addresses.into_iter().filter_map(|(object, addresses)| {
@@ -127,12 +134,14 @@ impl Recorded {
         }
         // Many stacks share few frames, and to name one costs far more than to look it up.
         let mut known = HashMap::new();
+        let processes: Vec<_> = self.processes.iter().zip(&self.context.targets).collect();
         for (key, totals) in &self.totals {
-            let Some(process) = self.processes.get(key.process as usize) else { continue };
+            let Some((process, target)) = processes.get(key.process as usize) else { continue };
             let index = |packed| {
+                let frame = locate(target, Packed::unpack(packed));
                 *known
-                    .entry(packed)
-                    .or_insert_with(|| self.frame(packed, names).map(|frame| builder.intern(frame)))
+                    .entry(frame.pack())
+                    .or_insert_with(|| self.frame(frame, names).map(|frame| builder.intern(frame)))
             };
             let frames = match self.stacks.frames(key.stack) {
                 Some(packed) => packed.into_iter().rev().filter_map(index).collect(),
@@ -149,8 +158,8 @@ impl Recorded {
     }
 
     /// A frame; `None` if others stand for it.
-    fn frame(&self, packed: u64, names: &Names) -> Option<Frame> {
-        match Packed::unpack(packed) {
+    fn frame(&self, packed: Packed, names: &Names) -> Option<Frame> {
+        match packed {
             // Its Python frames stand for it.
             Packed::Native { evaluator: true, .. } => None,
             Packed::Native { object, address, .. } => Some(self.native(object, address, names)),
@@ -232,6 +241,17 @@ impl Recorded {
         let doubts = self.context.objects.iter().flat_map(|known| &known.doubts);
         let of_targets = self.context.targets.iter().flat_map(|target| &target.notes);
         self.context.notes.iter().chain(of_targets).chain(doubts).cloned().collect()
+    }
+}
+
+/// A frame of code that nobody knew yet is in a file that became known later.
+fn locate(target: &Target, frame: Packed) -> Packed {
+    match frame {
+        Packed::Unmapped { address } => target.code_at(address).map_or(frame, |mapping| {
+            let address = address.wrapping_add(mapping.bias);
+            Packed::Native { object: mapping.object, address, evaluator: false }
+        }),
+        _ => frame,
     }
 }
 

@@ -222,6 +222,12 @@ impl Target {
         Ok(mem::replace(&mut self.code, code) != self.code)
     }
 
+    /// The mapping that held an address when the process was last looked at.
+    #[must_use]
+    pub fn code_at(&self, address: u64) -> Option<&Mapping> {
+        self.code.iter().find(|mapping| (mapping.start..mapping.end).contains(&address))
+    }
+
     /// Probes of allocators that are mapped but not probed, numbered for this process.
     fn plan(&mut self, objects: &Objects, mappings: &Mappings) -> Vec<(u32, PlannedProbe)> {
         let mut planned = Vec::new();
