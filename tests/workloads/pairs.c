@@ -9,11 +9,12 @@
         __asm__ volatile("" ::: "memory");                                \
         return block;                                                     \
     }
-CALLER(0) CALLER(1) CALLER(2) CALLER(3) CALLER(4) CALLER(5) CALLER(6) CALLER(7)
+#define EIGHT(of, tens) of(tens##0) of(tens##1) of(tens##2) of(tens##3) of(tens##4) of(tens##5) of(tens##6) of(tens##7)
+#define ALL(of) EIGHT(of, 1) EIGHT(of, 2) EIGHT(of, 3) EIGHT(of, 4) EIGHT(of, 5) EIGHT(of, 6) EIGHT(of, 7) EIGHT(of, 8)
+ALL(CALLER)
 
-static void *(*const callers[])(size_t) = {
-    caller_0, caller_1, caller_2, caller_3, caller_4, caller_5, caller_6, caller_7,
-};
+#define NAME(number) caller_##number,
+static void *(*const callers[])(size_t) = {ALL(NAME)};
 
 static double now(void) {
     struct timespec time;
@@ -21,7 +22,7 @@ static double now(void) {
     return time.tv_sec * 1e9 + time.tv_nsec;
 }
 
-// Nanoseconds for each pair of malloc and free, with `stacks` stacks (a power of two, at most 8)
+// Nanoseconds for each pair of malloc and free, with `stacks` stacks (a power of two, at most 64)
 // in turn.
 static double pairs(long count, long stacks, size_t size) {
     double start = now();

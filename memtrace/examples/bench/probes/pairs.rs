@@ -15,7 +15,7 @@ const TRIALS: usize = 20;
 /// Pairs in a measurement: few enough for some measurements to go undisturbed.
 const PAIRS: u32 = 3_000;
 /// More than the kernel programs remember of a thread.
-pub const MANY_STACKS: u32 = 8;
+pub const MANY_STACKS: u32 = 64;
 /// So few are sampled that none is unwound.
 const NO_SAMPLE: [&str; 2] = ["--sample", "64GiB"];
 /// What is done to the workload while it is measured.

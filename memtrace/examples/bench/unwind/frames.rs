@@ -14,7 +14,7 @@ const TRIALS: usize = 20;
 const PAIRS: u32 = 2_000;
 /// With one stack, walks are remembered; more stacks than memtrace remembers of a thread take turns.
 const STACKS: [(u32, &str); 2] =
-    [(8, "searched in tables"), (1, "the same as in the thread's last walks")];
+    [(64, "searched in tables"), (1, "the same as in the thread's last walks")];
 
 /// Measures and prints.
 pub fn run(arguments: &Arguments) -> Result<()> {
