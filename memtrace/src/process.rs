@@ -117,7 +117,7 @@ impl Process {
 
     /// An address that tells the program that runs from those that ran before and will run after it
     /// in the same process: where its stack starts, which is chosen anew by `execve`
-    /// (fs/binfmt_elf.c). 0 for those who may not know it.
+    /// (`fs/binfmt_elf.c`). 0 for those who may not know it.
     pub fn program_mark(&self) -> anyhow::Result<u64> {
         let stat = self.directory.stat();
         Ok(stat.with_context(|| format!("look at {}", self.identity))?.startstack)

@@ -61,9 +61,15 @@ pub(super) fn max_overhead(text: &str) -> Result<MaxOverhead, String> {
     let percent: f64 = number.parse().map_err(|_| HOW_TO_WRITE_SHARES)?;
     match percent {
         100.0.. => Ok(MaxOverhead(None)),
-        0.01..100.0 => Ok(MaxOverhead(Some(BasisPoints((percent * 100.0).round() as u32)))),
+        0.01..100.0 => Ok(MaxOverhead(Some(basis_points(percent)))),
         _ => Err("must be at least 0.01 percent".to_owned()),
     }
+}
+
+/// Of a percentage that is not negative.
+#[expect(clippy::cast_sign_loss, reason = "the caller has seen to it")]
+fn basis_points(percent: f64) -> BasisPoints {
+    BasisPoints((percent * 100.0).round() as u32)
 }
 
 const HOW_TO_WRITE_SHARES: &str = "not a percentage; write it like 10, 2.5% or unlimited";

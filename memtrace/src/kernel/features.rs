@@ -72,11 +72,11 @@ const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 /// Tries every feature.
 #[must_use]
 pub fn probe() -> Vec<Feature> {
-    helpers().into_iter().chain(files()).collect()
+    newer_helpers().into_iter().chain(older_helpers()).chain(files()).collect()
 }
 
 /// First the one that needs the newest kernel: whoever lacks more is told of it.
-fn helpers() -> [Feature; 7] {
+fn newer_helpers() -> [Feature; 4] {
     [
         Feature {
             name: "loops in kernel programs (bpf_loop, Linux 5.17)",
@@ -102,6 +102,11 @@ fn helpers() -> [Feature; 7] {
             without: "memtrace does not start",
             state: helper(BpfHelper::BPF_FUNC_ktime_get_boot_ns, "Linux 5.8 or newer"),
         },
+    ]
+}
+
+fn older_helpers() -> [Feature; 3] {
+    [
         Feature {
             name: "signals from kernel programs (bpf_send_signal, Linux 5.3)",
             purpose: "pauses a command that memtrace started while its new code is being read",

@@ -66,7 +66,7 @@ impl Inventory {
     pub fn read() -> Result<Self> {
         let file = object::File::parse(super::OBJECT).context("parse the kernel object")?;
         let names = |kind, is_wanted: fn(&str) -> bool| {
-            let symbols = file.symbols().filter(|symbol| symbol.is_global());
+            let symbols = file.symbols().filter(object::ObjectSymbol::is_global);
             let symbols = symbols.filter(|symbol| symbol.kind() == kind);
             let wanted = symbols.filter(|symbol| {
                 symbol.section_index().is_some_and(|index| is_wanted(&section(&file, index)))

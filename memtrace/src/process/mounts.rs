@@ -34,7 +34,7 @@ impl Mounts {
     }
 }
 
-/// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [FIELD...] - TYPE SOURCE OPTIONS` (proc_pid_mountinfo(5)).
+/// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [FIELD...] - TYPE SOURCE OPTIONS` (`proc_pid_mountinfo(5)`).
 fn device_in_memory(line: &[u8]) -> Option<u64> {
     let mut words = line.split(|&byte| byte == b' ');
     let device = std::str::from_utf8(words.nth(2)?).ok()?;

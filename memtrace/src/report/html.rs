@@ -116,7 +116,9 @@ fn decomposition_rows(decomposition: &Decomposition) -> Vec<Vec<String>> {
 }
 
 fn paragraphs(texts: Vec<String>) -> String {
-    texts.iter().map(|text| format!("<p>{}</p>\n", escape(text))).collect()
+    let paragraphs: Vec<_> =
+        texts.iter().map(|text| format!("<p>{}</p>\n", escape(text))).collect();
+    paragraphs.concat()
 }
 
 fn processes(profile: &Profile) -> String {
