@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use memtrace::recording::VERSION;
+
 use crate::support::{
     memtrace,
     observe::{breakpoints, state, wait_until},
@@ -179,8 +181,9 @@ fn recordings_that_cannot_be_read_say_why() {
     fs::write(path("out.svg"), "precious").expect("it is ours");
     report(b"<svg>").says("in.memtrace: not a memtrace recording", "-o NAME.memtrace");
     report(b"").says("in.memtrace: not a memtrace recording", "record one");
-    report(b"MEMTRACE\x01\0\0\0\x1f\x8b\x08").says("the file ends early", "copy it again");
-    report(b"MEMTRACE\x01\0\0\0no gzip at all").says("damaged", "copy it again");
+    let head = [b"MEMTRACE", &VERSION.to_le_bytes()[..]].concat();
+    report(&[&head, &b"\x1f\x8b\x08"[..]].concat()).says("the file ends early", "copy it again");
+    report(&[&head, &b"no gzip at all"[..]].concat()).says("damaged", "copy it again");
     report(b"MEMTRACE\xff\0\0\0").says("newer memtrace (format 255", "upgrade");
     refused(1, ["report", &path("absent")]).says("absent: No such file", "ls -l");
     refused(1, ["report", "/"]).says("recording /: ", "ls -l");
