@@ -16,6 +16,8 @@ mod cli;
 mod command;
 /// What resident memory consists of.
 mod decomposition;
+/// Full tables, a late loader, targets that change all the time.
+mod faults;
 /// What the verifier says of the kernel object.
 mod kernel_object;
 /// Bytes per line of Python programs with known answers.

@@ -42,6 +42,22 @@ fn nothing_stays_when_memtrace_is_killed_under_load() {
 }
 
 #[test]
+fn nothing_stays_when_memtrace_is_killed_while_it_detaches() {
+    let busy = Workload::c("busy");
+    for _ in 0..5 {
+        let mut tracing = Tracing::attach(busy.pid());
+        let probes = breakpoints(busy.pid()).len();
+        tracing.signal(libc::SIGINT);
+        wait_until("a probe is off", || breakpoints(busy.pid()).len() < probes);
+        tracing.signal(libc::SIGKILL);
+        let (status, errors) = tracing.wait();
+        assert!(!status.success(), "{errors}");
+        wait_until("no probe", || breakpoints(busy.pid()).is_empty());
+    }
+    finish(busy);
+}
+
+#[test]
 fn a_busy_process_survives_any_number_of_tracings() {
     let cycles = env::var("MEMTRACE_TEST_CYCLES").map_or(20, |n| n.parse().expect("a number"));
     let mut busy = Workload::c("busy");
@@ -53,7 +69,7 @@ fn a_busy_process_survives_any_number_of_tracings() {
         let lost: Vec<_> = report.losses().into_iter().filter(|loss| !is_expected(loss)).collect();
         assert_eq!(lost, Vec::<String>::new(), "cycle {cycle}");
         assert_eq!(report.total("live"), report.counted("live"), "cycle {cycle}");
-        assert!(breakpoints(pid).is_empty(), "cycle {cycle}");
+        assert_eq!(breakpoints(pid), Vec::<u64>::new(), "cycle {cycle}");
         let now = (mapping_count(pid), resident(pid));
         let (mappings, memory) = *after_first.get_or_insert(now);
         assert_eq!(now.0, mappings, "cycle {cycle}");

@@ -14,7 +14,7 @@ use memtrace_abi::{
 };
 
 use crate::{
-    atomic,
+    atomic, hash,
     lifecycle::EVENTS,
     losses, memory,
     verifier::within,
@@ -81,11 +81,7 @@ impl CodeHeader {
             self.word(python.code_name),
             self.word(python.code_lines),
         ];
-        let mix = |hash: u64, field: &u64| {
-            let product = (hash ^ field).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            product ^ product >> 32
-        };
-        fields.iter().fold(1, mix) | 1
+        fields.into_iter().fold(1, hash::mix) | 1
     }
 }
 

@@ -11,7 +11,7 @@ use memtrace_abi::{
 };
 
 use crate::{
-    code, memory,
+    code, hash, memory,
     walk::{Context, Walk, mode, push},
 };
 
@@ -94,6 +94,8 @@ pub(crate) fn frame(context: &Context, walk: &mut Walk) -> Option<()> {
     }
     if look_at(python, walk).is_none() {
         walk.python_frame = 0;
+        // SAFETY: the thread's own scratch; nobody else uses it.
+        unsafe { &mut *context.memory }.give_up();
         push(walk, Frame::Incomplete(Gap::Python as u32))?;
         return leave(walk);
     }
@@ -143,7 +145,6 @@ fn look_at(python: &Python, walk: &mut Walk) -> Option<()> {
     let shifted = |offset: u16| Some(word(offset)? >> (u32::from(offset % 8) * 8));
     let instruction = shifted(python.frame_instruction)?;
     walk.executed = Executed {
-        address,
         code: word(python.frame_code)? & python.pointer_mask,
         instruction: match python.instruction {
             instruction::POINTER => instruction,
@@ -168,9 +169,8 @@ fn open_window(python: &Python, walk: &mut Walk) {
 
 /// A Python frame and what decides how it is shown.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) struct Executed {
-    address: u64,
     code: u64,
     /// A pointer, or an index.
     instruction: u64,
@@ -185,6 +185,12 @@ impl Executed {
     /// Whether it stands for a call from native code rather than for a function.
     fn is_internal(&self, python: &Python) -> bool {
         python.boundary == boundary::OWNER && self.mark >= FIRST_INTERNAL_OWNER
+    }
+
+    /// Adds it to a hash.
+    pub(crate) fn mixed_into(&self, hash: u64) -> u64 {
+        let Self { code, instruction, previous, mark, contents } = *self;
+        [code, instruction, previous, mark, contents].into_iter().fold(hash, hash::mix)
     }
 
     fn frame(&self, python: &Python, code: u32) -> Frame {
@@ -203,17 +209,17 @@ impl Executed {
     }
 }
 
-/// Whether a frame is still there and executes what it did.
-pub(crate) fn executes(python: &Python, walk: &mut Walk, remembered: &Executed) -> bool {
-    walk.python_frame = remembered.address;
+/// Looks at the walk's Python frame and moves on to its caller; whether it could be read.
+pub(crate) fn look_again(python: &Python, walk: &mut Walk) -> bool {
     if look_at(python, walk).is_none() {
         return false;
     }
-    if remembered.contents != 0 {
+    if !walk.executed.is_internal(python) {
         if walk.code_header.read(walk.executed.code).is_none() {
             return false;
         }
         walk.executed.contents = walk.code_header.contents(python);
     }
-    walk.executed == *remembered
+    walk.python_frame = walk.executed.previous;
+    true
 }

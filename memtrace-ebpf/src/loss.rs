@@ -80,7 +80,9 @@ impl Loss {
                 "expected for memory released while attaching or by a forked \
                                     helper; the totals have been corrected"
             }
-            Self::EventsFull => "the names came with a later allocation, or show as [code ...]",
+            Self::EventsFull => {
+                "the names came with a later allocation, or those frames show as missing"
+            }
             Self::CodesFull => "trace for a shorter time",
             Self::PeakUncertain => {
                 "the peak's total is right; its split may be off by as many \

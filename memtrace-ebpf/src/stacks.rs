@@ -15,7 +15,7 @@ use memtrace_abi::{
     loss::Loss,
 };
 
-use crate::{losses, verifier::within};
+use crate::{hash, losses, verifier::within};
 
 /// Chunks of stacks by hash.
 #[map]
@@ -67,7 +67,7 @@ fn store_chunk(index: u64, storing: &mut Storing) -> Option<()> {
         clear_behind(chunk, storing.count);
     }
     chunk.callers = storing.callers;
-    let hash = hash(chunk);
+    let hash = id(chunk);
     // SAFETY: entries are never removed.
     if unsafe { STACKS.get(hash) }.is_none()
         && STACKS.insert(hash, chunk, u64::from(BPF_ANY)).is_err()
@@ -89,11 +89,8 @@ fn clear_behind(chunk: &mut StackChunk, count: u64) {
     }
 }
 
-fn hash(chunk: &StackChunk) -> u64 {
-    let mix = |hash: u64, word: &u64| {
-        let product = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        product ^ product >> 32
-    };
+fn id(chunk: &StackChunk) -> u64 {
     // 0 means "no stack".
-    chunk.frames.iter().fold(mix(1, &chunk.callers), mix) | 1 << 63
+    let frames = chunk.frames.iter().copied();
+    frames.fold(hash::mix(1, chunk.callers), hash::mix) | 1 << 63
 }

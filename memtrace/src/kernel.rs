@@ -12,7 +12,7 @@ mod probes;
 mod tables;
 mod times;
 
-use std::{fs, process};
+use std::{fs, mem, process};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
@@ -35,7 +35,7 @@ pub use self::{
     event::{Event, Events},
     features::{Feature, State, Unsupported, probe as probe_features, require as require_features},
     log::Log,
-    probes::{Point, Probe, detach},
+    probes::{Detaching, Point, Probe, detach},
     tables::Full,
     times::ProgramTimes,
 };
@@ -68,6 +68,8 @@ pub struct Kernel {
     processes: Array<MapData, Process>,
     slots: HashMap<MapData, u32, u32>,
     caught_up: Array<MapData, u64>,
+    /// Probes that have measured what they were to measure.
+    spent: Vec<Probe>,
 }
 
 impl Kernel {
@@ -96,6 +98,7 @@ impl Kernel {
             processes: take(&mut ebpf, "PROCESSES")?,
             slots: take(&mut ebpf, "PROCESS_SLOTS")?,
             caught_up: take(&mut ebpf, "CAUGHT_UP")?,
+            spent: Vec::new(),
             ebpf,
         })
     }
@@ -150,6 +153,12 @@ impl Kernel {
         self.slots.insert(process_id, slot, 0).context("write a process id")
     }
 
+    /// Whether a process is still what it was when [`Kernel::watch_process`] was called.
+    #[must_use]
+    pub fn is_watched(&self, process_id: u32, slot: u32) -> bool {
+        self.slots.get(&process_id, 0).is_ok_and(|watched| watched == slot)
+    }
+
     /// Attaches one probe.
     pub fn attach(&mut self, program: Program, point: Point<'_>) -> Result<Probe> {
         probes::attach(&mut self.ebpf, probes::program_name(program), point)
@@ -160,9 +169,17 @@ impl Kernel {
         probes::attach(&mut self.ebpf, probes::empty_program_name(program), point)
     }
 
-    /// Measures what probes cost on this machine, with probes on memtrace itself.
-    pub fn calibrate(&mut self) -> Result<(Calibration, Vec<Probe>)> {
-        calibration::measure(&mut self.ebpf).context("measure the cost of probes")
+    /// Measures what probes cost on this machine.
+    pub fn calibrate(&mut self) -> Result<Calibration> {
+        let (calibration, probes) =
+            calibration::measure(&mut self.ebpf).context("measure the cost of probes")?;
+        self.spent.extend(probes);
+        Ok(calibration)
+    }
+
+    /// Probes that are of no use any more, to be detached with the others.
+    pub fn spent_probes(&mut self) -> Vec<Probe> {
+        mem::take(&mut self.spent)
     }
 
     /// Begins to time the programs.

@@ -134,10 +134,7 @@ async fn record(mut tracer: Tracer, run: &mut Run<'_>) -> Result<()> {
     run.progress.clear();
     let finished = run.finish(&profile);
     run.progress.say("taking the probes off");
-    for thread in detaching {
-        // It cannot panic; and if it did, the probes would go with the process.
-        let _ = thread.join();
-    }
+    drop(detaching);
     run.progress.clear();
     finished
 }

@@ -1,9 +1,11 @@
 //! Attaching the programs to functions of one process, and taking them off again.
 
 use std::{
+    io::{self, PipeReader, PipeWriter},
     num::NonZeroU32,
+    os::fd::AsRawFd as _,
     path::Path,
-    thread::{self, JoinHandle},
+    ptr,
 };
 
 use anyhow::{Context as _, Result};
@@ -53,6 +55,12 @@ pub struct Probe {
     link: Option<UProbeLink>,
 }
 
+impl From<UProbeLink> for Probe {
+    fn from(link: UProbeLink) -> Self {
+        Self { link: Some(link) }
+    }
+}
+
 impl Drop for Probe {
     fn drop(&mut self) {
         if let Some(link) = self.link.take() {
@@ -77,12 +85,61 @@ pub(super) fn attach(ebpf: &mut Ebpf, name: &str, point: Point<'_>) -> Result<Pr
         UProbeScope::OneProcess(process_id),
     )?;
     let link = program.take_link(link).context("take the new link")?;
-    Ok(Probe { link: Some(link) })
+    Ok(link.into())
+}
+
+/// Probes that are being taken off by a process of their own. To drop it is to wait for the end.
+#[must_use]
+pub struct Detaching {
+    closer: libc::pid_t,
+}
+
+impl Drop for Detaching {
+    fn drop(&mut self) {
+        // It may be interrupted by a signal; nothing else can go wrong with a child of our own.
+        // SAFETY: the status is not asked for.
+        while unsafe { libc::waitpid(self.closer, ptr::null_mut(), 0) } < 0
+            && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+        {}
+    }
 }
 
 /// Takes probes off in the background. The kernel takes a tenth of a second for each, one after
 /// the other, to be sure that nobody runs it.
+///
+/// A task that is killed while it closes a probe leaves the breakpoint in the code (Linux 6.18,
+/// `uprobe_unregister_nosync`, which gives up when the page cannot be pinned). A task that closes
+/// it by exiting does not, because whoever exits cannot be killed any more. So the last to hold the
+/// probes is a child that does nothing but exit.
+///
+/// `None` if they are off already: there were none, or no child could be had.
 #[must_use]
-pub fn detach(probes: Vec<Probe>) -> JoinHandle<()> {
-    thread::spawn(|| drop(probes))
+pub fn detach(probes: Vec<Probe>) -> Option<Detaching> {
+    if probes.is_empty() {
+        return None;
+    }
+    let (reader, writer) = io::pipe().ok()?;
+    // SAFETY: the child makes system calls only, and never returns.
+    match unsafe { libc::fork() } {
+        0 => exit_as_the_last(&reader, &writer),
+        -1 => None,
+        closer => {
+            drop(probes);
+            drop(writer);
+            Some(Detaching { closer })
+        }
+    }
+}
+
+/// Waits until the parent has closed its `writer`, and exits. Async-signal-safe.
+fn exit_as_the_last(reader: &PipeReader, writer: &PipeWriter) -> ! {
+    let mut byte = 0_u8;
+    // SAFETY: this process's own copy, which nobody uses any more.
+    unsafe { libc::close(writer.as_raw_fd()) };
+    // SAFETY: there is room for the one byte that is asked for.
+    while unsafe { libc::read(reader.as_raw_fd(), (&raw mut byte).cast(), 1) } < 0
+        && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+    {}
+    // SAFETY: without `atexit`, which is the parent's business.
+    unsafe { libc::_exit(0) }
 }

@@ -180,7 +180,12 @@ impl Target {
     pub fn start(&mut self, kernel: &mut Kernel, objects: &Objects) -> Result<()> {
         self.traced = true;
         let mappings = self.process.mappings()?;
-        self.describe(kernel, objects, &mappings)
+        self.describe(kernel, objects, &mappings)?;
+        // It may have become another program meanwhile, which is not to be taken for this one.
+        if !kernel.is_watched(self.pid(), self.slot) {
+            kernel.stop(self.slot)?;
+        }
+        Ok(())
     }
 
     /// Ends the recording, while the process goes on; returns the probes, which nothing passes any

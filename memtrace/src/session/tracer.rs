@@ -5,7 +5,6 @@ mod looks;
 use std::{
     collections::BTreeSet,
     mem,
-    thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     cli,
-    kernel::{self, Event, Events, Kernel, Log, Probe},
+    kernel::{self, Detaching, Event, Events, Kernel, Log, Probe},
     objects::Objects,
     process::Process,
     profile::BasisPoints,
@@ -56,7 +55,7 @@ pub struct Tracer {
     /// Probes of processes that have ended.
     retired: Vec<Probe>,
     last_end: Instant,
-    detaching: Vec<JoinHandle<()>>,
+    detaching: Vec<Detaching>,
 }
 
 impl Tracer {
@@ -100,8 +99,8 @@ impl Tracer {
         let process = Process::open(pid)?;
         // No probes yet: only the moment in which the command begins is waited for.
         let mut target = Target::new(process, 0, true)?;
-        target.start(&mut tracer.kernel, &tracer.objects)?;
         tracer.kernel.watch_process(pid, target.slot)?;
+        target.start(&mut tracer.kernel, &tracer.objects)?;
         tracer.targets.push(target);
         Ok(tracer)
     }
@@ -263,6 +262,10 @@ impl Tracer {
         let target = self.targets.get_mut(slot as usize).filter(|target| target.ended.is_none());
         let Some(target) = target else { return false };
         target.ended = Some(self.began.elapsed());
+        // The kernel has done so, unless it did not see the end.
+        if let Err(error) = self.kernel.stop(slot) {
+            self.notes.push(format!("process {}: {error:#}", target.pid()));
+        }
         self.retired.extend(target.take_probes());
         self.last_end = Instant::now();
         true
@@ -277,13 +280,13 @@ impl Tracer {
     /// Takes the probes of processes that have ended off, once there is time for it.
     pub fn tidy(&mut self) {
         if !self.retired.is_empty() && self.last_end.elapsed() > QUIET {
-            self.detaching.push(kernel::detach(mem::take(&mut self.retired)));
+            self.detaching.extend(kernel::detach(mem::take(&mut self.retired)));
         }
     }
 
-    /// Ends the tracing. Nothing is recorded any more when this returns; the threads take the
-    /// probes off.
-    pub fn finish(mut self) -> Result<(Recorded, Vec<JoinHandle<()>>)> {
+    /// Ends the tracing. Nothing is recorded any more when this returns, and the probes are
+    /// being taken off.
+    pub fn finish(mut self) -> Result<(Recorded, Vec<Detaching>)> {
         let duration = self.began.elapsed();
         for target in &self.targets {
             self.kernel.stop(target.slot)?;
@@ -294,8 +297,9 @@ impl Tracer {
         self.notes.extend(blind.map(|target| NoAllocator::of(target).to_string()));
         let cost = self.meter.finish(&self.kernel, &self.targets, self.limit)?;
         let mut probes = self.retired;
+        probes.extend(self.kernel.spent_probes());
         probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
-        self.detaching.push(kernel::detach(probes));
+        self.detaching.extend(kernel::detach(probes));
         let recorded = Recorded::read(
             &self.kernel,
             super::fold::Context {
