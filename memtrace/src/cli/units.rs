@@ -53,6 +53,7 @@ pub(super) fn sample_interval(text: &str) -> Result<u64, String> {
 const HOW_TO_WRITE_SIZES: &str = "not a size; write it like 512KiB, 1MiB or 65536";
 
 /// `10`, `2.5%`, or `unlimited`, which is `None`; all of a process's time is no limit either.
+#[expect(clippy::cast_sign_loss, reason = "it is a percentage from 0.01 to 100")]
 pub(super) fn max_overhead(text: &str) -> Result<MaxOverhead, String> {
     if text == "unlimited" {
         return Ok(MaxOverhead(None));

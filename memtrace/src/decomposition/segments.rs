@@ -184,7 +184,9 @@ mod tests {
     #[test]
     fn a_page_is_counted_once() {
         let mut pages = PageSet::default();
-        [0, 1, 63, 64, 1 << 40, 64, 0].into_iter().for_each(|page| pages.insert(page));
+        for page in [0, 1, 63, 64, 1 << 40, 64, 0] {
+            pages.insert(page);
+        }
         assert_eq!(pages.count(), 5);
     }
 

@@ -151,8 +151,10 @@ fn peak_lines(profile: &Profile, page: &mut Page) {
     let lines = profile.lines(View::Peak);
     page.blank();
     page.heading("Live at the peak, by line");
-    if let [process] = &*profile.processes {
-        super::resident::at_peak(process).iter().for_each(|text| page.paragraph(text, "  "));
+    if let [process] = &*profile.processes
+        && let Some(text) = super::resident::at_peak(process)
+    {
+        page.paragraph(&text, "  ");
     }
     page.row("    at peak  live now allocated", "");
     for line in lines.iter().take(TOP) {
