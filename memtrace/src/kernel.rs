@@ -13,7 +13,7 @@ mod probes;
 mod tables;
 mod times;
 
-use std::{fs, process};
+use std::{fs, mem, process};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
@@ -69,6 +69,8 @@ pub struct Kernel {
     processes: Array<MapData, Process>,
     slots: HashMap<MapData, u32, u32>,
     caught_up: Array<MapData, u64>,
+    /// Probes that have measured what they were to measure.
+    spent: Vec<Probe>,
 }
 
 impl Kernel {
@@ -97,6 +99,7 @@ impl Kernel {
             processes: take(&mut ebpf, "PROCESSES")?,
             slots: take(&mut ebpf, "PROCESS_SLOTS")?,
             caught_up: take(&mut ebpf, "CAUGHT_UP")?,
+            spent: Vec::new(),
             ebpf,
         })
     }
@@ -167,9 +170,17 @@ impl Kernel {
         probes::attach(&mut self.ebpf, probes::empty_program_name(program), point)
     }
 
-    /// Measures what probes cost on this machine, with probes on memtrace itself.
-    pub fn calibrate(&mut self) -> Result<(Calibration, Vec<Probe>)> {
-        calibration::measure(&mut self.ebpf).context("measure the cost of probes")
+    /// Measures what probes cost on this machine.
+    pub fn calibrate(&mut self) -> Result<Calibration> {
+        let (calibration, probes) =
+            calibration::measure(&mut self.ebpf).context("measure the cost of probes")?;
+        self.spent.extend(probes);
+        Ok(calibration)
+    }
+
+    /// Probes that are of no use any more, to be detached with the others.
+    pub fn spent_probes(&mut self) -> Vec<Probe> {
+        mem::take(&mut self.spent)
     }
 
     /// Begins to time the programs.

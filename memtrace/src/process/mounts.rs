@@ -34,7 +34,8 @@ impl Mounts {
     }
 }
 
-/// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [FIELD...] - TYPE SOURCE OPTIONS` (`proc_pid_mountinfo(5)`).
+/// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [FIELD...] - TYPE SOURCE OPTIONS`, as the manual page
+/// `proc_pid_mountinfo(5)` has it.
 fn device_in_memory(line: &[u8]) -> Option<u64> {
     let mut words = line.split(|&byte| byte == b' ');
     let device = std::str::from_utf8(words.nth(2)?).ok()?;

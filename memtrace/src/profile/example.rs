@@ -40,15 +40,14 @@ pub fn profile() -> Profile {
 /// A slow rise, a sudden peak, and what stays.
 fn timeline() -> Timeline {
     let mut recorder = Recorder::default();
-    for tenth in 0..300 {
-        let height = match tenth {
-            0..120 => 600 + 8 * tenth,
-            120..130 => 2_100,
+    for second in 0..30 {
+        let height = match second {
+            0..12 => 600 + 80 * second,
+            12 => 2_100,
             _ => 1_560,
         };
         let resident = ByKind { anonymous: height * MIB, shared: 264 * MIB, file: 76 * MIB };
-        let at = Duration::from_millis(100 * tenth);
-        recorder.push(Point { at, resident, live: height / 2 * MIB });
+        recorder.push(Point { at: Duration::from_secs(second), resident, live: height / 2 * MIB });
     }
     recorder.finish()
 }

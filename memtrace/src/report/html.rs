@@ -116,9 +116,7 @@ fn decomposition_rows(decomposition: &Decomposition) -> Vec<Vec<String>> {
 }
 
 fn paragraphs(texts: Vec<String>) -> String {
-    let paragraphs: Vec<_> =
-        texts.iter().map(|text| format!("<p>{}</p>\n", escape(text))).collect();
-    paragraphs.concat()
+    texts.iter().flat_map(|text| ["<p>".into(), escape(text), "</p>\n".into()]).collect()
 }
 
 fn processes(profile: &Profile) -> String {

@@ -60,7 +60,7 @@ pub(super) fn sentence(profile: &Profile) -> Option<String> {
         format!("{} {name}", Size(part.bytes))
     };
     let parts: Vec<_> = decomposition.parts.iter().map(part).collect();
-    Some(format!("RSS {} is {}.", Size(decomposition.resident), parts.join(", ")))
+    Some(format!("RSS {} = {}.", Size(decomposition.resident), parts.join(" + ")))
 }
 
 /// What was resident when most was live.

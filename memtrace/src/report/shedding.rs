@@ -1,7 +1,7 @@
 //! What a user must know when the budget has acted: when, why, and what is still exact.
 
 use super::units::Elapsed;
-use crate::profile::{Profile, Shed, printable};
+use crate::profile::{Process, Profile, Shed, printable};
 
 /// What helps.
 const HELP: &str = "--sample 512KiB makes them cheaper, --max-overhead unlimited keeps them";
@@ -15,13 +15,15 @@ pub fn announcement(pid: u32, comm: &str, shed: &Shed) -> String {
 
 /// A paragraph for the reports, for each process that it concerns.
 pub(super) fn remarks(profile: &Profile) -> impl Iterator<Item = String> {
-    let shed = |process: &crate::profile::Process| Some((process.text(), process.shed?));
-    profile.processes.iter().filter_map(shed).map(|(name, shed)| {
+    let is_sampled = profile.session.sample_interval_bytes > 0;
+    let exactness = if is_sampled { "estimates for the time" } else { "exact for the time" };
+    let shed = |process: &Process| Some((process.text(), process.shed?));
+    profile.processes.iter().filter_map(shed).map(move |(name, shed)| {
         let (at, why) = (Elapsed(shed.at), why(&shed));
         format!(
             "The probes of {name} were taken off after {at}: {why}. Live memory is as of then; \
-             peak and allocated memory are exact for the time until then. RSS was followed to the \
-             end. {HELP}."
+             peak and allocated memory are {exactness} until then. RSS was followed to the end. \
+             {HELP}."
         )
     })
 }

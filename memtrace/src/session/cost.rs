@@ -1,13 +1,13 @@
 //! What tracing costs the targets: hits are counted, a hit's price is measured on this machine.
 
-use std::{mem, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::{budget::Price, target::Target};
 use crate::{
     attach::plan::Program,
-    kernel::{self, Calibration, Kernel, ProgramTimes},
+    kernel::{Calibration, Kernel, ProgramTimes},
     profile::{BasisPoints, Cost, Probe},
 };
 
@@ -21,15 +21,12 @@ const ENOUGH_HITS: u64 = 1_000;
 pub struct Meter {
     times: Option<ProgramTimes>,
     calibration: Calibration,
-    /// On memtrace itself.
-    probes: Vec<kernel::Probe>,
 }
 
 impl Meter {
     /// Measures what a probe costs, and begins to time the programs.
     pub fn start(kernel: &mut Kernel) -> Result<Self> {
-        let (calibration, probes) = kernel.calibrate()?;
-        Ok(Self { calibration, probes, times: kernel.time_programs().ok() })
+        Ok(Self { calibration: kernel.calibrate()?, times: kernel.time_programs().ok() })
     }
 
     /// Stops timing when enough was measured.
@@ -52,11 +49,6 @@ impl Meter {
             call: price(Program::AllocationEnter) + on_return,
             release: price(Program::Release),
         }
-    }
-
-    /// The probes on memtrace itself, to be taken off with the others.
-    pub fn take_probes(&mut self) -> Vec<kernel::Probe> {
-        mem::take(&mut self.probes)
     }
 
     /// What tracing has cost.

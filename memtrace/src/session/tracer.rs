@@ -297,7 +297,7 @@ impl Tracer {
         self.notes.extend(blind.map(|target| NoAllocator::of(target).to_string()));
         let cost = self.meter.finish(&self.kernel, &self.targets, self.limit)?;
         let mut probes = self.retired;
-        probes.extend(self.meter.take_probes());
+        probes.extend(self.kernel.spent_probes());
         probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
         self.detaching.extend(kernel::detach(probes));
         let recorded = Recorded::read(

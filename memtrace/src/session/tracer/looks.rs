@@ -114,7 +114,7 @@ impl Tracer {
     }
 
     /// Goes on without the probes of a target. Nothing is counted any more when this returns; a
-    /// thread takes the probes off.
+    /// process of its own takes the probes off.
     fn shed(&mut self, slot: usize, shed: Shed) -> Result<String> {
         let target = &mut self.targets[slot];
         let probes = target.shed(&mut self.kernel, shed)?;
