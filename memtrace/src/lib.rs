@@ -104,5 +104,6 @@ pub mod python;
 pub mod recording;
 pub mod report;
 pub mod session;
+pub mod snapshot;
 pub mod symbolize;
 pub mod unwind;

@@ -29,6 +29,7 @@ pub mod memory;
 pub mod namespaces;
 pub mod object;
 pub mod status;
+pub mod threads;
 pub mod unusable;
 #[cfg(test)]
 mod workload;

@@ -7,6 +7,7 @@ mod fold;
 mod launch;
 mod progress;
 mod signals;
+mod snapshot;
 mod target;
 mod tracer;
 
@@ -26,7 +27,11 @@ use self::{
     signals::{Request, Signals},
     tracer::Tracer,
 };
-pub use self::{launch::NotStarted, target::NoAllocator};
+pub use self::{
+    launch::NotStarted,
+    snapshot::{SnapshotOptions, run_snapshot},
+    target::NoAllocator,
+};
 use crate::{
     cli::{self, Exit},
     kernel,

@@ -39,14 +39,21 @@ fn page(profile: &Profile, view: View) -> Result<String> {
     let svg = svg.find("<svg").map_or("", |start| &svg[start..]);
     let (lines, processes) = (lines(profile, view), processes(profile));
     let caveats = caveats(profile, view);
+    let head = head(&title, "");
     Ok(format!(
+        "{head}<h1>{title}</h1>\n<p>{circumstances} · <a href=\"#caveats\">caveats</a></p>\n\
+         {lines}<h2>Flame graph</h2>\n{svg}{processes}{caveats}</body></html>\n"
+    ))
+}
+
+/// How a page begins, up to its body; `title` is markup. It can load nothing from anywhere.
+pub(super) fn head(title: &str, style: &str) -> String {
+    format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
          style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
-         <title>{title}</title><style>{STYLE}</style></head><body>\n\
-         <h1>{title}</h1>\n<p>{circumstances} · <a href=\"#caveats\">caveats</a></p>\n\
-         {lines}<h2>Flame graph</h2>\n{svg}{processes}{caveats}</body></html>\n"
-    ))
+         <title>{title}</title><style>{STYLE}{style}</style></head><body>\n"
+    )
 }
 
 fn lines(profile: &Profile, view: View) -> String {
@@ -106,7 +113,7 @@ fn caveats(profile: &Profile, view: View) -> String {
 }
 
 /// The first rows of a table; cells are markup, all numbers but the last.
-fn table(
+pub(super) fn table(
     title: &str,
     columns: &[&str],
     rows: impl ExactSizeIterator<Item = Vec<String>>,

@@ -156,8 +156,9 @@ impl<'a> LineEntry<'a> {
     }
 }
 
+/// A frame of a stack.
 #[derive(Default, Serialize)]
-struct FrameEntry<'a> {
+pub(super) struct FrameEntry<'a> {
     kind: &'static str,
     name: Option<&'a str>,
     module: Option<&'a str>,
@@ -167,7 +168,7 @@ struct FrameEntry<'a> {
 }
 
 impl<'a> FrameEntry<'a> {
-    fn new(frame: &'a Frame) -> Self {
+    pub(super) fn new(frame: &'a Frame) -> Self {
         match frame {
             Frame::Python { qualname, location } => {
                 Self { kind: "python", name: Some(qualname), ..Self::at(Some(location)) }

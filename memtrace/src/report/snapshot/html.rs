@@ -1,0 +1,74 @@
+//! A snapshot as one page that needs nothing else.
+
+use std::io::Write;
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    super::{html::head, text::escape},
+    remarks,
+    threads::{Group, cpu_time, groups},
+};
+use crate::{
+    profile::printable,
+    snapshot::{Part, Snapshot},
+};
+
+/// Stacks of more groups of threads are closed at first.
+const OPEN_GROUPS: usize = 12;
+const STYLE: &str = "
+summary { cursor: pointer; padding: 3px 0; }
+details ol { margin: 2px 0 10px; padding-left: 3em; font-family: monospace; }
+";
+
+/// Writes the page.
+pub(super) fn write(snapshot: &Snapshot, mut to: impl Write) -> Result<()> {
+    let page = page(snapshot);
+    to.write_all(page.as_bytes()).and_then(|()| to.flush()).context("write the page")
+}
+
+fn page(snapshot: &Snapshot) -> String {
+    let title = escape(&format!("{}: snapshot", remarks::subject(snapshot)));
+    let head = head(&title, STYLE);
+    let circumstances = escape(&remarks::circumstances(snapshot));
+    let command = escape(&printable(&snapshot.subject.command_line));
+    let (threads, caveats) = (threads(snapshot), caveats(snapshot));
+    format!(
+        "{head}<h1>{title}</h1>\n<p>{circumstances} · <a href=\"#caveats\">caveats</a></p>\n\
+         <p class=\"aside name\">{command}</p>\n{threads}{caveats}</body></html>\n"
+    )
+}
+
+fn threads(snapshot: &Snapshot) -> String {
+    let threads = match &snapshot.threads {
+        Part::Read(threads) => threads,
+        Part::Missing(reason) => {
+            let reason = escape(&printable(reason));
+            return format!("<h2>Threads</h2>\n<p class=\"aside\">missing: {reason}</p>\n");
+        }
+    };
+    let groups = groups(threads);
+    let groups: String = groups.iter().enumerate().map(|(at, group)| thread(at, group)).collect();
+    format!("<h2>Threads: {}</h2>\n{groups}", threads.len())
+}
+
+fn thread(at: usize, group: &Group<'_>) -> String {
+    let open = if at < OPEN_GROUPS { " open" } else { "" };
+    let (name, doing) = (escape(&group.name()), escape(&group.doing()));
+    let times: Vec<String> = group.threads.iter().map(|thread| cpu_time(thread)).collect();
+    let time = if times.len() == 1 { format!(" · CPU time {}", times[0]) } else { String::new() };
+    let frames = group.frames();
+    let frames: String =
+        frames.iter().map(|frame| format!("<li>{}</li>\n", escape(frame))).collect();
+    format!(
+        "<details{open}><summary><b>{name}</b> {doing}<span class=\"aside\">{time}</span></summary>\
+         \n<ol>\n{frames}</ol></details>\n"
+    )
+}
+
+fn caveats(snapshot: &Snapshot) -> String {
+    let notes = snapshot.notes.iter().map(|note| printable(note));
+    let remarks = [remarks::cost(&snapshot.cost)].into_iter().chain(notes);
+    let items: String = remarks.map(|text| format!("<li>{}</li>\n", escape(&text))).collect();
+    format!("<h2 id=\"caveats\">Cost and caveats</h2>\n<ul>\n{items}</ul>\n")
+}
