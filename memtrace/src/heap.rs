@@ -1,0 +1,5 @@
+//! Heaps of a process, read without its help.
+
+mod memory;
+
+pub use memory::Memory;
