@@ -11,13 +11,16 @@ mod layout;
 mod lines;
 pub mod lock;
 mod refusal;
+mod structures;
 mod thread;
 mod thread_key;
 mod version;
 
 pub use code::CodeObject;
+pub(crate) use code::text;
 pub use discover::Runtime;
 pub use lines::LineTable;
 pub use refusal::Refusal;
+pub use structures::{Instances, Interpreter, Keys, Locals, Structures};
 pub use thread::Specific;
 pub use version::Version;
