@@ -14,7 +14,8 @@ pub use self::exit::{Exit, report, say};
 use crate::{
     doctor,
     output::{self, Outputs},
-    profile::View,
+    profile::{BasisPoints, View},
+    report::Content,
     session::{self, Goal, SnapshotOptions},
 };
 
@@ -24,6 +25,8 @@ Examples:
   memtrace -d 30s -o out.svg --pid 4242     a flame graph of what 30 seconds leave behind
   memtrace -o peak.svg --view peak -- python job.py
                                             from the first instruction, to the end of the job
+  memtrace -d 5m -o memory.svg --view timeline --pid 4242
+                                            RSS and live memory over five minutes
   memtrace -d 1m -o trace.memtrace -p 4242,4243 --sample 512KiB
                                             two busy workers, sampled, recorded for later
   memtrace report trace.memtrace -o live.svg
@@ -33,6 +36,9 @@ Examples:
 Exit status: with -- CMD that of the command, 128 and the signal that killed it, 126 if it cannot
 be run, 127 if there is no such command; else 0 data was written, 1 failure, 2 usage, 3 the target
 was gone before any data, 4 not permitted, 5 the kernel lacks a feature.";
+
+/// Of the CPU time of a process that was running before.
+const DEFAULT_MAX_OVERHEAD: BasisPoints = BasisPoints(1_000);
 
 /// Which lines hold the memory of a running Python process.
 ///
@@ -70,6 +76,11 @@ struct Trace {
     /// Default: every allocation.
     #[arg(long, value_name = "BYTES", value_parser = units::sample_interval)]
     sample: Option<u64>,
+    /// Take the probes off a process when they take more than this share of its CPU time for two
+    /// seconds, and go on without them: 10, 2.5%, unlimited. Default: 10 percent of a running
+    /// process; of a command, unlimited.
+    #[arg(long, value_name = "PERCENT", value_parser = units::max_overhead)]
+    max_overhead: Option<units::MaxOverhead>,
     /// Live allocations that can be told apart, in all processes.
     #[arg(long, value_name = "COUNT", default_value_t = 2 << 20, value_parser = units::map_size())]
     max_live: u32,
@@ -120,7 +131,7 @@ struct Output {
     /// May be given several times.
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Which memory the report shows.
+    /// What the report shows.
     #[arg(long, value_enum, default_value_t = Shown::Live)]
     view: Shown,
     /// Overwrite existing files.
@@ -136,21 +147,24 @@ enum Shown {
     Peak,
     /// Everything that was allocated, released or not.
     Allocated,
+    /// Resident and live memory over time: .svg, .html or .json.
+    Timeline,
 }
 
-impl From<Shown> for View {
+impl From<Shown> for Content {
     fn from(shown: Shown) -> Self {
         match shown {
-            Shown::Live => Self::Live,
-            Shown::Peak => Self::Peak,
-            Shown::Allocated => Self::Allocated,
+            Shown::Live => View::Live.into(),
+            Shown::Peak => View::Peak.into(),
+            Shown::Allocated => View::Allocated.into(),
+            Shown::Timeline => Self::Timeline,
         }
     }
 }
 
 impl From<Output> for Outputs {
     fn from(output: Output) -> Self {
-        Self { files: output.files, view: output.view.into(), force: output.force }
+        Self { files: output.files, content: output.view.into(), force: output.force }
     }
 }
 
@@ -194,7 +208,10 @@ fn trace(trace: Trace) -> anyhow::Result<Exit> {
         (true, false) => Goal::Run(trace.run),
         (true, true) => return Ok(exit::nothing_to_do()),
     };
+    // Somebody else depends on a process that runs already; a command is run to be traced.
+    let default = matches!(goal, Goal::Attach(_)).then_some(DEFAULT_MAX_OVERHEAD);
     session::run(session::Options {
+        max_overhead: trace.max_overhead.map_or(default, |limit| limit.0),
         goal,
         duration: trace.duration,
         sample_interval: trace.sample.unwrap_or_default(),

@@ -5,6 +5,7 @@ mod calibration;
 mod counts;
 mod event;
 mod features;
+mod live;
 mod log;
 mod memory;
 mod probes;
@@ -22,13 +23,13 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use memtrace_abi::{
-    allocation::{StackKey, Totals},
+    allocation::{Allocation, Place, StackKey, Totals},
     loss::Loss,
     mapping::Mapping,
     process::{Process, ProcessTotals, state},
 };
 
-use self::{btf::Btf, counts::Counts, log::Printer, tables::Tables};
+use self::{btf::Btf, counts::Counts, live::Allocations, log::Printer, tables::Tables};
 pub use self::{
     calibration::Calibration,
     counts::Stacks,
@@ -65,6 +66,7 @@ pub struct Kernel {
     ebpf: Ebpf,
     tables: Tables,
     counts: Counts,
+    allocations: Allocations,
     processes: Array<MapData, Process>,
     slots: HashMap<MapData, u32, u32>,
     caught_up: Array<MapData, u64>,
@@ -92,6 +94,7 @@ impl Kernel {
         Ok(Self {
             tables: Tables::take(&mut ebpf)?,
             counts: Counts::take(&mut ebpf)?,
+            allocations: Allocations::take(&mut ebpf)?,
             processes: take(&mut ebpf, "PROCESSES")?,
             slots: take(&mut ebpf, "PROCESS_SLOTS")?,
             caught_up: take(&mut ebpf, "CAUGHT_UP")?,
@@ -159,8 +162,8 @@ impl Kernel {
         probes::attach(&mut self.ebpf, probes::empty_program_name(program), point)
     }
 
-    /// Measures what probes cost on this machine.
-    pub fn calibrate(&mut self) -> Result<Calibration> {
+    /// Measures what probes cost on this machine, with probes on memtrace itself.
+    pub fn calibrate(&mut self) -> Result<(Calibration, Vec<Probe>)> {
         calibration::measure(&mut self.ebpf).context("measure the cost of probes")
     }
 
@@ -182,6 +185,11 @@ impl Kernel {
     /// The totals of every stack of every process.
     pub fn totals(&self) -> Result<Vec<(StackKey, Totals)>> {
         self.counts.totals()
+    }
+
+    /// Calls `visit` with every live allocation of every process.
+    pub fn visit_live(&self, visit: impl FnMut(Place, Allocation)) -> Result<()> {
+        self.allocations.visit(visit)
     }
 
     /// All stacks.

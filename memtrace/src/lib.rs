@@ -96,6 +96,7 @@
 
 pub mod attach;
 pub mod cli;
+pub mod decomposition;
 pub mod doctor;
 pub mod heap;
 pub mod inventory;

@@ -19,10 +19,10 @@ use tempfile::NamedTempFile;
 
 pub use self::unwritable::{Reason, Unwritable};
 use crate::{
-    profile::{Profile, View},
+    profile::Profile,
     recording,
     report::{
-        self, Format,
+        self, Content, Format,
         summary::{self, Screen},
     },
     snapshot::Snapshot,
@@ -33,8 +33,8 @@ use crate::{
 pub struct Outputs {
     /// Files; the kind of report follows from the name.
     pub files: Vec<PathBuf>,
-    /// Which memory reports show. A recording holds every view.
-    pub view: View,
+    /// What reports show. A recording holds everything.
+    pub content: Content,
     /// Whether existing files may be overwritten.
     pub force: bool,
 }
@@ -44,7 +44,7 @@ impl Outputs {
     pub fn check(&self) -> Result<()> {
         let mut seen = HashSet::new();
         for path in &self.files {
-            Format::of(path)?;
+            self.content.check(Format::of(path)?)?;
             self.check_place(path, seen.insert(path)).map_err(|reason| unwritable(path, reason))?;
         }
         Ok(())
@@ -65,7 +65,7 @@ impl Outputs {
 
     /// Writes every file, also when one of them fails.
     pub fn write(&self, profile: &Profile) -> Result<()> {
-        self.write_all(|format, to| report::write(profile, self.view, format, to))
+        self.write_all(|format, to| report::write(profile, self.content, format, to))
     }
 
     /// As [`Outputs::write`], of a snapshot.

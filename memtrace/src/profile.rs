@@ -2,7 +2,9 @@
 //! clock, no process is looked up; whoever fills it in knows those.
 
 mod allocator;
+mod budget;
 mod builder;
+mod decomposition;
 #[cfg(test)]
 pub mod example;
 mod frame;
@@ -10,6 +12,7 @@ mod lines;
 mod process;
 mod session;
 mod source;
+mod timeline;
 
 use std::{
     iter::Sum,
@@ -19,11 +22,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    budget::{BasisPoints, Shed},
     builder::Builder,
+    decomposition::{Allocator, Class, Decomposition, Live, Measured, Part, Segment, User},
     frame::{Frame, Location, printable},
     lines::Line,
     process::{Calls, Process},
     session::{Cost, Loss, Probe, Session},
+    timeline::{AtPeak, ByKind, MAX_POINTS, Point, Recorder, Timeline},
 };
 
 /// Everything that a report is made of.
@@ -37,6 +43,10 @@ pub struct Profile {
     pub frames: Vec<Frame>,
     /// Every distinct stack of each process.
     pub stacks: Vec<Stack>,
+    /// Memory over time.
+    pub timeline: Timeline,
+    /// Shared memory that the processes have mapped, most resident first.
+    pub segments: Vec<Segment>,
     /// What could not be recorded.
     pub losses: Vec<Loss>,
     /// What else the reader must know, one sentence each.

@@ -17,10 +17,10 @@ use anyhow::{Context as _, Result};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::profile::Profile;
+use crate::profile::{Profile, Timeline};
 
 const MAGIC: [u8; 8] = *b"MEMTRACE";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Most bytes that a recording may unpack to; a million deep stacks take a fifth of it.
 const MAX_BYTES: u64 = 1 << 30;
 /// Most elements of one collection. An element can be 50 times larger in memory than packed.
@@ -145,6 +145,9 @@ fn encode(profile: &Profile, to: &mut impl Write) -> Result<()> {
     encode_all(&profile.processes, to)?;
     encode_all(&profile.frames, to)?;
     encode_all(&profile.stacks, to)?;
+    postcard::to_io(&profile.timeline.looks_per_point, &mut *to)?;
+    encode_all(&profile.timeline.points, to)?;
+    encode_all(&profile.segments, to)?;
     encode_all(&profile.losses, to)?;
     encode_all(&profile.notes, to)
 }
@@ -165,6 +168,11 @@ fn decode(mut bytes: &[u8]) -> Result<Profile, Unreadable> {
         processes: decode_all(from)?,
         frames: decode_all(from)?,
         stacks: decode_all(from)?,
+        timeline: Timeline {
+            looks_per_point: decode_one(from)?,
+            points: decode_all(from)?,
+        },
+        segments: decode_all(from)?,
         losses: decode_all(from)?,
         notes: decode_all(from)?,
     };

@@ -1,12 +1,15 @@
 //! A profile as a file that people or programs read: one module per format, each a function
 //! from profile to bytes.
 
+mod chart;
 mod flamegraph;
 mod folded;
 mod html;
 mod json;
 mod pprof;
 mod remarks;
+mod resident;
+pub mod shedding;
 pub mod snapshot;
 pub mod summary;
 mod text;
@@ -88,11 +91,70 @@ impl fmt::Display for UnknownFormat {
 
 impl Error for UnknownFormat {}
 
-/// Writes `view` of `profile` to `to`.
+/// What a report is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Content {
+    /// Memory by stack.
+    Memory(View),
+    /// Memory over time.
+    Timeline,
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self::Memory(View::default())
+    }
+}
+
+impl From<View> for Content {
+    fn from(view: View) -> Self {
+        Self::Memory(view)
+    }
+}
+
+impl Content {
+    /// Whether files of the format can hold it.
+    pub fn check(self, format: Format) -> Result<(), NotInFormat> {
+        let stacks_only = matches!(format, Format::Folded | Format::Pprof);
+        if self == Self::Timeline && stacks_only { Err(NotInFormat(format)) } else { Ok(()) }
+    }
+
+    /// The view in which stacks are shown beside it.
+    fn view(self) -> View {
+        match self {
+            Self::Memory(view) => view,
+            Self::Timeline => View::default(),
+        }
+    }
+}
+
+/// Files of this format hold stacks and nothing else.
+#[derive(Debug)]
+pub struct NotInFormat(Format);
+
+impl fmt::Display for NotInFormat {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "a timeline cannot be written as {}", self.0.extension())
+    }
+}
+
+impl Error for NotInFormat {}
+
+/// Writes a report of `profile` to `to`.
 ///
-/// JSON, pprof and the recording hold every view; there `view` decides what comes first.
-pub fn write(profile: &Profile, view: View, format: Format, to: impl Write) -> Result<()> {
+/// JSON, pprof and the recording hold every view, JSON and the recording also the timeline; there
+/// `content` decides what comes first.
+pub fn write(
+    profile: &Profile,
+    content: impl Into<Content>,
+    format: Format,
+    to: impl Write,
+) -> Result<()> {
+    let content = content.into();
+    content.check(format)?;
+    let view = content.view();
     match format {
+        Format::Svg if content == Content::Timeline => chart::write(profile, to),
         Format::Svg => flamegraph::write(profile, view, to),
         Format::Html => html::write(profile, view, to),
         Format::Folded => folded::write(profile, view, to),

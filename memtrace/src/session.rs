@@ -1,9 +1,11 @@
 //! One run of tracing: find the targets, attach, wait, detach, report. The only module that knows
 //! in which order things happen; it knows nothing else.
 
+mod budget;
 mod codes;
 mod cost;
 mod fold;
+mod history;
 mod launch;
 mod progress;
 mod signals;
@@ -36,7 +38,7 @@ use crate::{
     cli::{self, Exit},
     kernel,
     output::{self, Outputs},
-    profile::Profile,
+    profile::{BasisPoints, Profile},
 };
 
 /// What to trace.
@@ -55,6 +57,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Bytes between samples; 0 records everything.
     pub sample_interval: u64,
+    /// The share of a process's CPU time above which its probes are taken off; `None`: they stay.
+    pub max_overhead: Option<BasisPoints>,
     /// Live allocations that can be told apart.
     pub max_live: u32,
     /// Distinct stacks.
@@ -67,7 +71,9 @@ pub struct Options {
     pub outputs: Outputs,
 }
 
-/// How often progress is shown.
+/// How often the memory of the targets is looked at, if that is quickly done.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often progress is shown, and the cost of the probes compared with the budget.
 const TICK: Duration = Duration::from_millis(500);
 
 /// Traces until the end and writes the reports.
@@ -147,7 +153,7 @@ impl Run<'_> {
         let mut command_ended = false;
         let mut events = readable(tracer.events()?)?;
         let mut log = readable(tracer.log(self.options.verbose)?)?;
-        let mut ticks = ticks();
+        let (mut looks, mut ticks) = (every(LOOK), every(TICK));
         let deadline = self.options.duration.and_then(|time| Instant::now().checked_add(time));
         while !(self.launch.is_none() && tracer.is_over()) {
             tokio::select! {
@@ -161,7 +167,8 @@ impl Run<'_> {
                     ready.get_inner_mut().flush();
                     ready.clear_ready();
                 }
-                _ = ticks.tick() => self.progress.show(&tracer.state()?),
+                _ = looks.tick() => tracer.look()?,
+                _ = ticks.tick() => self.tick(tracer)?,
                 request = self.signals.next() => {
                     self.pass_on(request);
                     break;
@@ -176,6 +183,17 @@ impl Run<'_> {
         }
         tracer.handle(events.get_mut());
         Ok(command_ended)
+    }
+
+    /// What is to be done now and then.
+    fn tick(&mut self, tracer: &mut Tracer) -> Result<()> {
+        for line in tracer.keep_within_budget()? {
+            self.progress.clear();
+            cli::say(&line);
+        }
+        self.progress.show(&tracer.state()?);
+        tracer.tidy();
+        Ok(())
     }
 
     /// Waits for a request while memtrace is ending already. The interrupt that has ended the
@@ -233,8 +251,8 @@ fn readable<T: AsRawFd>(source: T) -> Result<AsyncFd<T>> {
     registered.map_err(io::Error::from).context("wait for the kernel programs")
 }
 
-fn ticks() -> Interval {
-    let mut ticks = time::interval(TICK);
+fn every(period: Duration) -> Interval {
+    let mut ticks = time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
 }

@@ -13,7 +13,7 @@ use crate::{
     output::{self, Unwritable},
     process::unusable::{self, Unusable},
     recording::Unreadable,
-    report::UnknownFormat,
+    report::{NotInFormat, UnknownFormat},
     session::{NoAllocator, NotStarted},
 };
 
@@ -143,6 +143,8 @@ fn classify(error: &Error) -> (Exit, Option<String>) {
         (not_started.exit(), Some(not_started.hint()))
     } else if error.is::<UnknownFormat>() {
         (Exit::Usage, Some("for a flame graph: -o NAME.svg".into()))
+    } else if error.is::<NotInFormat>() {
+        (Exit::Usage, Some("for a chart: -o NAME.svg; for numbers: -o NAME.json".into()))
     } else {
         of_system(error)
     }

@@ -6,6 +6,8 @@ use clap::builder::RangedU64ValueParser;
 use jiff::SignedDuration;
 use memtrace_abi::sampling::MAX_INTERVAL;
 
+use crate::profile::BasisPoints;
+
 /// Process ids are positive and fit the kernel's `pid_t`.
 pub(super) fn process_id(text: &str) -> Result<u32, String> {
     let id = text.parse().ok().filter(|id| (1..=i32::MAX as u32).contains(id));
@@ -50,6 +52,26 @@ pub(super) fn sample_interval(text: &str) -> Result<u64, String> {
 
 const HOW_TO_WRITE_SIZES: &str = "not a size; write it like 512KiB, 1MiB or 65536";
 
+/// `10`, `2.5%`, or `unlimited`, which is `None`; all of a process's time is no limit either.
+pub(super) fn max_overhead(text: &str) -> Result<MaxOverhead, String> {
+    if text == "unlimited" {
+        return Ok(MaxOverhead(None));
+    }
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    let percent: f64 = number.parse().map_err(|_| HOW_TO_WRITE_SHARES)?;
+    match percent {
+        100.0.. => Ok(MaxOverhead(None)),
+        0.01..100.0 => Ok(MaxOverhead(Some(BasisPoints((percent * 100.0).round() as u32)))),
+        _ => Err("must be at least 0.01 percent".to_owned()),
+    }
+}
+
+const HOW_TO_WRITE_SHARES: &str = "not a percentage; write it like 10, 2.5% or unlimited";
+
+/// A limit for the probes' share of a process's CPU time; `None`: no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MaxOverhead(pub(super) Option<BasisPoints>);
+
 /// Entries of a kernel map.
 pub(super) fn map_size() -> RangedU64ValueParser<u32> {
     RangedU64ValueParser::new().range(1024..=1 << 28)
@@ -80,6 +102,19 @@ mod tests {
         assert!(sample_interval("99999999999GiB").is_err());
         assert!(sample_interval("").is_err());
         assert!(sample_interval("0").is_err());
+    }
+
+    #[test]
+    fn all_of_the_time_is_no_limit() {
+        let limit = |text: &str| max_overhead(text).map(|MaxOverhead(limit)| limit);
+        assert_eq!(limit("10"), Ok(Some(BasisPoints(1_000))));
+        assert_eq!(limit("2.5 %"), Ok(Some(BasisPoints(250))));
+        for unlimited in ["unlimited", "100", "100%", "1e9"] {
+            assert_eq!(limit(unlimited), Ok(None), "{unlimited}");
+        }
+        for wrong in ["", "0", "-1", "NaN", "ten", "%", "0.001"] {
+            assert!(limit(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

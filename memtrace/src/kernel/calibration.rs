@@ -1,17 +1,13 @@
 //! What a probe costs on this machine: functions of memtrace itself are called with and without an
 //! empty program on them.
 
-use std::{arch::naked_asm, env, fs::File, hint::black_box, thread, time::Instant};
+use std::{arch::naked_asm, env, fs::File, hint::black_box, process, time::Instant};
 
 use anyhow::{Context as _, Result};
-use aya::{
-    Ebpf,
-    programs::{
-        UProbe,
-        uprobe::{UProbeAttachLocation, UProbeScope},
-    },
-};
+use aya::Ebpf;
 use object::{Object as _, ObjectSegment as _, ReadCache};
+
+use super::probes::{Point, Probe, attach};
 
 /// Nanoseconds per hit of an empty program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +28,13 @@ extern "C" fn emulated() {
     naked_asm!("push rbp", "pop rbp", "ret")
 }
 
+/// As `emulated`. Another function, because the first one keeps its probe; other registers,
+/// because the compiler may make one of two functions that are alike.
+#[unsafe(naked)]
+extern "C" fn emulated_with_return() {
+    naked_asm!("push rbx", "pop rbx", "ret")
+}
+
 /// The kernel single-steps its first instruction.
 #[unsafe(naked)]
 extern "C" fn single_stepped() {
@@ -43,31 +46,25 @@ unsafe extern "C" {
     static __ehdr_start: u8;
 }
 
-/// Measures; takes a few milliseconds. The probes are taken off in the background.
-pub(super) fn measure(ebpf: &mut Ebpf) -> Result<Calibration> {
-    let fast = cost(ebpf, "empty_enter", emulated)?;
-    let both = cost(ebpf, "empty_return", emulated)?;
-    Ok(Calibration {
-        fast,
-        slow: cost(ebpf, "empty_enter", single_stepped)?,
-        // A return probe traps on entry as well.
-        on_return: both.saturating_sub(fast),
-    })
+/// Measures; takes some milliseconds. The probes stay on memtrace's own functions, where nothing
+/// hits them: while the kernel takes probes off it attaches none.
+pub(super) fn measure(ebpf: &mut Ebpf) -> Result<(Calibration, Vec<Probe>)> {
+    let (fast, first) = cost(ebpf, "empty_enter", emulated)?;
+    let (both, second) = cost(ebpf, "empty_return", emulated_with_return)?;
+    let (slow, third) = cost(ebpf, "empty_enter", single_stepped)?;
+    // A return probe traps on entry as well.
+    let on_return = both.saturating_sub(fast);
+    Ok((Calibration { fast, slow, on_return }, vec![first, second, third]))
 }
 
-/// What a program adds to each call of a function.
-fn cost(ebpf: &mut Ebpf, program: &str, function: extern "C" fn()) -> Result<u64> {
+/// What a program adds to each call of a function, and the probe with it.
+fn cost(ebpf: &mut Ebpf, program: &str, function: extern "C" fn()) -> Result<(u64, Probe)> {
     let bare = time(function);
-    let program: &mut UProbe =
-        ebpf.program_mut(program).context("no such program in the object")?.try_into()?;
-    let location = UProbeAttachLocation::AbsoluteOffset(file_offset(function)?);
-    let link = program
-        .attach(location, env::current_exe()?, UProbeScope::CallingProcess)
-        .context("attach to memtrace itself")?;
-    let probed = time(function);
-    let link = program.take_link(link)?;
-    thread::spawn(|| drop(link));
-    Ok(probed.saturating_sub(bare))
+    let file = env::current_exe()?;
+    let offset = file_offset(function)?;
+    let point = Point { process_id: process::id(), file: &file, offset, cookie: 0 };
+    let probe = attach(ebpf, program, point).context("attach to memtrace itself")?;
+    Ok((time(function).saturating_sub(bare), probe))
 }
 
 /// Nanoseconds per call: the best of a few rounds, since everything that disturbs adds.

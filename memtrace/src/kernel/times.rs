@@ -22,7 +22,13 @@ impl ProgramTimes {
 
     /// Ends the gathering and keeps the means.
     pub fn stop(&mut self, kernel: &Kernel) {
-        if self.gathering.take().is_none() {
+        self.update(kernel);
+        self.gathering = None;
+    }
+
+    /// Takes the means so far, unless stopped.
+    pub fn update(&mut self, kernel: &Kernel) {
+        if self.gathering.is_none() {
             return;
         }
         for (name, program) in kernel.ebpf.programs() {
@@ -34,7 +40,7 @@ impl ProgramTimes {
         }
     }
 
-    /// Mean nanoseconds of a run, once stopped; 0 if it never ran.
+    /// Mean nanoseconds of a run; 0 if it never ran.
     #[must_use]
     pub fn nanoseconds(&self, program: Program) -> u64 {
         self.nanoseconds.get(program_name(program)).copied().unwrap_or_default()

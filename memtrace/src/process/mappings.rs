@@ -169,7 +169,7 @@ impl Permissions {
 
 /// Mappings of one file mostly follow each other and share one path.
 #[derive(Default)]
-struct Paths {
+pub(super) struct Paths {
     latest_text: Vec<u8>,
     latest: Option<Arc<Path>>,
 }
@@ -187,7 +187,7 @@ impl Paths {
 }
 
 /// `START-END PERMISSIONS OFFSET MAJOR:MINOR INODE     PATH`.
-fn parse_line(line: &[u8], paths: &mut Paths) -> Option<Mapping> {
+pub(super) fn parse_line(line: &[u8], paths: &mut Paths) -> Option<Mapping> {
     let mut fields = line.splitn(6, |&byte| byte == b' ');
     let (start, end) = pair(fields.next()?, b'-')?;
     let permissions = Permissions(fields.next()?.try_into().ok()?);
@@ -213,7 +213,7 @@ fn pair(text: &[u8], separator: u8) -> Option<(u64, u64)> {
     Some((number(&text[..middle], 16)?, number(&text[middle + 1..], 16)?))
 }
 
-fn number(text: &[u8], base: u32) -> Option<u64> {
+pub(super) fn number(text: &[u8], base: u32) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(text).ok()?, base).ok()
 }
 

@@ -67,6 +67,27 @@ impl Memory {
             .with_context(|| format!("read the page map of process {}", self.process.pid()))
     }
 
+    /// Bytes of the range that are in memory. Takes a moment for each 4 GiB.
+    pub fn resident(&self, range: Range) -> anyhow::Result<u64> {
+        let (mut start, mut bytes) = (range.start, 0);
+        while start < range.end {
+            let pages = self.pages(Range { start, end: range.end })?;
+            let first = start - start % PAGE_BYTES;
+            let Some(end) = first.checked_add(pages.len() as u64 * PAGE_BYTES) else { break };
+            if pages.is_empty() {
+                break;
+            }
+            let present = (first..).step_by(PAGE_BYTES as usize).zip(&pages);
+            let present = present.filter(|(_, page)| page.is_present());
+            let in_range = present.map(|(page, _)| {
+                page.saturating_add(PAGE_BYTES).min(range.end) - page.max(start)
+            });
+            bytes += in_range.sum::<u64>();
+            start = end;
+        }
+        Ok(bytes)
+    }
+
     fn read_chunk(&self, address: u64, length: usize) -> anyhow::Result<Vec<u8>> {
         let identity = self.process.identity();
         self.process
@@ -166,6 +187,11 @@ mod tests {
         let present: Vec<_> = pages.iter().map(|page| page.is_present()).collect();
         assert_eq!(present, [false, false, true, false, false, true, false, false]);
         assert!(!pages[2].is_file_or_shared() && !pages[2].is_swapped());
+        let resident = |start, end| open(&python).memory().resident(Range { start, end }).unwrap();
+        assert_eq!(resident(start, start + (1 << 20)), 2 * PAGE_BYTES);
+        assert_eq!(resident(start + 8195, start + 20485), 4093 + 5);
+        assert_eq!(resident(start + 9000, start + 9007), 7);
+        assert_eq!(resident(start, start), 0);
     }
 
     #[test]
@@ -176,6 +202,8 @@ mod tests {
             assert_eq!(memory.read(address, &mut [0; 64]).unwrap(), 0, "{address:#x}");
             let pages = memory.pages(Range { start: address, end: u64::MAX }).unwrap();
             assert!(pages.len() <= MAX_PAGES);
+            let end = address.saturating_add(1 << 20);
+            assert_eq!(memory.resident(Range { start: address, end }).unwrap(), 0);
         }
         assert!(memory.pages(Range { start: 9999, end: 0 }).unwrap().is_empty());
     }

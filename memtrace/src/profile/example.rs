@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use super::{
-    Amount, Amounts, Builder, Calls, Cost, Frame, Location, Loss, Probe, Process, Profile, Session,
+    Amount, Amounts, AtPeak, BasisPoints, Builder, ByKind, Calls, Cost, Decomposition, Frame, Live,
+    Location, Loss, Measured, Point, Probe, Process, Profile, Recorder, Segment, Session, Shed,
+    Timeline, User,
 };
 
 /// Live bytes that the first process counted, but no stack holds.
@@ -26,8 +28,48 @@ pub fn profile() -> Profile {
     let mut profile = builder.finish();
     count_stacks(&mut profile);
     profile.losses = losses();
-    profile.notes = vec!["The malloc probes were taken off after 20 s: over budget.".into()];
+    profile.notes = vec!["no room for the unwind table of libtorch.so".into()];
+    profile.timeline = timeline();
+    profile.segments = vec![
+        segment("/dev/shm/psm_4c2f", 256 * MIB, &[(parent, 256 * MIB), (worker, 256 * MIB)]),
+        segment("memfd <script>alert(2)</script>\u{1b}[31m", 8 * MIB, &[(parent, 8 * MIB)]),
+    ];
     profile
+}
+
+/// A slow rise, a sudden peak, and what stays.
+fn timeline() -> Timeline {
+    let mut recorder = Recorder::default();
+    for tenth in 0..300 {
+        let height = match tenth {
+            0..120 => 600 + 8 * tenth,
+            120..130 => 2_100,
+            _ => 1_560,
+        };
+        let resident = ByKind { anonymous: height * MIB, shared: 264 * MIB, file: 76 * MIB };
+        let at = Duration::from_millis(100 * tenth);
+        recorder.push(Point { at, resident, live: height / 2 * MIB });
+    }
+    recorder.finish()
+}
+
+fn segment(name: &str, resident: u64, users: &[(u32, u64)]) -> Segment {
+    let users = users.iter().map(|(process, resident)| User { process: *process, resident: *resident });
+    Segment { name: name.into(), resident, exact: true, users: users.collect() }
+}
+
+fn decomposition() -> Decomposition {
+    let measured = Measured {
+        resident: 1_900 * MIB,
+        heap: 1_530 * MIB,
+        live: Some(Live { resident: 690 * MIB, absent: 8 * MIB }),
+        data: 21 * MIB,
+        file: 76 * MIB,
+        shared: 264 * MIB,
+        stacks: 2 * MIB,
+        ..Measured::default()
+    };
+    Decomposition { swapped: 12 * MIB, ..Decomposition::new(&measured) }
 }
 
 fn count_stacks(profile: &mut Profile) {
@@ -64,6 +106,7 @@ fn session() -> Session {
                 probe("free (libc.so.6)", 400_000, 9_700, true),
             ],
             target_time: Some(Duration::from_secs(58)),
+            limit: Some(BasisPoints(1_000)),
         },
     }
 }
@@ -82,6 +125,13 @@ fn parent() -> Process {
             failures: 2,
         },
         rss_bytes: Some(1_900 * MIB),
+        highest_rss_bytes: Some(2_500 * MIB),
+        decomposition: Some(decomposition()),
+        at_peak: Some(AtPeak {
+            resident: ByKind { anonymous: 2_100 * MIB, shared: 264 * MIB, file: 76 * MIB },
+            distance: Duration::from_millis(34),
+            before: false,
+        }),
         ..Process::default()
     }
 }
@@ -95,6 +145,12 @@ fn worker() -> Process {
         peak_at: Some(Duration::from_secs(20)),
         calls: Calls { allocations: 9_000, releases: 8_000, ..Calls::default() },
         ended: Some(Duration::from_secs(25)),
+        shed: Some(Shed {
+            at: Duration::from_secs(20),
+            share: BasisPoints(6_200),
+            after: Duration::from_secs(2),
+            limit: BasisPoints(1_000),
+        }),
         ..Process::default()
     }
 }

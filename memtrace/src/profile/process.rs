@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Amounts, printable};
+use super::{Amounts, AtPeak, Decomposition, Shed, printable};
 
 /// A traced process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,15 @@ pub struct Process {
     pub calls: Calls,
     /// Its resident memory at the end of tracing; `None`: not known, as after its own end.
     pub rss_bytes: Option<u64>,
+    /// The most resident memory that it ever had, also before tracing: `VmHWM`; `None`: not known.
+    pub highest_rss_bytes: Option<u64>,
+    /// What its resident memory consisted of at the end of tracing; `None`: not known, as after
+    /// its own end.
+    pub decomposition: Option<Decomposition>,
+    /// What was resident when most was live; `None`: not known.
+    pub at_peak: Option<AtPeak>,
+    /// That its probes were taken off before the end; `None`: they were not.
+    pub shed: Option<Shed>,
     /// When it ended, from the start of tracing; `None`: it outlived the tracing.
     pub ended: Option<Duration>,
 }

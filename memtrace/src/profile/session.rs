@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::BasisPoints;
+
 /// One run of memtrace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
@@ -36,6 +38,8 @@ pub struct Cost {
     pub probes: Vec<Probe>,
     /// CPU time of the traced processes while traced, probes included; `None`: not measured.
     pub target_time: Option<Duration>,
+    /// The share of a process's CPU time above which its probes are taken off; `None`: they stay.
+    pub limit: Option<BasisPoints>,
 }
 
 /// Probes of one kind, and what they cost.
@@ -101,6 +105,7 @@ mod tests {
         let cost = Cost {
             probes: vec![probe(1_000_000, 550), probe(5_000, 10_000)],
             target_time: Some(Duration::from_secs(6)),
+            limit: None,
         };
         assert_eq!(cost.hits(), 1_005_000);
         assert_eq!(cost.time(), Duration::from_millis(600));
@@ -109,7 +114,7 @@ mod tests {
 
     #[test]
     fn an_idle_target_has_no_share() {
-        let cost = Cost { probes: Vec::new(), target_time: Some(Duration::ZERO) };
+        let cost = Cost { target_time: Some(Duration::ZERO), ..Cost::default() };
         assert_eq!(cost.share(), None);
     }
 }

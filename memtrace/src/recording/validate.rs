@@ -1,6 +1,6 @@
 //! What must hold between the parts of a profile, so that reports need not check it.
 
-use crate::profile::{Profile, Stack, View};
+use crate::profile::{MAX_POINTS, Profile, Stack, Timeline, View};
 
 /// Deeper stacks cannot be recorded: drawing them would cost more than they tell.
 const MAX_DEPTH: usize = 1 << 14;
@@ -13,7 +13,8 @@ pub(super) fn check(profile: &Profile) -> Result<(), &'static str> {
     for view in View::ALL {
         check_sums(profile, view)?;
     }
-    Ok(())
+    check_segments(profile)?;
+    check_timeline(&profile.timeline)
 }
 
 fn check_stack(profile: &Profile, stack: &Stack) -> Result<(), &'static str> {
@@ -25,6 +26,25 @@ fn check_stack(profile: &Profile, stack: &Stack) -> Result<(), &'static str> {
     }
     if stack.frames.len() > MAX_DEPTH {
         return Err("a stack is too deep");
+    }
+    Ok(())
+}
+
+fn check_segments(profile: &Profile) -> Result<(), &'static str> {
+    let mut users = profile.segments.iter().flat_map(|segment| &segment.users);
+    if users.any(|user| user.process as usize >= profile.processes.len()) {
+        return Err("shared memory is mapped by no process");
+    }
+    Ok(())
+}
+
+/// A chart runs from left to right, and sizes are drawn as differences.
+fn check_timeline(timeline: &Timeline) -> Result<(), &'static str> {
+    if timeline.points.len() > MAX_POINTS {
+        return Err("its timeline is too long");
+    }
+    if !timeline.points.is_sorted_by_key(|point| point.at) {
+        return Err("its timeline goes backwards");
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use inferno::flamegraph::{
 };
 
 use super::{
-    remarks,
+    remarks, resident,
     tree::{Pruned, Tree},
     units::{Count, Size},
 };
@@ -27,7 +27,8 @@ const MAX_LINES_LENGTH: usize = 256 << 20;
 
 /// Writes the flame graph of `view`.
 pub(super) fn write(profile: &Profile, view: View, mut to: impl Write) -> Result<()> {
-    let mut notes = remarks::caveats(profile, view);
+    let mut notes: Vec<_> = resident::sentence(profile).into_iter().collect();
+    notes.extend(remarks::caveats(profile, view));
     notes.extend(remarks::cost(profile));
     let svg = draw(profile, view, &notes)?;
     to.write_all(svg.as_bytes()).and_then(|()| to.flush()).context("write the flame graph")

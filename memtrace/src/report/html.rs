@@ -6,11 +6,11 @@ use std::{cmp::Reverse, io::Write};
 use anyhow::{Context as _, Result};
 
 use super::{
-    flamegraph, remarks,
+    chart, flamegraph, remarks, resident,
     text::escape,
     units::{Count, Elapsed, Share, Size},
 };
-use crate::profile::{Amounts, Line, Process, Profile, View, printable};
+use crate::profile::{Amounts, Decomposition, Line, Process, Profile, View, printable};
 
 /// Rows of a table: what lies below is in the flame graph and in JSON.
 const TOP: usize = 25;
@@ -37,12 +37,15 @@ fn page(profile: &Profile, view: View) -> Result<String> {
     let svg = flamegraph::draw(profile, view, &[])?;
     // What comes before is for files of their own.
     let svg = svg.find("<svg").map_or("", |start| &svg[start..]);
+    let chart = chart::draw(profile)?;
     let (lines, processes) = (lines(profile, view), processes(profile));
+    let resident = resident_tables(profile);
     let caveats = caveats(profile, view);
     let head = head(&title, "");
     Ok(format!(
         "{head}<h1>{title}</h1>\n<p>{circumstances} · <a href=\"#caveats\">caveats</a></p>\n\
-         {lines}<h2>Flame graph</h2>\n{svg}{processes}{caveats}</body></html>\n"
+         {lines}<h2>Flame graph</h2>\n{svg}<h2>Memory over time</h2>\n{chart}\n{resident}\
+         {processes}{caveats}</body></html>\n"
     ))
 }
 
@@ -81,6 +84,44 @@ fn line_cells(profile: &Profile, view: View, total: u64, line: &Line) -> Vec<Str
     let callee = callee.map(|callee| format!("<div class=\"aside\">in {callee}</div>"));
     cells.push(line_name + &callee.unwrap_or_default());
     cells
+}
+
+/// What the RSS consists of, and shared memory by segment.
+fn resident_tables(profile: &Profile) -> String {
+    let decomposition = profile.decomposition().map(|decomposition| {
+        let title = format!("RSS {}, by use", Size(decomposition.resident));
+        table(&title, &["bytes", "share", "use"], decomposition_rows(&decomposition).into_iter())
+            + &paragraphs(resident::remarks(&decomposition))
+    });
+    let segments = profile.segments.iter().map(|segment| {
+        let (name, users) = resident::segment(profile, segment);
+        let aside = format!("<div class=\"aside\">{}</div>", escape(&users));
+        vec![Size(segment.resident).to_string(), escape(&name) + &aside]
+    });
+    let segments = (!profile.segments.is_empty()).then(|| {
+        table("Shared memory, by segment", &["bytes", "segment"], segments)
+            + &paragraphs(resident::segments(profile).into_iter().collect())
+    });
+    decomposition.unwrap_or_default() + &segments.unwrap_or_default()
+}
+
+fn decomposition_rows(decomposition: &Decomposition) -> Vec<Vec<String>> {
+    let is_split = resident::is_split(decomposition);
+    let cells = |sign: &str, bytes: u64, (name, meaning): (&str, &str)| {
+        let share = Share(bytes, decomposition.resident).to_string();
+        let name = format!("{}<div class=\"aside\">{}</div>", escape(name), escape(meaning));
+        vec![format!("{sign}{}", Size(bytes)), share, name]
+    };
+    let parts = decomposition.parts.iter();
+    let parts = parts.map(|part| cells("", part.bytes, resident::label(part.class, is_split)));
+    let remainder = decomposition.remainder();
+    let sign = if remainder < 0 { "-" } else { "" };
+    let rest = cells(sign, remainder.unsigned_abs(), ("not explained", resident::REMAINDER));
+    parts.chain([rest]).collect()
+}
+
+fn paragraphs(texts: Vec<String>) -> String {
+    texts.iter().map(|text| format!("<p>{}</p>\n", escape(text))).collect()
 }
 
 fn processes(profile: &Profile) -> String {

@@ -7,17 +7,23 @@
 //!   "session": { "version": "0.1.0", "started": 1793534400, "duration_seconds": 30.25,
 //!     "command_line": "memtrace --pid 4242", "host": "radar-7", "kernel": "6.18.5",
 //!     "detail": "full", "sample_interval_bytes": 0, "symbolized": true },
-//!   "cost": { "hits": 9, "seconds": 0.1, "share": 0.03, "probes": [ { "name": "malloc (libc.so.6)",
-//!     "hits": 9, "nanoseconds_per_hit": 550, "slow": false } ] },
+//!   "cost": { "hits": 9, "seconds": 0.1, "share": 0.03, "limit": 0.1, "probes": [ { "name":
+//!     "malloc (libc.so.6)", "hits": 9, "nanoseconds_per_hit": 550, "slow": false } ] },
 //!   "processes": [ { "pid": 4242, "comm": "python3", "command_line": "python3 job.py",
 //!     "python": "3.11.7", "amounts": AMOUNTS, "peak_seconds": 12.3, "ended_seconds": null,
 //!     "calls": { "allocations": 1, "releases": 0, "unknown_releases": 0, "failures": 0 },
-//!     "rss_bytes": 4096 } ],
+//!     "rss_bytes": 4096, "highest_rss_bytes": 8192, "decomposition": DECOMPOSITION,
+//!     "at_peak": { "anonymous": 4096, "shared": 0, "file": 0, "distance_seconds": -0.02 },
+//!     "shed": { "seconds": 4.5, "share": 0.62, "after_seconds": 2.0, "limit": 0.1 } } ],
 //!   "totals": AMOUNTS,
 //!   "view": "live",
 //!   "coverage": { "counted": AMOUNT, "stacks": AMOUNT, "incomplete": AMOUNT },
 //!   "lines": [ { "function": "build", "module": null, "file": "/srv/grid.py", "line": 3,
 //!     "processes": 1, "callee": "array_empty (_multiarray_umath.so)", "amounts": AMOUNTS } ],
+//!   "timeline": { "looks_per_point": 1, "seconds": [0.1, 0.2], "anonymous": [4096, 4096],
+//!     "shared": [0, 0], "file": [0, 0], "live": [64, 64] },
+//!   "segments": [ { "name": "/dev/shm/psm_1", "resident_bytes": 4096, "exact": true,
+//!     "users": [ { "process": 0, "resident_bytes": 4096 } ] } ],
 //!   "losses": [ { "what": "allocations without a stack", "count": 1, "advice": "raise it" } ],
 //!   "notes": [ "The malloc probes were taken off." ],
 //!   "frames": [ { "kind": "python", "name": "build", "module": null, "address": null,
@@ -31,6 +37,16 @@
 //! `callee` are about. `kind` is `python`, `native` or `gap`. A stack's `process` is an index into
 //! `processes`, its `frames` are indices into `frames`, outermost first. `schema` grows when a
 //! field changes its meaning or goes away.
+//!
+//! `DECOMPOSITION` is `{ "resident_bytes": 4096, "parts": { "live": 64 }, "remainder_bytes": 0,
+//! "absent_live_bytes": 0, "swapped_bytes": 0, "huge_bytes": 0, "moved_bytes": 0 }`, or null after
+//! the end of the process. `parts` and the remainder, which may be negative, add up to the resident
+//! bytes; classes are `live`, `overhead`, `free`, `untraced`, `data`, `file`, `shared`, `stacks` and
+//! `other`, and those without memory are left out. `at_peak` is what was resident that long after
+//! the moment when most was live, or before it if negative. `shed` tells when and why probes were
+//! taken off. The columns of `timeline` are of all processes together.
+
+mod resident;
 
 use std::{
     io::{BufWriter, Write},
@@ -42,7 +58,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::profile::{
-    Amounts, Coverage, Frame, Line, Location, Loss, Process, Profile, Session, Stack, View,
+    Amounts, BasisPoints, Coverage, Frame, Line, Location, Loss, Process, Profile, Session, Stack, View,
 };
 
 const SCHEMA: u32 = 1;
@@ -64,6 +80,8 @@ struct Document<'a> {
     view: &'static str,
     coverage: Coverage,
     lines: Vec<LineEntry<'a>>,
+    timeline: Value,
+    segments: Vec<Value>,
     losses: &'a [Loss],
     notes: &'a [String],
     frames: Vec<FrameEntry<'a>>,
@@ -82,6 +100,8 @@ impl<'a> Document<'a> {
             view: view.name(),
             coverage: profile.coverage(view),
             lines: lines.iter().map(|line| LineEntry::new(profile, line)).collect(),
+            timeline: resident::timeline(&profile.timeline),
+            segments: resident::segments(profile),
             losses: &profile.losses,
             notes: &profile.notes,
             frames: profile.frames.iter().map(FrameEntry::new).collect(),
@@ -110,6 +130,7 @@ fn cost(session: &Session) -> Value {
         "hits": cost.hits(),
         "seconds": cost.time().as_secs_f64(),
         "share": cost.share(),
+        "limit": cost.limit.map(BasisPoints::fraction),
         "probes": cost.probes,
     })
 }
@@ -125,6 +146,10 @@ fn process(process: &Process) -> Value {
         "ended_seconds": process.ended.as_ref().map(Duration::as_secs_f64),
         "calls": process.calls,
         "rss_bytes": process.rss_bytes,
+        "highest_rss_bytes": process.highest_rss_bytes,
+        "decomposition": process.decomposition.as_ref().map(resident::decomposition),
+        "at_peak": process.at_peak.as_ref().map(resident::at_peak),
+        "shed": process.shed.as_ref().map(resident::shed),
     })
 }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::profile::{Amount, Process, Profile, View, printable};
 
-use super::units::{Count, Elapsed, Share, Size};
+use super::{
+    shedding,
+    units::{Count, Elapsed, Share, Size},
+};
 
 /// Stands for stacks without any frame.
 pub(super) const NO_FRAME: &str = "[no frame known]";
@@ -44,6 +47,9 @@ pub(super) fn circumstances(profile: &Profile, view: View) -> String {
     if let Some(rss) = rss(profile.processes.iter()) {
         parts.push(format!("RSS {}", Size(rss)));
     }
+    if let [Process { highest_rss_bytes: Some(highest), .. }] = &*profile.processes {
+        parts.push(format!("at most {}", Size(*highest)));
+    }
     if session.sample_interval_bytes > 0 {
         let interval = Size(session.sample_interval_bytes);
         parts.push(format!("estimated from one sample per {interval}"));
@@ -58,6 +64,7 @@ pub(super) fn circumstances(profile: &Profile, view: View) -> String {
 pub(super) fn caveats(profile: &Profile, view: View) -> Vec<String> {
     let mut caveats = Vec::new();
     caveats.extend(unsymbolized(profile));
+    caveats.extend(shedding::remarks(profile));
     caveats.extend(untraced(profile, view));
     caveats.extend(several_peaks(profile, view));
     caveats.extend(uncovered(profile, view));
@@ -91,8 +98,11 @@ fn unsymbolized(profile: &Profile) -> Option<String> {
     (!profile.session.symbolized).then(|| addresses.into())
 }
 
-/// Resident memory that tracing knows nothing of.
+/// Resident memory that tracing knows nothing of, where there is no better account of it.
 fn untraced(profile: &Profile, view: View) -> Option<String> {
+    if profile.decomposition().is_some() {
+        return None;
+    }
     // Of a process that has ended, both were not known at the same moment.
     let running = || profile.processes.iter().filter(|process| process.ended.is_none());
     let rss = rss(running()).filter(|_| view == View::Live)?;

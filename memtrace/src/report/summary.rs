@@ -1,6 +1,8 @@
 //! What memtrace prints to the terminal: what holds the memory, at a glance.
 
 pub(super) mod page;
+mod resident;
+mod spark;
 
 use std::io::Write;
 
@@ -38,24 +40,33 @@ pub fn write(profile: &Profile, screen: Screen, mut to: impl Write) -> Result<()
     page.heading(&remarks::subject(profile));
     page.paragraph(&remarks::circumstances(profile, View::Live), "  ");
     totals(profile, &mut page);
+    resident::timeline(profile, &mut page);
     processes(profile, &mut page);
     live_lines(profile, &mut page);
     peak_lines(profile, &mut page);
+    resident::decomposition(profile, &mut page);
+    resident::segments(profile, &mut page);
     caveats(profile, &mut page);
     to.write_all(page.text().as_bytes()).and_then(|()| to.flush()).context("print the summary")
 }
 
 fn totals(profile: &Profile, page: &mut Page) {
     let counted = profile.counted();
-    let live = "traced and not released";
     page.blank();
-    page.row(&total("live", counted.live), live);
+    page.row(&total("live", counted.live), &live_time(profile));
     page.row(&total("peak", counted.peak), &peak_time(profile));
     page.row(&total("allocated", counted.allocated), &rate(profile));
 }
 
 fn total(name: &str, amount: Amount) -> String {
     format!("  {name:<9} {:>9} {:>15} objects  ", Size(amount.bytes), Count(amount.objects))
+}
+
+fn live_time(profile: &Profile) -> String {
+    match &*profile.processes {
+        [Process { shed: Some(shed), .. }] => format!("at {}, when probes ended", Elapsed(shed.at)),
+        _ => "traced and not released".into(),
+    }
 }
 
 fn peak_time(profile: &Profile) -> String {
@@ -67,9 +78,11 @@ fn peak_time(profile: &Profile) -> String {
 }
 
 fn rate(profile: &Profile) -> String {
-    let calls = profile.processes.iter().map(|process| process.calls.allocations);
-    let calls = u128::from(calls.fold(0, u64::saturating_add));
-    let rate = calls * 1_000 / profile.session.duration.as_millis().max(1);
+    let rate = |process: &Process| {
+        let counted_for = process.shed.map_or(profile.session.duration, |shed| shed.at);
+        u128::from(process.calls.allocations) * 1_000 / counted_for.as_millis().max(1)
+    };
+    let rate: u128 = profile.processes.iter().map(rate).sum();
     format!("{} allocations/s", Count(u64::try_from(rate).unwrap_or(u64::MAX)))
 }
 
@@ -107,7 +120,13 @@ fn live_lines(profile: &Profile, page: &mut Page) {
     page.blank();
     let mut processes = profile.processes.iter();
     let over = processes.len() > 0 && processes.all(|process| process.ended.is_some());
-    page.heading(if over { "Live at the end, by line" } else { "Live now, by line" });
+    match &*profile.processes {
+        [Process { shed: Some(shed), .. }] => {
+            let at = Elapsed(shed.at);
+            page.heading(&format!("Live at {at}, when the probes were taken off, by line"));
+        }
+        _ => page.heading(if over { "Live at the end, by line" } else { "Live now, by line" }),
+    }
     if lines.is_empty() {
         page.row("  ", "Nothing that was traced is live.");
         return;
@@ -132,6 +151,9 @@ fn peak_lines(profile: &Profile, page: &mut Page) {
     let lines = profile.lines(View::Peak);
     page.blank();
     page.heading("Live at the peak, by line");
+    if let [process] = &*profile.processes {
+        super::resident::at_peak(process).iter().for_each(|text| page.paragraph(text, "  "));
+    }
     page.row("    at peak  live now allocated", "");
     for line in lines.iter().take(TOP) {
         let amounts = line.amounts;

@@ -1,42 +1,65 @@
 //! What tracing costs the targets: hits are counted, a hit's price is measured on this machine.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use anyhow::Result;
 
-use super::target::Target;
+use super::{budget::Price, target::Target};
 use crate::{
     attach::plan::Program,
-    kernel::{Calibration, Kernel, ProgramTimes},
-    profile::{Cost, Probe},
+    kernel::{self, Calibration, Kernel, ProgramTimes},
+    profile::{BasisPoints, Cost, Probe},
 };
 
 /// How long the kernel times the programs; timing them all the time would itself cost.
 const MEASURED: Duration = Duration::from_secs(2);
 
+/// Runs after which a mean is one.
+const ENOUGH_HITS: u64 = 1_000;
+
 /// Measures prices.
 pub struct Meter {
     times: Option<ProgramTimes>,
+    calibration: Calibration,
+    /// On memtrace itself.
+    probes: Vec<kernel::Probe>,
 }
 
 impl Meter {
-    /// Begins to time the programs.
-    #[must_use]
-    pub fn start(kernel: &Kernel) -> Self {
-        Self { times: kernel.time_programs().ok() }
+    /// Measures what a probe costs, and begins to time the programs.
+    pub fn start(kernel: &mut Kernel) -> Result<Self> {
+        let (calibration, probes) = kernel.calibrate()?;
+        Ok(Self { calibration, probes, times: kernel.time_programs().ok() })
     }
 
     /// Stops timing when enough was measured.
-    pub fn tick(&mut self, kernel: &Kernel, elapsed: Duration) {
-        if elapsed > MEASURED
-            && let Some(times) = &mut self.times
-        {
+    pub fn tick(&mut self, kernel: &Kernel, elapsed: Duration, hits: u64) {
+        let Some(times) = &mut self.times else { return };
+        times.update(kernel);
+        if elapsed > MEASURED && hits > ENOUGH_HITS {
             times.stop(kernel);
         }
     }
 
+    /// What probing a call costs a target, as far as is known.
+    #[must_use]
+    pub fn price(&self, target: &Target) -> Price {
+        let Calibration { fast, slow, on_return } = self.calibration;
+        let trap = |program| if target.is_slow(program) { slow } else { fast };
+        let price = |program| trap(program) + self.run_time(program);
+        let on_return = on_return + self.run_time(Program::AllocationReturn);
+        Price { call: price(Program::AllocationEnter) + on_return, release: price(Program::Release) }
+    }
+
     /// What tracing has cost.
-    pub fn finish(&mut self, kernel: &mut Kernel, targets: &[Target]) -> Result<Cost> {
+    pub fn finish(
+        &mut self,
+        kernel: &Kernel,
+        targets: &[Target],
+        limit: Option<BasisPoints>,
+    ) -> Result<Cost> {
+        // Nobody waits for the end of it: nothing of a target's is probed.
+        let _ = kernel::detach(mem::take(&mut self.probes));
         if let Some(times) = &mut self.times {
             times.stop(kernel);
         }
@@ -45,12 +68,11 @@ impl Meter {
             let totals = kernel.process_totals(target.slot)?;
             calls += totals.calls;
             releases += totals.release_calls;
-            let now = target.status.as_ref().map_or(target.cpu_before, |status| status.cpu_time);
-            used += now.saturating_sub(target.cpu_before);
+            used += target.used();
         }
-        let calibration = kernel.calibrate()?;
-        let Calibration { fast, slow, on_return } = calibration;
-        let entry = |program| if is_slow(program, targets) { slow } else { fast };
+        let Calibration { fast, slow, on_return } = self.calibration;
+        let is_slow = |program| targets.iter().any(|target| target.is_slow(program));
+        let entry = |program| if is_slow(program) { slow } else { fast };
         let probe = |program, name, hits, trap| self.probe(program, name, hits, trap);
         let enter = Program::AllocationEnter;
         let release = Program::Release;
@@ -59,26 +81,17 @@ impl Meter {
             probe(Program::AllocationReturn, "allocations, return", calls, on_return),
             probe(release, "releases", releases, entry(release)),
         ];
-        probes[0].slow = is_slow(enter, targets);
-        probes[2].slow = is_slow(release, targets);
-        Ok(Cost { probes: probes.into(), target_time: Some(used) })
+        probes[0].slow = is_slow(enter);
+        probes[2].slow = is_slow(release);
+        Ok(Cost { probes: probes.into(), target_time: Some(used), limit })
     }
 
     fn probe(&self, program: Program, name: &str, hits: u64, trap: u64) -> Probe {
-        let program = self.times.as_ref().map_or(0, |times| times.nanoseconds(program));
-        Probe { name: name.to_owned(), hits, nanoseconds_per_hit: trap + program, slow: false }
+        let nanoseconds_per_hit = trap + self.run_time(program);
+        Probe { name: name.to_owned(), hits, nanoseconds_per_hit, slow: false }
     }
-}
 
-/// Whether a program that nearly all calls run sits on an instruction that is single-stepped.
-fn is_slow(program: Program, targets: &[Target]) -> bool {
-    let mut probes = targets.iter().flat_map(|target| &target.plan_in_use);
-    probes.any(|planned| {
-        planned.program == program && planned.site.slow && is_hot(planned.site.function)
-    })
-}
-
-/// Whether nearly all calls go to this function, so that its site decides the price.
-fn is_hot(function: &str) -> bool {
-    matches!(function, "malloc" | "free" | "calloc" | "realloc")
+    fn run_time(&self, program: Program) -> u64 {
+        self.times.as_ref().map_or(0, |times| times.nanoseconds(program))
+    }
 }

@@ -14,7 +14,7 @@ use memtrace_abi::{
     process::ProcessTotals,
 };
 
-use super::{codes::Codes, target::Target};
+use super::{codes::Codes, history::History, target::Target, tracer::Resident};
 use crate::{
     kernel::{Kernel, Stacks},
     objects::Objects,
@@ -31,6 +31,10 @@ pub struct Context {
     pub targets: Vec<Target>,
     /// The Python functions.
     pub codes: Codes,
+    /// What was seen of them while they were traced.
+    pub history: History,
+    /// What they had in memory at the end.
+    pub resident: Resident,
     /// What else the reader must know.
     pub notes: Vec<String>,
     /// What tracing cost.
@@ -117,7 +121,7 @@ impl Recorded {
 
     /// The profile.
     #[must_use]
-    pub fn into_profile(self, names: &Names) -> Profile {
+    pub fn into_profile(mut self, names: &Names) -> Profile {
         let mut builder = Builder::new(self.session(names));
         for (target, totals) in self.context.targets.iter().zip(&self.processes) {
             builder.add_process(self.process(target, totals));
@@ -131,6 +135,8 @@ impl Recorded {
         let mut profile = builder.finish();
         profile.losses = self.losses.iter().map(|(loss, count)| explain(*loss, *count)).collect();
         profile.notes = self.notes();
+        profile.segments = std::mem::take(&mut self.context.resident.segments);
+        profile.timeline = self.context.history.finish();
         profile
     }
 
@@ -184,6 +190,9 @@ impl Recorded {
     fn process(&self, target: &Target, totals: &ProcessTotals) -> Process {
         let status = target.status.as_ref();
         let (peak_bytes, peak_objects) = totals.peak();
+        let decomposition = self.context.resident.decompositions.get(&target.slot);
+        // What it had when last seen says nothing about its end.
+        let seen = status.filter(|_| target.ended.is_none()).map(|status| status.memory.resident);
         let peak_at = (totals.peak_time > 0).then(|| self.since_start(totals.peak_time));
         Process {
             pid: target.pid(),
@@ -202,8 +211,11 @@ impl Recorded {
                 unknown_releases: totals.unknown_releases,
                 failures: totals.failures,
             },
-            // What it had when last seen says nothing about its end.
-            rss_bytes: status.filter(|_| target.ended.is_none()).map(|s| s.memory.resident),
+            rss_bytes: decomposition.map(|known| known.resident).or(seen),
+            highest_rss_bytes: status.map(|status| status.memory.peak_resident),
+            decomposition: decomposition.cloned(),
+            at_peak: self.context.history.at_peak(target.slot, totals),
+            shed: target.shed,
             ended: target.ended,
         }
     }

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use crate::report::units::{Count, Elapsed, Size};
+use crate::{
+    profile::BasisPoints,
+    report::units::{Count, Elapsed, Size},
+};
 
 /// The line.
 pub struct Progress {
@@ -22,6 +25,8 @@ pub struct State {
     pub live_bytes: u64,
     /// Allocations so far.
     pub allocations: u64,
+    /// The probes' share of the CPU time of the target for which it is largest, lately.
+    pub share: Option<BasisPoints>,
     /// Losses so far.
     pub losses: u64,
 }
@@ -44,12 +49,13 @@ impl Progress {
         let milliseconds = state.elapsed.saturating_sub(last.elapsed).as_millis().max(1);
         let allocations = u128::from(state.allocations.saturating_sub(last.allocations));
         let rate = u64::try_from(allocations * 1000 / milliseconds).unwrap_or(u64::MAX);
+        let probes = state.share.map_or_else(|| "probes off".into(), |share| format!("probes {share}"));
         let losses = match state.losses {
             0 => "nothing lost".to_owned(),
             losses => format!("{} losses", Count(losses)),
         };
         self.write(&format!(
-            "memtrace: {} · live {} · {}/s allocations · {losses} · Ctrl-C to report",
+            "memtrace: {} · live {} · {}/s allocations · {probes} · {losses} · Ctrl-C to report",
             Elapsed(state.elapsed),
             Size(state.live_bytes),
             Count(rate),

@@ -10,11 +10,13 @@ use memtrace_abi::{
     python::Python,
 };
 
+use super::budget::Watch;
 use crate::{
     attach::plan::{Probe as PlannedProbe, Program},
     kernel::{Kernel, Point, Probe},
     objects::{Known, Objects},
     process::{Process, mappings::Mappings, status::Status, unusable::Reason},
+    profile::Shed,
 };
 
 /// A process in which there is nothing to probe.
@@ -73,6 +75,10 @@ pub struct Target {
     pub status: Option<Status>,
     /// When it ended, since tracing began.
     pub ended: Option<Duration>,
+    /// The probes' share of its time.
+    pub watch: Watch,
+    /// When and why its probes were taken off, if they were.
+    pub shed: Option<Shed>,
     /// The probes it has or had.
     pub plan_in_use: Vec<PlannedProbe>,
     probes: Vec<Probe>,
@@ -97,6 +103,8 @@ impl Target {
             cpu_before: status.cpu_time,
             status: Some(status),
             ended: None,
+            watch: Watch::default(),
+            shed: None,
             plan_in_use: Vec::new(),
             probes: Vec::new(),
             paused_on_change,
@@ -144,6 +152,22 @@ impl Target {
         }
     }
 
+    /// CPU time it has used since tracing began, when last seen.
+    #[must_use]
+    pub fn used(&self) -> Duration {
+        let now = self.status.as_ref().map_or(self.cpu_before, |status| status.cpu_time);
+        now.saturating_sub(self.cpu_before)
+    }
+
+    /// Whether a program that nearly all calls run sits on an instruction that is single-stepped.
+    #[must_use]
+    pub fn is_slow(&self, program: Program) -> bool {
+        // So many calls go to these that their site decides the price.
+        let is_hot = |function| matches!(function, "malloc" | "free" | "calloc" | "realloc");
+        let mut probes = self.plan_in_use.iter().filter(|planned| planned.program == program);
+        probes.any(|planned| planned.site.slow && is_hot(planned.site.function))
+    }
+
     /// Whether it has ended.
     #[must_use]
     pub fn is_gone(&self) -> bool {
@@ -156,6 +180,14 @@ impl Target {
         self.traced = true;
         let mappings = self.process.mappings()?;
         self.describe(kernel, objects, &mappings)
+    }
+
+    /// Ends the recording, while the process goes on; returns the probes, which nothing passes any
+    /// more. What needs no probes, as its resident memory, is still followed.
+    pub fn shed(&mut self, kernel: &mut Kernel, shed: Shed) -> Result<Vec<Probe>> {
+        kernel.stop(self.slot)?;
+        (self.traced, self.shed) = (false, Some(shed));
+        Ok(self.take_probes())
     }
 
     /// Learns what the process has mapped now, and probes allocators that are new. Returns whether

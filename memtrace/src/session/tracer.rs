@@ -1,5 +1,7 @@
 //! The loaded kernel programs and the processes that they watch.
 
+mod looks;
+
 use std::{
     collections::BTreeSet,
     mem,
@@ -15,6 +17,7 @@ use super::{
     codes::Codes,
     cost::Meter,
     fold::Recorded,
+    history::History,
     progress::State,
     target::{NoAllocator, Target},
 };
@@ -23,7 +26,9 @@ use crate::{
     kernel::{self, Event, Events, Kernel, Log, Probe},
     objects::Objects,
     process::Process,
+    profile::BasisPoints,
 };
+pub use looks::Resident;
 
 /// Rows beyond those of the first targets: libraries that are loaded later.
 const SPARE_ROWS: usize = 4 << 20;
@@ -39,6 +44,10 @@ pub struct Tracer {
     targets: Vec<Target>,
     codes: Codes,
     meter: Meter,
+    history: History,
+    next_look: Instant,
+    /// Of each target's CPU time; `None`: the probes stay, whatever they cost.
+    limit: Option<BasisPoints>,
     notes: Vec<String>,
     sample_interval: u64,
     verbose: bool,
@@ -98,19 +107,22 @@ impl Tracer {
     }
 
     fn load(objects: Objects, options: &Options) -> Result<Self> {
-        let kernel = Kernel::load(&kernel::Options {
+        let mut kernel = Kernel::load(&kernel::Options {
             max_live: options.max_live,
             max_stacks: options.max_stacks,
             max_rows: (objects.row_count() + SPARE_ROWS) as u32,
             sample_interval: options.sample_interval,
         })?;
-        let meter = Meter::start(&kernel);
+        let meter = Meter::start(&mut kernel)?;
         Ok(Self {
             kernel,
             objects,
             targets: Vec::new(),
             codes: Codes::default(),
             meter,
+            history: History::default(),
+            next_look: Instant::now(),
+            limit: options.max_overhead,
             notes: Vec::new(),
             sample_interval: options.sample_interval,
             verbose: options.verbose,
@@ -229,7 +241,7 @@ impl Tracer {
 
     fn refresh(&mut self, slot: u32) {
         let Some(target) = self.targets.get_mut(slot as usize) else { return };
-        if target.ended.is_some() {
+        if target.ended.is_some() || target.shed.is_some() {
             return;
         }
         let had_allocator = target.has_allocator();
@@ -256,51 +268,31 @@ impl Tracer {
         true
     }
 
-    /// Notices ends of which there was no event, because a process was faster than its attaching,
-    /// or because the kernel knows it by another id.
-    fn look(&mut self) {
-        for slot in 0..self.targets.len() {
-            self.targets[slot].look();
-            if self.targets[slot].is_gone() {
-                self.end(slot as u32);
-            }
-        }
-    }
-
     /// Whether every target has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.targets.iter().all(|target| target.ended.is_some())
     }
 
-    /// What can be told now; also lets the targets be looked at once more while they exist.
-    pub fn state(&mut self) -> Result<State> {
-        self.look();
-        let mut state = State { elapsed: self.began.elapsed(), ..State::default() };
-        for target in &self.targets {
-            let totals = self.kernel.process_totals(target.slot)?;
-            state.live_bytes += totals.live_bytes;
-            state.allocations += totals.allocations;
-        }
-        state.losses = self.kernel.losses()?.iter().map(|(_, count)| count).sum();
-        self.meter.tick(&self.kernel, self.began.elapsed());
+    /// Takes the probes of processes that have ended off, once there is time for it.
+    pub fn tidy(&mut self) {
         if !self.retired.is_empty() && self.last_end.elapsed() > QUIET {
             self.detaching.push(kernel::detach(mem::take(&mut self.retired)));
         }
-        Ok(state)
     }
 
     /// Ends the tracing. Nothing is recorded any more when this returns; the threads take the
     /// probes off.
     pub fn finish(mut self) -> Result<(Recorded, Vec<JoinHandle<()>>)> {
         let duration = self.began.elapsed();
-        for target in &mut self.targets {
+        for target in &self.targets {
             self.kernel.stop(target.slot)?;
-            target.look();
         }
+        self.look_now()?;
+        let resident = self.resident();
         let blind = self.targets.iter().filter(|target| !target.has_allocator());
         self.notes.extend(blind.map(|target| NoAllocator::of(target).to_string()));
-        let cost = self.meter.finish(&mut self.kernel, &self.targets)?;
+        let cost = self.meter.finish(&self.kernel, &self.targets, self.limit)?;
         let mut probes = self.retired;
         probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
         self.detaching.push(kernel::detach(probes));
@@ -310,6 +302,8 @@ impl Tracer {
                 objects: self.objects,
                 targets: self.targets,
                 codes: self.codes,
+                history: self.history,
+                resident,
                 notes: self.notes,
                 cost,
                 sample_interval: self.sample_interval,

@@ -14,13 +14,14 @@ const LOADER: &str = "memtrace/src/";
 const MAX_LINES: usize = 400;
 
 /// A word, and the only module of the loader that may say it.
-const HOMES: [(&str, &str); 7] = [
+const HOMES: [(&str, &str); 8] = [
     ("/proc", "process"),
     ("aya", "kernel"),
     ("aya_log", "kernel"),
     ("aya_obj", "kernel"),
     ("clap", "cli"),
     ("inferno", "report/flamegraph"),
+    ("plotters", "report/chart"),
     ("procfs", "process"),
 ];
 

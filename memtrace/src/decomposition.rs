@@ -1,0 +1,55 @@
+//! What the resident memory of a process consists of: from the kernel's account of its mappings
+//! and what was recorded as live to classes that add up. Asks [`process`](crate::process) and
+//! refuses to read anything itself.
+
+mod classes;
+mod live;
+mod segments;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+pub use self::live::LiveBlocks;
+use self::segments::SharedMapping;
+use crate::{
+    process::Process,
+    profile::{Decomposition, Segment},
+};
+
+/// How long the pages of large blocks, and those of shared memory, may be looked at.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// One look at the memory of a process.
+pub struct Look {
+    /// What is resident.
+    pub decomposition: Decomposition,
+    process: Process,
+    shared: Vec<SharedMapping>,
+}
+
+impl Look {
+    /// Looks at a process, of which these allocations are known to be live; `None`: not known.
+    pub fn at(process: &Process, live: Option<&LiveBlocks>) -> Result<Self> {
+        let residency = process.residency()?;
+        let count = |range| process.memory().resident(range).unwrap_or(0);
+        let mut measured = classes::measure(&residency, count);
+        measured.live = live.map(|live| live.measure(process));
+        let sum = |of: fn(&_) -> u64| residency.mappings.iter().map(of).fold(0, u64::saturating_add);
+        let decomposition = Decomposition {
+            swapped: sum(|resident| resident.swapped),
+            huge: sum(|resident| resident.huge),
+            moved: residency.moved,
+            ..Decomposition::new(&measured)
+        };
+        let shared = segments::shared_mappings(&residency);
+        Ok(Self { decomposition, process: process.clone(), shared })
+    }
+}
+
+/// The shared memory that processes have mapped, by segment, each page counted once. A look comes
+/// with the index of its process in the profile.
+#[must_use]
+pub fn segments(looks: &[(u32, &Look)]) -> Vec<Segment> {
+    segments::count(looks)
+}

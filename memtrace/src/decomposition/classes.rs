@@ -1,0 +1,186 @@
+//! Which class the pages of a mapping belong to.
+
+use memtrace_abi::mapping::Range;
+
+use crate::{
+    process::{
+        mappings::{Kind, Mapping},
+        residency::{Residency, Resident},
+    },
+    profile::Measured,
+};
+
+/// The largest guard below a thread's stack that is taken for one. glibc's is a page unless the
+/// program asks for more.
+const MAX_GUARD: u64 = 1 << 20;
+/// Heaps of glibc's arenas begin at multiples of this (`HEAP_MAX_SIZE` in malloc/arena.c); an
+/// unused end of the one before is no guard.
+const ARENA_ALIGNMENT: u64 = 64 << 20;
+
+/// Resident bytes by class; live memory is not known here. `count` tells how many bytes of a range
+/// are resident.
+pub(super) fn measure(residency: &Residency, count: impl Fn(Range) -> u64) -> Measured {
+    let mut measured = Measured { resident: residency.total.resident, ..Measured::default() };
+    let mut previous: Option<&Resident> = None;
+    let mut previous_is_data = false;
+    for resident in &residency.mappings {
+        let below = previous.filter(|below| below.mapping.range.end == resident.mapping.range.start);
+        let is_data = below.is_some() && previous_is_data && is_plain(&resident.mapping);
+        let others = resident.bytes.saturating_sub(resident.anonymous);
+        *held(&mut measured, resident) += others;
+        let stack = stack_bytes(residency, below, resident, &count);
+        measured.stacks += stack;
+        *private(&mut measured, resident, is_data) += resident.anonymous - stack;
+        previous_is_data = is_image(&resident.mapping);
+        previous = Some(resident);
+    }
+    measured
+}
+
+/// Where pages count that a file or shared memory holds.
+fn held<'a>(measured: &'a mut Measured, resident: &Resident) -> &'a mut u64 {
+    match resident.mapping.kind() {
+        _ if resident.is_shared_memory => &mut measured.shared,
+        Kind::File => &mut measured.file,
+        _ => &mut measured.other,
+    }
+}
+
+/// Where pages count that nothing else holds.
+fn private<'a>(measured: &'a mut Measured, resident: &Resident, is_data: bool) -> &'a mut u64 {
+    match resident.mapping.kind() {
+        Kind::Vdso | Kind::Special => &mut measured.other,
+        Kind::File | Kind::SharedMemory => &mut measured.data,
+        // The loader puts zeroed data right behind the data in the file.
+        Kind::Anonymous if is_data => &mut measured.data,
+        _ => &mut measured.heap,
+    }
+}
+
+/// Whether it is a part of a program or library as the loader maps it.
+fn is_image(mapping: &Mapping) -> bool {
+    mapping.kind() == Kind::File && !mapping.permissions.is_shared()
+}
+
+/// Private memory for data, without a name.
+fn is_plain(mapping: &Mapping) -> bool {
+    let permissions = mapping.permissions;
+    mapping.kind() == Kind::Anonymous
+        && mapping.path.as_os_str().is_empty()
+        && permissions.is_readable()
+        && permissions.is_writable()
+        && !permissions.is_executable()
+        && !permissions.is_shared()
+}
+
+/// The part of the anonymous pages that is a stack. Linux does not tell which mappings are stacks
+/// of threads: glibc puts a guard that nobody may touch below them (nptl/allocatestack.c), and
+/// since Linux 6.7 they are known not to have huge pages.
+fn stack_bytes(
+    residency: &Residency,
+    below: Option<&Resident>,
+    resident: &Resident,
+    count: impl Fn(Range) -> u64,
+) -> u64 {
+    let mapping = &resident.mapping;
+    if mapping.kind() == Kind::Stack {
+        return resident.anonymous;
+    }
+    let size = mapping.range.end - mapping.range.start;
+    let has_guard = below.is_some_and(|below| is_guard(&below.mapping))
+        && !mapping.range.start.is_multiple_of(ARENA_ALIGNMENT);
+    let fits = size <= residency.stack_limit;
+    match (is_plain(mapping), has_guard, resident.never_huge) {
+        (true, true, true) => resident.anonymous,
+        (true, true, false) | (true, false, true) if fits => resident.anonymous,
+        // Other memory has come to lie above it, in the same mapping.
+        (true, true, false) => {
+            let start = mapping.range.start;
+            let end = start.saturating_add(residency.stack_limit);
+            count(Range { start, end }).min(resident.anonymous)
+        }
+        _ => 0,
+    }
+}
+
+fn is_guard(mapping: &Mapping) -> bool {
+    let permissions = mapping.permissions;
+    mapping.kind() == Kind::Anonymous
+        && !(permissions.is_readable() || permissions.is_writable() || permissions.is_executable())
+        && mapping.range.end - mapping.range.start <= MAX_GUARD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::mappings::Mappings;
+
+    /// Lines of `/proc/PID/maps`, `#nh` behind those without huge pages, each with its `Rss` and
+    /// `Anonymous` in KiB. 5 KiB of the low end of a mapping are resident.
+    fn measure_lines(lines: &[(&str, u64, u64)]) -> Measured {
+        let mappings = lines.iter().map(|(line, bytes, anonymous)| {
+            let (text, flags) = line.split_once('#').unwrap_or((line, ""));
+            let mapping = Mappings::parse(text.as_bytes()).list.remove(0);
+            let is_shared_memory = mapping.kind() == Kind::SharedMemory;
+            let (bytes, anonymous) = (bytes << 10, anonymous << 10);
+            let (swapped, huge, never_huge) = (0, 0, flags == "nh");
+            Resident { mapping, bytes, anonymous, swapped, huge, never_huge, is_shared_memory }
+        });
+        let residency = Residency {
+            mappings: mappings.collect(),
+            stack_limit: 8 << 20,
+            ..Residency::default()
+        };
+        measure(&residency, |_| 5 << 10)
+    }
+
+    #[test]
+    fn a_class_is_known_by_the_mapping_and_its_neighbours() {
+        let measured = measure_lines(&[
+            ("10000-20000 r-xp 0 fe:00 7 /bin/x", 64, 0),
+            ("20000-21000 rw-p 0 fe:00 7 /bin/x", 4, 4),
+            ("21000-31000 rw-p 0 00:00 0 ", 60, 60),
+            ("40000-50000 rw-p 0 00:00 0 [heap]", 30, 30),
+            ("60000-61000 ---p 0 00:00 0 ", 0, 0),
+            ("61000-71000 rw-p 0 00:00 0 ", 12, 12),
+            ("80000-90000 rw-s 0 00:01 9 /memfd:m (deleted)", 20, 0),
+            ("90000-a0000 rw-p 0 00:00 0 ", 50, 50),
+            ("7ff000-800000 rw-p 0 00:00 0 [stack]", 3, 3),
+            ("801000-802000 r-xp 0 00:00 0 [vdso]", 2, 0),
+        ]);
+        let kib = |bytes: u64| bytes >> 10;
+        assert_eq!((kib(measured.file), kib(measured.data)), (64, 64));
+        assert_eq!((kib(measured.heap), kib(measured.stacks)), (80, 15));
+        assert_eq!((kib(measured.shared), kib(measured.other)), (20, 2));
+    }
+
+    #[test]
+    fn the_unused_end_of_an_arena_is_no_guard() {
+        let measured = measure_lines(&[
+            ("7f0003fff000-7f0004000000 ---p 0 00:00 0 ", 0, 0),
+            ("7f0004000000-7f0004100000 rw-p 0 00:00 0 ", 100, 100),
+        ]);
+        assert_eq!((measured.heap >> 10, measured.stacks), (100, 0));
+    }
+
+    #[test]
+    fn of_memory_above_a_stack_only_the_lowest_part_is_looked_at() {
+        let measured = measure_lines(&[
+            ("7f0000fff000-7f0001000000 ---p 0 00:00 0 ", 0, 0),
+            ("7f0001000000-7f0011000000 rw-p 0 00:00 0 ", 100, 100),
+        ]);
+        assert_eq!((measured.heap >> 10, measured.stacks >> 10), (95, 5));
+    }
+
+    #[test]
+    fn large_memory_without_huge_pages_is_no_stack() {
+        let [stack, large] = ["7f0000000000-7f0000100000", "7f1000000000-7f1010000000"];
+        let [stack, large] = [stack, large].map(|range| format!("{range} rw-p 0 00:00 0 "));
+        let measured = measure_lines(&[(&stack, 7, 7), (&large, 100, 100)]);
+        assert_eq!((measured.heap >> 10, measured.stacks), (107, 0));
+        let flagged = |line: &String| (format!("{line}#nh"));
+        let [stack, large] = [stack, large].map(|line| flagged(&line));
+        let measured = measure_lines(&[(&stack, 7, 7), (&large, 100, 100)]);
+        assert_eq!((measured.heap >> 10, measured.stacks >> 10), (100, 7));
+    }
+}

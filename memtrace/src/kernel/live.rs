@@ -1,0 +1,105 @@
+//! Reads the map of live allocations, thousands at a time: it may have millions.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _},
+    ptr,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{
+    Ebpf,
+    maps::{Map, MapData},
+};
+use memtrace_abi::allocation::{Allocation, Place};
+
+/// `BPF_MAP_LOOKUP_BATCH` of `enum bpf_cmd` (include/uapi/linux/bpf.h, Linux 5.6).
+const LOOKUP_BATCH: libc::c_int = 24;
+/// Entries of one call. A bucket of the map must fit in; on average it has one.
+const BATCH: usize = 4096;
+
+/// The live allocations of all processes.
+pub(super) struct Allocations(MapData);
+
+/// The `batch` of `union bpf_attr`; the kernel takes what lies behind as zero.
+#[repr(C)]
+struct Attributes {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// What one call returns.
+struct Batch {
+    places: Vec<Place>,
+    allocations: Vec<Allocation>,
+}
+
+impl Allocations {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        match ebpf.take_map("LIVE") {
+            Some(Map::HashMap(map)) => Ok(Self(map)),
+            _ => Err(anyhow!("no hash map LIVE in the object")),
+        }
+    }
+
+    /// Calls `visit` with every allocation; one that comes or goes meanwhile may be missed.
+    pub(super) fn visit(&self, mut visit: impl FnMut(Place, Allocation)) -> Result<()> {
+        let mut batch = Batch {
+            places: vec![Place::default(); BATCH],
+            allocations: vec![Allocation::default(); BATCH],
+        };
+        let mut position = None;
+        loop {
+            let (count, next) =
+                self.next(&mut batch, position).context("read the live allocations")?;
+            let found = batch.places.iter().zip(&batch.allocations).take(count);
+            found.for_each(|(place, allocation)| visit(*place, *allocation));
+            match next {
+                Some(_) => position = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Fills the batch from `position`, the beginning if none; returns how many there are, and
+    /// where to go on.
+    fn next(&self, batch: &mut Batch, position: Option<u32>) -> io::Result<(usize, Option<u32>)> {
+        let (from, mut to) = (position.unwrap_or_default(), 0_u32);
+        let mut attributes = Attributes {
+            in_batch: position.map_or(0, |_| ptr::from_ref(&from).addr() as u64),
+            out_batch: ptr::from_mut(&mut to).addr() as u64,
+            keys: batch.places.as_mut_ptr().addr() as u64,
+            values: batch.allocations.as_mut_ptr().addr() as u64,
+            count: BATCH as u32,
+            map_fd: self.0.fd().as_fd().as_raw_fd().cast_unsigned(),
+            elem_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: the attributes are as long as is said. The buffers hold `count` keys and values
+        // of the map's sizes, which are those of the types the programs use; for hash maps a
+        // position is four bytes.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                LOOKUP_BATCH,
+                &raw mut attributes,
+                size_of::<Attributes>(),
+            )
+        };
+        let count = (attributes.count as usize).min(BATCH);
+        if result == 0 {
+            return Ok((count, Some(to)));
+        }
+        match io::Error::last_os_error() {
+            // The end; what was before it is there.
+            error if error.raw_os_error() == Some(libc::ENOENT) => Ok((count, None)),
+            error => Err(error),
+        }
+    }
+}

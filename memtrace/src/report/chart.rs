@@ -1,0 +1,184 @@
+//! The timeline as a chart: resident memory by kind, live memory, and the moments that matter.
+//! The only user of plotters.
+
+mod axis;
+
+use std::{io::Write, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow};
+use plotters::{
+    coord::types::RangedCoordf64,
+    prelude::*,
+    style::text_anchor::{HPos, Pos, VPos},
+};
+
+use self::axis::Axis;
+use super::{
+    remarks,
+    units::{Elapsed, Size},
+};
+use crate::profile::{ByKind, Point, Profile};
+
+const SIZE: (u32, u32) = (1200, 560);
+const BACKGROUND: RGBColor = RGBColor(250, 250, 250);
+const INK: RGBColor = RGBColor(40, 40, 40);
+const FAINT: RGBColor = RGBColor(220, 220, 220);
+const LIVE: RGBColor = RGBColor(170, 30, 60);
+const FONT: &str = "sans-serif";
+
+/// A kind and everything below it. Blue and orange differ for colour-blind eyes too.
+const AREAS: [(&str, RGBColor, fn(&ByKind) -> u64); 3] = [
+    ("files", RGBColor(190, 220, 190), |kinds| kinds.sum()),
+    ("shared memory", RGBColor(248, 178, 100), |kinds| {
+        kinds.anonymous.saturating_add(kinds.shared)
+    }),
+    ("anonymous: heap, stacks", RGBColor(140, 185, 235), |kinds| kinds.anonymous),
+];
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+type Chart<'a, 'b> =
+    ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// A moment that deserves a line of its own.
+struct Moment {
+    at: Duration,
+    text: String,
+}
+
+/// Writes the chart.
+pub(super) fn write(profile: &Profile, mut to: impl Write) -> Result<()> {
+    let svg = draw(profile)?;
+    to.write_all(svg.as_bytes()).and_then(|()| to.flush()).context("write the chart")
+}
+
+/// The chart, as an SVG element.
+pub(super) fn draw(profile: &Profile) -> Result<String> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        fill(&area, profile).map_err(|error| anyhow!("draw the timeline: {error:#}"))?;
+    }
+    Ok(svg)
+}
+
+fn fill(area: &Area<'_>, profile: &Profile) -> Result<()> {
+    area.fill(&BACKGROUND)?;
+    let title = format!("{}: memory over time", remarks::subject(profile));
+    area.draw(&Text::new(title, (16, 14), text(20)))?;
+    let circumstances = remarks::circumstances(profile, crate::profile::View::Live);
+    area.draw(&Text::new(circumstances, (16, 42), text(13)))?;
+    let points = &*profile.timeline.points;
+    if points.len() < 2 {
+        let nothing = "Nothing to draw: memory was looked at less than twice.";
+        area.draw(&Text::new(nothing, (16, 80), text(14)))?;
+        return Ok(());
+    }
+    let memory = Axis::bytes(points.iter().map(highest).max().unwrap_or(0));
+    let time = Axis::time(points.last().map_or(Duration::ZERO, |point| point.at));
+    let mut chart = ChartBuilder::on(area)
+        .margin(16)
+        .margin_top(70)
+        .x_label_area_size(48)
+        .y_label_area_size(76)
+        .build_cartesian_2d(0.0..time.end, 0.0..memory.end)?;
+    mesh(&mut chart, &time, &memory)?;
+    series(&mut chart, points, &time, &memory)?;
+    for (row, moment) in moments(profile).iter().enumerate() {
+        mark(&mut chart, moment, row, &time, &memory)?;
+    }
+    legend(&mut chart)
+}
+
+fn highest(point: &Point) -> u64 {
+    point.resident.sum().max(point.live)
+}
+
+fn text(size: u32) -> TextStyle<'static> {
+    (FONT, size).into_font().color(&INK)
+}
+
+fn mesh(chart: &mut Chart<'_, '_>, time: &Axis, memory: &Axis) -> Result<()> {
+    chart
+        .configure_mesh()
+        .axis_style(INK)
+        .bold_line_style(FAINT)
+        .light_line_style(TRANSPARENT)
+        .label_style(text(13))
+        .axis_desc_style(text(14))
+        .x_desc(format!("since tracing began, {}", time.unit))
+        .y_desc(format!("memory, {}", memory.unit))
+        .x_labels(12)
+        .y_labels(8)
+        .x_label_formatter(&|value| time.label(*value))
+        .y_label_formatter(&|value| memory.label(*value))
+        .draw()?;
+    Ok(())
+}
+
+fn series(chart: &mut Chart<'_, '_>, points: &[Point], time: &Axis, memory: &Axis) -> Result<()> {
+    for (name, colour, sum) in AREAS {
+        let line = points
+            .iter()
+            .map(|point| (time.of_time(point.at), memory.of_bytes(sum(&point.resident))));
+        let area = AreaSeries::new(line, 0.0, colour.filled());
+        let swatch = move |(x, y)| Rectangle::new([(x, y - 6), (x + 14, y + 6)], colour.filled());
+        chart.draw_series(area)?.label(name).legend(swatch);
+    }
+    let line = points.iter().map(|point| (time.of_time(point.at), memory.of_bytes(point.live)));
+    let stroke = LIVE.stroke_width(2);
+    chart
+        .draw_series(LineSeries::new(line, stroke))?
+        .label("live, as traced")
+        .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], stroke));
+    Ok(())
+}
+
+/// When most was live, and when probes were taken off.
+fn moments(profile: &Profile) -> Vec<Moment> {
+    /// With more, none could be read.
+    const MOST: usize = 4;
+    let name = |process: &crate::profile::Process| match &*profile.processes {
+        [_] => String::new(),
+        _ => format!(", {}", process.text()),
+    };
+    let peaks = profile.processes.iter().filter_map(|process| {
+        let (at, live) = (process.peak_at?, Size(process.amounts.peak.bytes));
+        Some(Moment { at, text: format!("most live: {live} at {}{}", Elapsed(at), name(process)) })
+    });
+    let shed = profile.processes.iter().filter_map(|process| {
+        let at = process.shed?.at;
+        let text = format!("probes off at {}: live is as of then{}", Elapsed(at), name(process));
+        Some(Moment { at, text })
+    });
+    shed.chain(peaks).take(MOST).collect()
+}
+
+/// A line at the moment, and its text beside it, where there is room.
+fn mark(
+    chart: &mut Chart<'_, '_>,
+    moment: &Moment,
+    row: usize,
+    time: &Axis,
+    memory: &Axis,
+) -> Result<()> {
+    let x = time.of_time(moment.at).min(time.end);
+    let line = PathElement::new([(x, 0.0), (x, memory.end)], INK.stroke_width(1));
+    chart.draw_series([line])?;
+    let (anchor, side) = if x > time.end / 2.0 { (HPos::Right, -1.0) } else { (HPos::Left, 1.0) };
+    let style = text(13).pos(Pos::new(anchor, VPos::Top));
+    let gap = time.end / 200.0;
+    let height = memory.end * (0.99 - 0.045 * f64::from(row as u32));
+    chart.draw_series([Text::new(moment.text.clone(), (x + side * gap, height), style)])?;
+    Ok(())
+}
+
+fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Result<()> {
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .label_font(text(13))
+        .background_style(BACKGROUND.mix(0.85))
+        .border_style(FAINT)
+        .draw()?;
+    Ok(())
+}

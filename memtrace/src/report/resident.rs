@@ -1,0 +1,111 @@
+//! What resident memory consists of, in words: shared by every format for people.
+
+use std::time::Duration;
+
+use super::units::{Elapsed, Size};
+use crate::profile::{AtPeak, ByKind, Class, Decomposition, Process, Profile, Segment, printable};
+
+/// A class, and what it means where the name alone does not tell.
+pub(super) fn label(class: Class, is_split: bool) -> (&'static str, &'static str) {
+    match class {
+        Class::Live => ("live: asked for and not released", ""),
+        Class::Overhead => ("the allocator's own: headers, rounding", ""),
+        Class::Free => ("free, kept by the allocator", ""),
+        Class::Untraced if is_split => {
+            ("heap, not traced", "from before tracing, or mapped directly")
+        }
+        Class::Untraced => {
+            ("heap, not traced", "from before tracing, overhead, free, or mapped directly")
+        }
+        Class::Data => ("written data of programs and libraries", ""),
+        Class::File => ("files: code, constants, mapped data", ""),
+        Class::Shared => ("shared memory", ""),
+        Class::Stacks => ("stacks of threads", ""),
+        Class::Other => ("the kernel's own mappings", ""),
+    }
+}
+
+/// Why no class explains the rest.
+pub(super) const REMAINDER: &str = "the kernel counts in batches";
+
+/// Whether the allocator's own account divides the heap.
+pub(super) fn is_split(decomposition: &Decomposition) -> bool {
+    [Class::Overhead, Class::Free].iter().any(|class| decomposition.of(*class) > 0)
+}
+
+/// What must be known besides the classes; a sentence each.
+pub(super) fn remarks(decomposition: &Decomposition) -> Vec<String> {
+    let Decomposition { absent, swapped, huge, moved, .. } = *decomposition;
+    let mut remarks = Vec::new();
+    let mut say = |bytes: u64, what: &str| {
+        if bytes > 0 {
+            remarks.push(format!("{} {what}.", Size(bytes)));
+        }
+    };
+    say(absent, "of the live memory is not resident: never touched, returned, or swapped out");
+    say(swapped, "is swapped out and no part of the RSS");
+    say(huge, "is on hugetlbfs and no part of the RSS");
+    if moved > decomposition.resident / 100 {
+        say(moved, "is by how much the RSS changed while it was looked at");
+    }
+    remarks
+}
+
+/// All classes in a sentence.
+pub(super) fn sentence(profile: &Profile) -> Option<String> {
+    let decomposition = profile.decomposition()?;
+    let part = |part: &crate::profile::Part| {
+        let (name, _) = label(part.class, is_split(&decomposition));
+        let name = name.split(':').next().unwrap_or(name);
+        format!("{} {name}", Size(part.bytes))
+    };
+    let parts: Vec<_> = decomposition.parts.iter().map(part).collect();
+    Some(format!("RSS {} is {}.", Size(decomposition.resident), parts.join(", ")))
+}
+
+/// What was resident when most was live.
+pub(super) fn at_peak(process: &Process) -> Option<String> {
+    let AtPeak { resident, distance, before } = process.at_peak?;
+    let rss = Size(resident.sum());
+    let when = if before { "before" } else { "after" };
+    Some(format!("RSS then: {rss} ({}), seen {} {when} the peak.", kinds(&resident), near(distance)))
+}
+
+fn kinds(resident: &ByKind) -> String {
+    let ByKind { anonymous, shared, file } = *resident;
+    let [anonymous, shared, file] = [anonymous, shared, file].map(Size);
+    format!("{anonymous} anonymous, {file} of files, {shared} shared")
+}
+
+fn near(distance: Duration) -> String {
+    if distance < Duration::from_millis(1) {
+        "less than 1 ms".into()
+    } else {
+        Elapsed(distance).to_string()
+    }
+}
+
+/// Name of a segment and who has it mapped.
+pub(super) fn segment(profile: &Profile, segment: &Segment) -> (String, String) {
+    let pids = segment.users.iter().filter_map(|user| profile.processes.get(user.process as usize));
+    let pids: Vec<_> = pids.map(|process| process.pid.to_string()).collect();
+    let inexact = if segment.exact { "" } else { ", at least: not counted page by page" };
+    let users = match &*pids {
+        [pid] => format!("process {pid}"),
+        [..] if pids.len() > 8 => format!("{} processes", pids.len()),
+        _ => format!("processes {}", pids.join(", ")),
+    };
+    (printable(&segment.name), format!("{users}{inexact}"))
+}
+
+/// What the segments are together, and how often that is in the RSS of the processes.
+pub(super) fn segments(profile: &Profile) -> Option<String> {
+    let sum = |bytes: &mut dyn Iterator<Item = u64>| bytes.fold(0, u64::saturating_add);
+    let once = sum(&mut profile.segments.iter().map(|segment| segment.resident));
+    let users = profile.segments.iter().flat_map(|segment| &segment.users);
+    let counted = sum(&mut users.map(|user| user.resident));
+    (counted > once).then(|| {
+        let (once, counted) = (Size(once), Size(counted));
+        format!("Together {once}, each page once; the RSS above counts {counted}.")
+    })
+}

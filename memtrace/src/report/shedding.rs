@@ -1,0 +1,35 @@
+//! What a user must know when the budget has acted: when, why, and what is still exact.
+
+use super::units::Elapsed;
+use crate::profile::{Profile, Shed, printable};
+
+/// What helps.
+const HELP: &str = "--sample 512KiB makes them cheaper, --max-overhead unlimited keeps them";
+
+/// A line for whoever watches.
+#[must_use]
+pub fn announcement(pid: u32, comm: &str, shed: &Shed) -> String {
+    let (name, why) = (printable(comm), why(shed));
+    format!("the probes of {name} ({pid}) are off after {}: {why}; {HELP}", Elapsed(shed.at))
+}
+
+/// A paragraph for the reports, for each process that it concerns.
+pub(super) fn remarks(profile: &Profile) -> impl Iterator<Item = String> {
+    let shed = |process: &crate::profile::Process| Some((process.text(), process.shed?));
+    profile.processes.iter().filter_map(shed).map(|(name, shed)| {
+        let (at, why) = (Elapsed(shed.at), why(&shed));
+        format!(
+            "The probes of {name} were taken off after {at}: {why}. Live memory is as of then; \
+             peak and allocated memory are exact for the time until then. RSS was followed to the \
+             end. {HELP}."
+        )
+    })
+}
+
+fn why(shed: &Shed) -> String {
+    let Shed { share, after, limit, .. } = shed;
+    format!(
+        "they took {share} of its CPU time for {}, and --max-overhead is {limit}",
+        Elapsed(*after)
+    )
+}

@@ -1,0 +1,134 @@
+//! Watches the probes' share of a process's CPU time, and says when it has been too much for too
+//! long. Refuses to know what happens then.
+
+use std::time::Duration;
+
+use crate::profile::{BasisPoints, Shed};
+
+/// The share is taken over spans at least as long as this.
+const SPAN: Duration = Duration::from_millis(500);
+/// A process that used less CPU time in a span is given more time: the kernel counts it in
+/// hundredths of a second.
+const LEAST_USED: Duration = Duration::from_millis(50);
+/// Every span for this long must be over the limit.
+const SUSTAINED: Duration = Duration::from_secs(2);
+
+/// What has been counted since tracing began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// When.
+    pub at: Duration,
+    /// CPU time of the process.
+    pub used: Duration,
+    /// Calls of allocating functions.
+    pub calls: u64,
+    /// Calls of releasing functions.
+    pub releases: u64,
+}
+
+/// What probing a call costs, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Price {
+    /// An allocation, its return included.
+    pub call: u64,
+    /// A release.
+    pub release: u64,
+}
+
+/// The recent past of a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Watch {
+    last: Reading,
+    /// The start of the spans in a row that were over the limit.
+    over_since: Option<Reading>,
+    share: BasisPoints,
+}
+
+impl Watch {
+    /// The share over the last span.
+    #[must_use]
+    pub const fn share(&self) -> BasisPoints {
+        self.share
+    }
+
+    /// Takes in a reading; says if it is time to take the probes off.
+    pub fn observe(&mut self, now: Reading, price: Price, limit: BasisPoints) -> Option<Shed> {
+        let span = now.at.saturating_sub(self.last.at);
+        if span < SPAN || now.used.saturating_sub(self.last.used) < LEAST_USED {
+            return None;
+        }
+        self.share = share(self.last, now, price);
+        let start = self.over_since.unwrap_or(self.last);
+        self.last = now;
+        self.over_since = (self.share > limit).then_some(start);
+        let start = self.over_since?;
+        let after = now.at.saturating_sub(start.at);
+        let share = share(start, now, price);
+        (after >= SUSTAINED).then_some(Shed { at: now.at, share, after, limit })
+    }
+}
+
+fn share(from: Reading, to: Reading, price: Price) -> BasisPoints {
+    let calls = to.calls.saturating_sub(from.calls).saturating_mul(price.call);
+    let releases = to.releases.saturating_sub(from.releases).saturating_mul(price.release);
+    let probes = Duration::from_nanos(calls.saturating_add(releases));
+    BasisPoints::of(probes, to.used.saturating_sub(from.used))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRICE: Price = Price { call: 2_000, release: 500 };
+    const LIMIT: BasisPoints = BasisPoints(1_000);
+
+    /// Half seconds, each with its calls, half of which are released, and its CPU time in ms.
+    fn watch(spans: &[(u64, u64)]) -> (Watch, Option<Shed>) {
+        let (mut watch, mut now) = (Watch::default(), Reading::default());
+        for (calls, used) in spans {
+            now.at += SPAN;
+            now.used += Duration::from_millis(*used);
+            now.calls += calls;
+            now.releases += calls / 2;
+            if let Some(shed) = watch.observe(now, PRICE, LIMIT) {
+                return (watch, Some(shed));
+            }
+        }
+        (watch, None)
+    }
+
+    #[test]
+    fn two_seconds_over_the_limit_are_too_much() {
+        // 100,000 calls cost 225 ms.
+        let (watch, shed) = watch(&[(0, 500), (100_000, 500), (100_000, 500), (90_000, 500), (100_000, 500)]);
+        let shed = shed.unwrap();
+        assert_eq!((shed.at, shed.after), (SPAN * 5, SPAN * 4));
+        assert_eq!((shed.share, shed.limit), (BasisPoints(4_387), LIMIT));
+        assert_eq!(watch.share(), BasisPoints(4_500));
+    }
+
+    #[test]
+    fn a_blip_is_forgiven() {
+        let blip = [(100_000, 500), (100_000, 500), (100_000, 500), (10_000, 500)];
+        assert!(watch(&blip.repeat(5)).1.is_none());
+    }
+
+    #[test]
+    fn a_process_that_hardly_runs_is_looked_at_over_a_longer_time() {
+        let (idle, shed) = watch(&[(10_000, 1); 40]);
+        assert!(shed.is_none() && idle.share() == BasisPoints(0), "40 ms are too little to tell");
+        let shed = watch(&[(10_000, 20); 40]).1.unwrap();
+        assert_eq!(shed.at, SPAN * 6, "two spans of three halves of a second");
+    }
+
+    #[test]
+    fn no_limit_is_never_reached() {
+        let mut watch = Watch::default();
+        for second in 1..100 {
+            let at = Duration::from_secs(second);
+            let reading = Reading { at, used: at, calls: second * 10_000_000, releases: 0 };
+            assert!(watch.observe(reading, PRICE, BasisPoints(u32::MAX)).is_none());
+        }
+        assert_eq!(watch.share(), BasisPoints(200_000));
+    }
+}
