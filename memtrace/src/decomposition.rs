@@ -35,7 +35,8 @@ impl Look {
         let count = |range| process.memory().resident(range).unwrap_or(0);
         let mut measured = classes::measure(&residency, count);
         measured.live = live.map(|live| live.measure(process));
-        let sum = |of: fn(&_) -> u64| residency.mappings.iter().map(of).fold(0, u64::saturating_add);
+        let sum =
+            |of: fn(&_) -> u64| residency.mappings.iter().map(of).fold(0, u64::saturating_add);
         let decomposition = Decomposition {
             swapped: sum(|resident| resident.swapped),
             huge: sum(|resident| resident.huge),

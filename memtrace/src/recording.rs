@@ -168,10 +168,7 @@ fn decode(mut bytes: &[u8]) -> Result<Profile, Unreadable> {
         processes: decode_all(from)?,
         frames: decode_all(from)?,
         stacks: decode_all(from)?,
-        timeline: Timeline {
-            looks_per_point: decode_one(from)?,
-            points: decode_all(from)?,
-        },
+        timeline: Timeline { looks_per_point: decode_one(from)?, points: decode_all(from)? },
         segments: decode_all(from)?,
         losses: decode_all(from)?,
         notes: decode_all(from)?,

@@ -1,6 +1,7 @@
 //! A process at one moment, read from outside: nothing is attached to it and it is never stopped.
 //! Whatever cannot be read is missing in its place, with the reason; the rest is there.
 
+mod memory;
 mod model;
 mod names;
 mod stacks;
@@ -8,11 +9,14 @@ mod threads;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-pub use self::model::{Cost, Moment, Part, Session, Snapshot, Stack, Subject, Thread};
+pub use self::model::{
+    ArrayUse, Cost, Glibc, GlibcArena, Moment, Objects, Part, Session, Snapshot, Stack, Subject,
+    Thread, Usage, Use,
+};
 use crate::{
-    objects::Objects,
+    objects,
     process::{Process, host, mappings::Mappings, status::Status},
 };
 
@@ -34,14 +38,14 @@ pub fn take(process: &Process, limit: Duration) -> Result<Snapshot> {
 struct Scene<'process> {
     process: &'process Process,
     mappings: Result<Mappings>,
-    objects: Objects,
+    objects: objects::Objects,
     deadline: Instant,
 }
 
 impl<'process> Scene<'process> {
     fn look(process: &'process Process, deadline: Instant) -> Self {
         let mappings = process.mappings();
-        let mut objects = Objects::with_cache();
+        let mut objects = objects::Objects::with_cache();
         if let Ok(mappings) = &mappings {
             objects.learn(process, mappings);
         }
@@ -57,6 +61,15 @@ impl<'process> Scene<'process> {
             snapshot.notes.extend(interpreter.refusals);
         }
         snapshot.threads = threads::read(self, snapshot).into();
+        memory::read(self, snapshot);
+    }
+
+    /// What the process had mapped.
+    fn mappings(&self) -> Result<&Mappings> {
+        match &self.mappings {
+            Ok(mappings) => Ok(mappings),
+            Err(error) => bail!("{error:#}"),
+        }
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) fn measure(residency: &Residency, count: impl Fn(Range) -> u64) -> Me
     let mut previous: Option<&Resident> = None;
     let mut previous_is_data = false;
     for resident in &residency.mappings {
-        let below = previous.filter(|below| below.mapping.range.end == resident.mapping.range.start);
+        let below =
+            previous.filter(|below| below.mapping.range.end == resident.mapping.range.start);
         let is_data = below.is_some() && previous_is_data && is_plain(&resident.mapping);
         let others = resident.bytes.saturating_sub(resident.anonymous);
         *held(&mut measured, resident) += others;

@@ -85,12 +85,7 @@ impl Allocations {
         // of the map's sizes, which are those of the types the programs use; for hash maps a
         // position is four bytes.
         let result = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                LOOKUP_BATCH,
-                &raw mut attributes,
-                size_of::<Attributes>(),
-            )
+            libc::syscall(libc::SYS_bpf, LOOKUP_BATCH, &raw mut attributes, size_of::<Attributes>())
         };
         let count = (attributes.count as usize).min(BATCH);
         if result == 0 {

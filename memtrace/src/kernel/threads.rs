@@ -67,7 +67,11 @@ impl Threads {
             .map_max_entries("SAMPLES", SAMPLES_BYTES)
             .load(OBJECT)
             .context("load the kernel object")?;
-        write(&mut ebpf, "SUBJECT", Subject { process: process.into(), fields: fields()?, python })?;
+        write(
+            &mut ebpf,
+            "SUBJECT",
+            Subject { process: process.into(), fields: fields()?, python },
+        )?;
         load_programs(&mut ebpf)?;
         Ok(Self {
             wanted: take(&mut ebpf, "TO_SAMPLE")?,
@@ -192,7 +196,15 @@ mod tests {
         let ids: Vec<u32> = standings.iter().map(|s| s.thread).collect();
         let t0 = Instant::now();
         for sample in threads.sample(&ids, Duration::from_millis(200)).unwrap() {
-            println!("sample {:x?} {} ns {:x} {} {:x} {}", sample.standing, sample.nanoseconds, sample.stack_start, sample.stack_size, sample.thread_state, sample.frame_count);
+            println!(
+                "sample {:x?} {} ns {:x} {} {:x} {}",
+                sample.standing,
+                sample.nanoseconds,
+                sample.stack_start,
+                sample.stack_size,
+                sample.thread_state,
+                sample.frame_count
+            );
         }
         println!("sample {:?}", t0.elapsed());
     }

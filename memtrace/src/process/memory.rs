@@ -79,9 +79,8 @@ impl Memory {
             }
             let present = (first..).step_by(PAGE_BYTES as usize).zip(&pages);
             let present = present.filter(|(_, page)| page.is_present());
-            let in_range = present.map(|(page, _)| {
-                page.saturating_add(PAGE_BYTES).min(range.end) - page.max(start)
-            });
+            let in_range = present
+                .map(|(page, _)| page.saturating_add(PAGE_BYTES).min(range.end) - page.max(start));
             bytes += in_range.sum::<u64>();
             start = end;
         }

@@ -54,7 +54,8 @@ fn timeline() -> Timeline {
 }
 
 fn segment(name: &str, resident: u64, users: &[(u32, u64)]) -> Segment {
-    let users = users.iter().map(|(process, resident)| User { process: *process, resident: *resident });
+    let users =
+        users.iter().map(|(process, resident)| User { process: *process, resident: *resident });
     Segment { name: name.into(), resident, exact: true, users: users.collect() }
 }
 

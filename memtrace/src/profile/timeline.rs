@@ -96,7 +96,8 @@ impl Recorder {
         }
         if points.len() == MAX_POINTS && self.filled == *looks_per_point {
             let pairs = points.chunks(2);
-            *points = pairs.map(|pair| pair.iter().copied().reduce(merged).unwrap_or_default()).collect();
+            *points =
+                pairs.map(|pair| pair.iter().copied().reduce(merged).unwrap_or_default()).collect();
             *looks_per_point = looks_per_point.saturating_mul(2);
             self.filled = *looks_per_point;
         }

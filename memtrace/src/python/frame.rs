@@ -25,11 +25,7 @@ pub struct Executed {
 
 impl Executed {
     /// The frame at an address.
-    pub fn read(
-        python: &Python,
-        frame: u64,
-        read: impl Fn(u64) -> Option<u64>,
-    ) -> Option<Self> {
+    pub fn read(python: &Python, frame: u64, read: impl Fn(u64) -> Option<u64>) -> Option<Self> {
         let word = |offset: u16| read(frame.wrapping_add(u64::from(offset & !7)));
         let shifted = |offset: u16| Some(word(offset)? >> (u32::from(offset % 8) * 8));
         let code = word(python.frame_code)? & python.pointer_mask;

@@ -58,7 +58,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::profile::{
-    Amounts, BasisPoints, Coverage, Frame, Line, Location, Loss, Process, Profile, Session, Stack, View,
+    Amounts, BasisPoints, Coverage, Frame, Line, Location, Loss, Process, Profile, Session, Stack,
+    View,
 };
 
 const SCHEMA: u32 = 1;

@@ -68,7 +68,11 @@ pub(super) fn at_peak(process: &Process) -> Option<String> {
     let AtPeak { resident, distance, before } = process.at_peak?;
     let rss = Size(resident.sum());
     let when = if before { "before" } else { "after" };
-    Some(format!("RSS then: {rss} ({}), seen {} {when} the peak.", kinds(&resident), near(distance)))
+    Some(format!(
+        "RSS then: {rss} ({}), seen {} {when} the peak.",
+        kinds(&resident),
+        near(distance)
+    ))
 }
 
 fn kinds(resident: &ByKind) -> String {

@@ -2,7 +2,10 @@
 
 mod html;
 mod json;
+mod memory;
+mod objects;
 mod remarks;
+mod section;
 mod terminal;
 mod threads;
 
@@ -10,6 +13,7 @@ use std::{io::Write, path::Path};
 
 use anyhow::{Result, bail};
 
+use self::section::Section;
 pub use self::terminal::print;
 use super::{Format, UnknownFormat};
 use crate::snapshot::Snapshot;
@@ -20,6 +24,14 @@ const FORMATS: [Format; 2] = [Format::Html, Format::Json];
 pub fn check(path: &Path) -> Result<(), UnknownFormat> {
     let format = Format::of(path).ok().filter(|format| FORMATS.contains(format));
     format.map(drop).ok_or_else(|| UnknownFormat { path: path.into(), known: &FORMATS })
+}
+
+/// Its tables, in the order in which they are shown.
+fn sections(snapshot: &Snapshot) -> Vec<Section> {
+    let mut sections = vec![memory::uses(snapshot), memory::arenas(snapshot)];
+    sections.extend(objects::sections(snapshot));
+    sections.push(memory::shared(snapshot));
+    sections
 }
 
 /// Writes a snapshot.

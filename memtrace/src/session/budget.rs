@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn two_seconds_over_the_limit_are_too_much() {
         // 100,000 calls cost 225 ms.
-        let (watch, shed) = watch(&[(0, 500), (100_000, 500), (100_000, 500), (90_000, 500), (100_000, 500)]);
+        let (watch, shed) =
+            watch(&[(0, 500), (100_000, 500), (100_000, 500), (90_000, 500), (100_000, 500)]);
         let shed = shed.unwrap();
         assert_eq!((shed.at, shed.after), (SPAN * 5, SPAN * 4));
         assert_eq!((shed.share, shed.limit), (BasisPoints(4_387), LIMIT));

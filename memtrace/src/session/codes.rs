@@ -5,11 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use memtrace_abi::event::Code;
 
-use crate::{
-    profile::Frame,
-    python::CodeObject,
-    symbolize::python_frame,
-};
+use crate::{profile::Frame, python::CodeObject, symbolize::python_frame};
 
 /// All code objects seen so far.
 #[derive(Default)]

@@ -48,7 +48,10 @@ impl Meter {
         let trap = |program| if target.is_slow(program) { slow } else { fast };
         let price = |program| trap(program) + self.run_time(program);
         let on_return = on_return + self.run_time(Program::AllocationReturn);
-        Price { call: price(Program::AllocationEnter) + on_return, release: price(Program::Release) }
+        Price {
+            call: price(Program::AllocationEnter) + on_return,
+            release: price(Program::Release),
+        }
     }
 
     /// What tracing has cost.

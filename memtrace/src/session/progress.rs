@@ -49,7 +49,8 @@ impl Progress {
         let milliseconds = state.elapsed.saturating_sub(last.elapsed).as_millis().max(1);
         let allocations = u128::from(state.allocations.saturating_sub(last.allocations));
         let rate = u64::try_from(allocations * 1000 / milliseconds).unwrap_or(u64::MAX);
-        let probes = state.share.map_or_else(|| "probes off".into(), |share| format!("probes {share}"));
+        let probes =
+            state.share.map_or_else(|| "probes off".into(), |share| format!("probes {share}"));
         let losses = match state.losses {
             0 => "nothing lost".to_owned(),
             losses => format!("{} losses", Count(losses)),

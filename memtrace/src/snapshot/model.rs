@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::profile::Frame;
+use crate::{
+    heap::{Account, Advice},
+    inventory::{Array, Inventory},
+    profile::{Decomposition, Frame, Segment},
+};
 
 /// A process at one moment, or as nearly as can be.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +17,16 @@ pub struct Snapshot {
     pub subject: Subject,
     /// Its threads, the main thread first.
     pub threads: Part<Vec<Thread>>,
+    /// Its resident memory by use.
+    pub memory: Part<Decomposition>,
+    /// What the heap's part of that is used for: it adds up to it. Empty if that is not known.
+    pub uses: Vec<Usage>,
+    /// The heap of its C library.
+    pub glibc: Part<Glibc>,
+    /// Its Python objects.
+    pub objects: Part<Objects>,
+    /// Shared memory that it has mapped, most resident first.
+    pub shared: Part<Vec<Segment>>,
     /// What the look did to the process.
     pub cost: Cost,
     /// What else the reader must know, one sentence each.
@@ -149,6 +163,98 @@ impl Moment {
             Self::Partial => "partial",
         }
     }
+}
+
+/// What resident memory of the heap is used for, and how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// What for.
+    pub what: Use,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// What resident memory of the heap is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Small Python objects: blocks of pymalloc in use.
+    PythonBlocks,
+    /// The rest of pymalloc's arenas.
+    PythonFree,
+    /// Chunks of glibc's malloc in use.
+    Live,
+    /// Free chunks that `malloc_trim(0)` would return.
+    Trimmable,
+    /// Free chunks on pages that also hold something in use.
+    Pinned,
+    /// Free pages that `malloc_trim(0)` would not return.
+    Kept,
+    /// Mapped by the program itself or by another allocator, or not read.
+    Rest,
+}
+
+impl Use {
+    /// The name for programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PythonBlocks => "python_blocks",
+            Self::PythonFree => "python_free",
+            Self::Live => "live",
+            Self::Trimmable => "trimmable",
+            Self::Pinned => "pinned",
+            Self::Kept => "kept",
+            Self::Rest => "rest",
+        }
+    }
+}
+
+/// The heap of glibc's malloc.
+#[derive(Clone, Debug)]
+pub struct Glibc {
+    /// Release of glibc.
+    pub version: String,
+    /// Arenas, the main one first.
+    pub arenas: Vec<GlibcArena>,
+    /// Chunks with mappings of their own.
+    pub mapped: Account,
+    /// All of it.
+    pub total: Account,
+    /// What could be done about free memory.
+    pub advice: Vec<Advice>,
+    /// What may be wrong or missing, one sentence each.
+    pub doubts: Vec<String>,
+}
+
+/// An arena of glibc's malloc.
+#[derive(Clone, Copy, Debug)]
+pub struct GlibcArena {
+    /// Address of its `struct malloc_state`.
+    pub address: u64,
+    /// Whether it is the one that grows by `brk`.
+    pub is_main: bool,
+    /// Where its memory is.
+    pub account: Account,
+}
+
+/// The Python objects of a process.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    /// What was found.
+    pub inventory: Inventory,
+    /// Its arrays, in the same order, with what is resident of each.
+    pub arrays: Vec<ArrayUse>,
+    /// Bytes of pymalloc's arenas that are in memory; `None` if not all could be looked at.
+    pub arena_bytes: Option<u64>,
+}
+
+/// A NumPy array and its resident part.
+#[derive(Clone, Debug)]
+pub struct ArrayUse {
+    /// The array.
+    pub array: Array,
+    /// Bytes of its elements that are in memory; `None` if that could not be looked at.
+    pub resident: Option<u64>,
 }
 
 /// What the look did to the process.

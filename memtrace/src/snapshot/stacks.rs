@@ -18,11 +18,11 @@ use memtrace_abi::{
     unwind::Registers,
 };
 
+use self::moment::Copied;
 pub use self::{
     moment::Pages,
     walk::{Code, Start, Step},
 };
-use self::moment::Copied;
 use crate::{
     kernel::Threads,
     process::{memory::Memory, threads::SystemCall},
@@ -151,8 +151,9 @@ impl Reader<'_> {
         let pages = Pages::new(self.memory.clone());
         let (python, word) = (&self.code.python, |address| pages.word(address));
         let has_python = python.thread_key != 0;
-        let state =
-            has_python.then(|| frame::thread_state(python, standing.thread_pointer, word)).flatten();
+        let state = has_python
+            .then(|| frame::thread_state(python, standing.thread_pointer, word))
+            .flatten();
         let innermost = state.and_then(|state| frame::current_frame(python, state, word));
         let start =
             Start { registers: standing.registers, python_frame: innermost.unwrap_or_default() };

@@ -67,10 +67,7 @@ fn add_stacks(
     calls: Vec<(u32, SystemCall)>,
     notes: &mut Vec<String>,
 ) -> Result<Cost> {
-    let mappings = match &scene.mappings {
-        Ok(mappings) => mappings,
-        Err(error) => anyhow::bail!("{error:#}"),
-    };
+    let mappings = scene.mappings()?;
     let interpreter = scene.objects.interpreter(mappings);
     let code = scene.objects.code(mappings);
     let reader = reader(scene, &code, interpreter.layout);
@@ -120,8 +117,7 @@ fn fill(thread: &mut Thread, stacks: &Stacks, names: &Names<'_>, holder: Option<
     };
     thread.is_python = stack.thread_state != 0;
     if stack.certainty != Certainty::Partial {
-        thread.holds_lock =
-            holder.map(|holder| thread.is_python && holder == stack.thread_state);
+        thread.holds_lock = holder.map(|holder| thread.is_python && holder == stack.thread_state);
     }
     thread.stack = Part::Read(self::stack(stack, names));
 }

@@ -74,10 +74,16 @@ mod tests {
     #[test]
     fn units_suit_the_largest_value() {
         let unit = |bytes| Axis::bytes(bytes).unit;
-        assert_eq!([0, 5 << 10, 3 << 20, 1 << 30, 2 << 30].map(unit), ["KiB", "KiB", "MiB", "MiB", "GiB"]);
+        assert_eq!(
+            [0, 5 << 10, 3 << 20, 1 << 30, 2 << 30].map(unit),
+            ["KiB", "KiB", "MiB", "MiB", "GiB"]
+        );
         assert_eq!(Axis::bytes(u64::MAX).unit, "EiB");
         let unit = |seconds| Axis::time(Duration::from_secs(seconds)).unit;
-        assert_eq!([0, 179, 180, 10_799, 10_800].map(unit), ["seconds", "seconds", "minutes", "minutes", "hours"]);
+        assert_eq!(
+            [0, 179, 180, 10_799, 10_800].map(unit),
+            ["seconds", "seconds", "minutes", "minutes", "hours"]
+        );
     }
 
     #[test]

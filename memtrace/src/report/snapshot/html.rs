@@ -5,8 +5,13 @@ use std::io::Write;
 use anyhow::{Context as _, Result};
 
 use super::{
-    super::{html::head, text::escape},
+    super::{
+        html::{head, table},
+        text::escape,
+    },
     remarks,
+    section::Section,
+    sections,
     threads::{Group, cpu_time, groups},
 };
 use crate::{
@@ -33,9 +38,10 @@ fn page(snapshot: &Snapshot) -> String {
     let circumstances = escape(&remarks::circumstances(snapshot));
     let command = escape(&printable(&snapshot.subject.command_line));
     let (threads, caveats) = (threads(snapshot), caveats(snapshot));
+    let sections: String = sections(snapshot).iter().map(section).collect();
     format!(
         "{head}<h1>{title}</h1>\n<p>{circumstances} · <a href=\"#caveats\">caveats</a></p>\n\
-         <p class=\"aside name\">{command}</p>\n{threads}{caveats}</body></html>\n"
+         <p class=\"aside name\">{command}</p>\n{threads}{sections}{caveats}</body></html>\n"
     )
 }
 
@@ -64,6 +70,27 @@ fn thread(at: usize, group: &Group<'_>) -> String {
         "<details{open}><summary><b>{name}</b> {doing}<span class=\"aside\">{time}</span></summary>\
          \n<ol>\n{frames}</ol></details>\n"
     )
+}
+
+fn section(section: &Section) -> String {
+    let rows = section.rows.iter().map(|row| {
+        let indent = row.name.chars().take_while(|character| *character == ' ').count();
+        let name = format!("{}{}", "&emsp;".repeat(indent / 2), escape(row.name.trim_start()));
+        let aside = match &*row.aside {
+            "" => String::new(),
+            aside => format!("<div class=\"aside\">{}</div>", escape(aside)),
+        };
+        let cells = row.cells.iter().map(|cell| escape(cell));
+        cells.chain([name + &aside]).collect()
+    });
+    let title = escape(&section.title);
+    let table = match section.rows.len() {
+        0 => format!("<h2>{title}</h2>\n"),
+        _ => table(&title, section.columns, rows),
+    };
+    let remarks = section.remarks.iter();
+    let remarks: String = remarks.map(|text| format!("<p>{}</p>\n", escape(text))).collect();
+    table + &remarks
 }
 
 fn caveats(snapshot: &Snapshot) -> String {

@@ -47,7 +47,9 @@ pub(super) fn cost(cost: &Cost) -> String {
         Some((before, after)) => {
             let sign = if after > before { '+' } else { '-' };
             let change = Size(after.abs_diff(before));
-            format!("Its RSS changed by {sign}{change} meanwhile; nothing was allocated for memtrace.")
+            format!(
+                "Its RSS changed by {sign}{change} meanwhile; nothing was allocated for memtrace."
+            )
         }
     };
     format!("{disturbed} {resident}")
@@ -55,6 +57,19 @@ pub(super) fn cost(cost: &Cost) -> String {
 
 /// Parts that are missing, with the reason.
 pub(super) fn missing(snapshot: &Snapshot) -> Vec<(&'static str, &str)> {
-    let Part::Missing(reason) = &snapshot.threads else { return Vec::new() };
-    vec![("threads", reason)]
+    let reasons = [
+        ("threads", reason(&snapshot.threads)),
+        ("memory", reason(&snapshot.memory)),
+        ("heap", reason(&snapshot.glibc)),
+        ("objects", reason(&snapshot.objects)),
+        ("shared", reason(&snapshot.shared)),
+    ];
+    reasons.into_iter().filter_map(|(part, reason)| Some((part, reason?))).collect()
+}
+
+fn reason<T>(part: &Part<T>) -> Option<&str> {
+    match part {
+        Part::Read(_) => None,
+        Part::Missing(reason) => Some(reason),
+    }
 }

@@ -1,7 +1,10 @@
 //! The memory that stacks are read from: that of the process, a page at a time, or a copy that was
 //! made while the thread ran.
 
-use std::{cell::RefCell, collections::{BTreeMap, HashMap}};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+};
 
 use memtrace_abi::thread::{FrameCopy, Sample};
 
