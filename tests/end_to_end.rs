@@ -12,6 +12,8 @@ mod bad_input;
 mod cli;
 /// Commands that memtrace starts.
 mod command;
+/// Heaps of known shapes.
+mod heap;
 /// What the verifier says of the kernel object.
 mod kernel_object;
 /// Bytes per line of Python programs with known answers.

@@ -85,18 +85,37 @@ impl Live {
         Self { memory, until, is_late: Cell::new(false), error: RefCell::new(None) }
     }
 
+    /// Nothing more is asked after the time, or of a process that has failed to answer.
+    fn is_over(&self) -> bool {
+        let is_late = Instant::now() > self.until;
+        self.is_late.set(self.is_late.get() || is_late);
+        is_late || self.error.borrow().is_some()
+    }
+
     fn keep<T>(&self, answer: Result<T>) -> Option<T> {
-        answer.map_err(|error| self.error.borrow_mut().get_or_insert(error).is::<Refusal>()).ok()
+        match answer {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.error.borrow_mut().get_or_insert(error);
+                None
+            }
+        }
     }
 }
 
 impl Memory for Live {
     fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
-        if Instant::now() > self.until || self.error.borrow().is_some() {
-            self.is_late.set(true);
+        if self.is_over() {
             return 0;
         }
         self.keep(self.memory.read(address, buffer)).unwrap_or(0)
+    }
+
+    fn read_pages(&self, address: u64, buffer: &mut [u8]) -> Vec<bool> {
+        if self.is_over() {
+            return Vec::new();
+        }
+        self.keep(self.memory.read_scattered(address, buffer)).unwrap_or_default()
     }
 
     fn resident(&self, range: Range) -> Vec<bool> {

@@ -1,18 +1,19 @@
 //! What a heap is read through, and a bounded copy of it. Knows no process: tests read from bytes.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
 
 use memtrace_abi::mapping::Range;
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
 
-/// Pages fetched at once where chunks are read one behind the other.
-pub(super) const ALONG: u64 = 32;
-/// Pages fetched at once where a list leads anywhere.
-pub(super) const ANYWHERE: u64 = 16;
-/// Pages kept: 128 MiB.
-const MAX_PAGES: usize = 32_768;
+/// Bytes that are looked at together where chunks are read one behind the other: asking costs more
+/// than reading, but memory changes while it is read.
+pub(super) const ALONG: u64 = 256 << 10;
+/// Bytes that are looked at together where a list leads anywhere.
+pub(super) const ANYWHERE: u64 = 16 << 10;
+/// Bytes that are kept.
+const MAX_BYTES: u64 = 128 << 20;
 
 /// The memory of a process, or something that looks like it.
 pub trait Memory {
@@ -20,69 +21,74 @@ pub trait Memory {
     /// read, and says how many bytes that are.
     fn read(&self, address: u64, buffer: &mut [u8]) -> usize;
 
+    /// Fills those pages of `buffer`, which begins at the page-aligned `address` and has 1 MiB at
+    /// most, that are in memory, and says which they are; a missing answer stands for no.
+    fn read_pages(&self, address: u64, buffer: &mut [u8]) -> Vec<bool>;
+
     /// Whether each page of the range, which is page-aligned, is in memory; fewer than the range
     /// has if not all could be asked for.
     fn resident(&self, range: Range) -> Vec<bool>;
 }
 
-/// Memory as it was when it was first looked at, page by page.
+/// Memory as it was when it was first looked at, window by window.
 pub(super) struct Copy<'m, M> {
     memory: &'m M,
-    ahead: u64,
-    /// Offsets in `bytes` by page number; `None`: not in memory.
-    pages: HashMap<u64, Option<usize>>,
+    /// Bytes of a window.
+    size: u64,
+    numbers: HashMap<u64, usize>,
+    windows: Vec<Window>,
+    /// Number and place of the last one used.
+    recent: (u64, usize),
+}
+
+struct Window {
+    is_read: Vec<bool>,
     bytes: Vec<u8>,
-    recent: Option<(u64, usize)>,
 }
 
 impl<'m, M: Memory> Copy<'m, M> {
-    /// Nothing yet; pages will be fetched `ahead` at once.
-    pub(super) fn new(memory: &'m M, ahead: u64) -> Self {
-        Self { memory, ahead, pages: HashMap::new(), bytes: Vec::new(), recent: None }
+    /// Nothing yet; memory will be read in windows of `size` bytes, a number of pages.
+    pub(super) fn new(memory: &'m M, size: u64) -> Self {
+        Self { memory, size, numbers: HashMap::new(), windows: Vec::new(), recent: (u64::MAX, 0) }
     }
 
     /// Looks at everything afresh from now on.
     pub(super) fn forget(&mut self) {
-        self.pages.clear();
-        self.bytes.clear();
-        self.recent = None;
+        self.numbers.clear();
+        self.windows.clear();
+        self.recent = (u64::MAX, 0);
     }
 
     /// The eight bytes at a multiple of eight.
     pub(super) fn word(&mut self, address: u64) -> Option<u64> {
-        let start = self.page(address / PAGE)? + (address % PAGE) as usize;
-        let bytes = self.bytes.get(start..start.checked_add(8)?)?;
+        let place = self.window(address / self.size);
+        let window = &self.windows[place];
+        let offset = (address % self.size) as usize;
+        if !*window.is_read.get(offset / PAGE as usize)? {
+            return None;
+        }
+        let bytes = window.bytes.get(offset..offset + 8)?;
         Some(u64::from_le_bytes(bytes.try_into().ok()?))
     }
 
-    /// Where the page's bytes begin.
-    fn page(&mut self, number: u64) -> Option<usize> {
-        if let Some((_, offset)) = self.recent.filter(|(recent, _)| *recent == number) {
-            return Some(offset);
+    /// Where the window is.
+    fn window(&mut self, number: u64) -> usize {
+        if self.recent.0 != number || self.windows.is_empty() {
+            let known = self.numbers.get(&number).copied();
+            self.recent = (number, known.unwrap_or_else(|| self.fetch(number)));
         }
-        if !self.pages.contains_key(&number) {
-            self.fetch(number);
-        }
-        let offset = *self.pages.get(&number)?;
-        self.recent = Some((number, offset?));
-        offset
+        self.recent.1
     }
 
-    fn fetch(&mut self, number: u64) {
-        if self.pages.len() >= MAX_PAGES {
+    fn fetch(&mut self, number: u64) -> usize {
+        if self.windows.len() as u64 * self.size >= MAX_BYTES {
             self.forget();
         }
-        let mut buffer = vec![0; (self.ahead * PAGE) as usize];
-        let address = number.saturating_mul(PAGE);
-        let length = self.memory.read(address, &mut buffer).min(buffer.len());
-        let (pages, _) = buffer[..length].as_chunks::<{ PAGE as usize }>();
-        for (number, page) in (number..).zip(pages) {
-            if let Entry::Vacant(place) = self.pages.entry(number) {
-                place.insert(Some(self.bytes.len()));
-                self.bytes.extend_from_slice(page);
-            }
-        }
-        self.pages.entry(number).or_insert(None);
+        let mut bytes = vec![0; self.size as usize];
+        let is_read = self.memory.read_pages(number * self.size, &mut bytes);
+        self.windows.push(Window { is_read, bytes });
+        self.numbers.insert(number, self.windows.len() - 1);
+        self.windows.len() - 1
     }
 }
 
@@ -135,6 +141,17 @@ pub(super) mod tests {
                 length += part;
             }
             length
+        }
+
+        fn read_pages(&self, address: u64, buffer: &mut [u8]) -> Vec<bool> {
+            self.reads.set(self.reads.get() + 1);
+            let pages = buffer.chunks_mut(PAGE as usize).zip(address / PAGE..);
+            let fill = |(bytes, number): (&mut [u8], u64)| {
+                let page = self.pages.get(&number);
+                page.inspect(|page| bytes.copy_from_slice(&page[..]));
+                page.is_some()
+            };
+            pages.map(fill).collect()
         }
 
         fn resident(&self, range: Range) -> Vec<bool> {

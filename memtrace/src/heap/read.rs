@@ -1,6 +1,8 @@
 //! Reads a whole heap: arenas, their chunks, what is on free lists, mapped chunks, and which pages
 //! of all that are in memory.
 
+use std::collections::BTreeMap;
+
 use memtrace_abi::mapping::Range;
 
 use super::{
@@ -12,6 +14,9 @@ use super::{
     memory::PAGE,
     walk::Walk,
 };
+
+/// How often the parts of an arena are listed.
+const MAX_LISTINGS: usize = 4;
 
 /// A heap as it was read. It may have changed meanwhile; what is here was true of each part when
 /// that was read.
@@ -108,18 +113,29 @@ impl Heap {
     }
 
     fn read_arena(&mut self, finder: &Finder<'_, impl Memory>, descriptor: &Descriptor) {
-        let mut parts = Vec::new();
-        for part in finder.parts(descriptor) {
-            let (chunks, looks) = Walk::new(finder, descriptor.address, part).run();
-            self.looks += looks;
-            parts.push(Part::new(finder.memory, chunks));
+        let mut parts = BTreeMap::new();
+        let mut found = finder.parts(descriptor);
+        // Parts come and go while others are read.
+        for _ in 0..MAX_LISTINGS {
+            found.retain(|part| !parts.contains_key(&part.range.start));
+            if found.is_empty() {
+                break;
+            }
+            for part in found {
+                let (chunks, looks) = Walk::new(finder, descriptor.address, part).run();
+                self.looks += looks;
+                if let Some(chunks) = chunks {
+                    parts.insert(part.range.start, Part::new(finder.memory, chunks));
+                }
+            }
+            found =
+                finder.descriptor(descriptor.address).map_or_else(Vec::new, |d| finder.parts(&d));
         }
-        parts.sort_by_key(|part| part.chunks.range().start);
         self.arenas.push(Arena {
             address: descriptor.address,
             is_main: descriptor.address == self.layout.main_arena,
             system_bytes: descriptor.system,
-            parts,
+            parts: parts.into_values().collect(),
         });
     }
 

@@ -18,9 +18,11 @@ use super::{
 };
 
 /// Looks at one place before it is given up.
-const MAX_LOOKS: u32 = 7;
+const MAX_LOOKS: u32 = 6;
+/// Bytes between obstacles that are told apart.
+const NEAR: u64 = 256 << 10;
 /// Chunks that the first look back takes; each further one takes four times as many.
-const FIRST_LOOK: usize = 64;
+const FIRST_LOOK: usize = 16;
 /// Looks in one part.
 const MAX_ALL_LOOKS: u32 = 2048;
 /// Entries of one part's list: 256 MiB.
@@ -46,6 +48,7 @@ pub(super) struct Walk<'a, M> {
     /// The place that cannot be passed, and how often it was looked at.
     obstacle: (u64, u32),
     looks: u32,
+    is_there: bool,
     anchors: Option<BTreeSet<u64>>,
 }
 
@@ -56,26 +59,40 @@ impl<'a, M: Memory> Walk<'a, M> {
             chunks.push(part.first - part.range.start, State::Own);
         }
         let copy = Copy::new(finder.memory, ALONG);
-        Self { finder, arena, part, copy, chunks, obstacle: (0, 0), looks: 0, anchors: None }
+        Self {
+            finder,
+            arena,
+            part,
+            copy,
+            chunks,
+            obstacle: (0, 0),
+            looks: 0,
+            is_there: true,
+            anchors: None,
+        }
     }
 
-    /// Every chunk of the part, and how often the walk had to look again.
-    pub(super) fn run(mut self) -> (Chunks, u32) {
-        loop {
+    /// Every chunk of the part, or none if the part is gone, and how often the walk had to look
+    /// again.
+    pub(super) fn run(mut self) -> (Option<Chunks>, u32) {
+        self.go();
+        (self.is_there.then_some(self.chunks), self.looks)
+    }
+
+    fn go(&mut self) {
+        while self.is_there {
             let place = self.chunks.range().end;
             if self.chunks.len() >= MAX_ENTRIES {
-                self.give_up();
-                return (self.chunks, self.looks);
+                return self.give_up();
             }
             match self.step(place) {
                 Step::Chunk(size, state) => self.chunks.push(size, state),
                 Step::Last(size, state) => {
-                    self.chunks.push(size, state);
-                    return (self.chunks, self.looks);
+                    return self.chunks.push(size, state);
                 }
                 Step::Broken if self.look_again(place) => {}
                 Step::Broken if self.jump() => {}
-                Step::Broken => return (self.chunks, self.looks),
+                Step::Broken => return,
             }
         }
     }
@@ -139,13 +156,16 @@ impl<'a, M: Memory> Walk<'a, M> {
 
     /// Goes back and forgets what was read; `false` if that was tried often enough.
     fn look_again(&mut self, place: u64) -> bool {
-        if place > self.obstacle.0 {
+        if place.abs_diff(self.obstacle.0) > NEAR {
             self.obstacle = (place, 0);
         }
         if self.obstacle.1 >= MAX_LOOKS || self.looks >= MAX_ALL_LOOKS {
             return false;
         }
-        let Some(part) = self.finder.again(self.arena, self.part) else { return false };
+        let Some(part) = self.finder.again(self.arena, self.part) else {
+            self.is_there = false;
+            return true;
+        };
         self.part = part;
         for _ in 0..FIRST_LOOK << (2 * self.obstacle.1) {
             if self.chunks.range().end <= self.part.first || self.chunks.pop().is_none() {
@@ -166,7 +186,7 @@ impl<'a, M: Memory> Walk<'a, M> {
             return false;
         };
         self.chunks.push(target - place, State::Unknown);
-        self.obstacle = (target.max(self.obstacle.0), MAX_LOOKS);
+        self.obstacle = (target, MAX_LOOKS);
         true
     }
 
