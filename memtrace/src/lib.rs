@@ -17,6 +17,7 @@
 //! | [`unwind`] | from `.eh_frame` to rows that the kernel can search; the cache of them on disk |
 //! | [`python`] | from a file to the layouts of the CPython in it; line tables |
 //! | [`heap`] | glibc's heap: every chunk, where free memory stays and why |
+//! | [`inventory`] | the Python objects of a process: by type, the large ones, who holds them |
 //! | [`kernel`] | the loaded kernel object: its programs, its maps, its events |
 //! | [`symbolize`] | from addresses to names of native functions |
 //! | [`profile`] | what was measured: processes, stacks, and the memory of each |
@@ -97,6 +98,7 @@ pub mod attach;
 pub mod cli;
 pub mod doctor;
 pub mod heap;
+pub mod inventory;
 pub mod kernel;
 pub mod objects;
 pub mod output;

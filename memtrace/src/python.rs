@@ -9,13 +9,16 @@ mod evaluator;
 mod layout;
 mod lines;
 mod refusal;
+mod structures;
 mod thread;
 mod thread_key;
 mod version;
 
 pub use code::CodeObject;
+pub(crate) use code::text;
 pub use discover::Runtime;
 pub use lines::LineTable;
 pub use refusal::Refusal;
+pub use structures::{Instances, Interpreter, Keys, Locals, Structures};
 pub use thread::Specific;
 pub use version::Version;

@@ -54,7 +54,7 @@ impl CodeObject {
 
 /// The string of that many characters of `width` bytes each, with what was cut off marked by an
 /// ellipsis.
-fn text(bytes: &[u8], width: u32, length: u32) -> String {
+pub(crate) fn text(bytes: &[u8], width: u32, length: u32) -> String {
     let characters: fn(&[u8]) -> Option<char> = match width {
         1 => |bytes| Some(char::from(*bytes.first()?)),
         2 => |bytes| char::from_u32(u16::from_le_bytes(*bytes.first_chunk()?).into()),
