@@ -27,6 +27,8 @@ mod references;
 mod roots;
 mod sizes;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod text;
 mod types;
 mod view;

@@ -1,5 +1,5 @@
-# A worker that waits for a lock for ever, with arrays and containers in known places. Says what it
-# holds in one line of JSON, then `ready`.
+# A worker that waits for a lock for ever, with arrays and containers in known places. On request says
+# what it holds, in JSON.
 import array
 import collections
 import gc
@@ -86,14 +86,10 @@ SAMPLES = [
     Plain(1), Slotted(1, 2), Mapping(a=1), Numbers([1, 2, 3]), Point(1, 2), Failure("x"), Plain, Slotted,
     Point, int, type, object(), range(5), slice(1, 2), generate, generate(3), len, closure, closure.__code__,
     generate.__code__, Plain(2).__init__, array.array("d", range(50)), array.array("b"), memoryview(b"abc"),
-    TABLE["deep"][1]["array"], TABLE["deep"][1]["array"][:10], RECORDS, OBJECTS, DATES, numpy.float64(1.5),
+    numpy.zeros((30, 10)), numpy.zeros((30, 10))[:10], numpy.zeros((3, 4), order="F").T, RECORDS, OBJECTS, DATES, numpy.float64(1.5),
     numpy.zeros(()), sys, threading.Lock(), lambda: 0, property(), iter([]), enumerate([]), zip(), map(len, []),
     Ellipsis, NotImplemented, vars(PLAIN), vars(sys.modules[__name__]), Plain.__dict__,
 ]
-
-
-def known(count_of):
-    return {name: count_of[name] for name in sorted(count_of)}
 
 
 def full_name(of):
@@ -101,30 +97,71 @@ def full_name(of):
     return name if of.__module__ == "builtins" else f"{of.__module__}.{name}"
 
 
+def static_ranges():
+    """Addresses of mapped files, and of the zeroed data that follows each."""
+    ranges, before = [], (0, "")
+    for line in open("/proc/self/maps"):
+        words = line.split()
+        start, end = (int(word, 16) for word in words[0].split("-"))
+        name = words[5] if len(words) > 5 else ""
+        if not name and before[0] == start:
+            name = before[1]
+        if name.startswith("/"):
+            ranges.append((start, end))
+        before = (end, name if name.startswith("/") else "")
+    return ranges
+
+
+def reachable():
+    """Everything that the collector tracks and all that it refers to, in memory that was allocated."""
+    static = static_ranges()
+    found, seen = collections.Counter(), set()
+    stack = gc.get_objects()
+    own = {id(found), id(seen), id(stack), id(static)}
+    while stack:
+        item = stack.pop()
+        if id(item) in seen or id(item) in own or item is sys._getframe():
+            continue
+        seen.add(id(item))
+        if not any(start <= id(item) < end for start, end in static):
+            found[type(item)] += 1
+        stack.extend(gc.get_referents(item))
+        if type(item) is numpy.ndarray and item.dtype == object:
+            stack.extend(item.flat)
+    return {full_name(of): count for of, count in found.items()}
+
+
 def tell():
     gc.collect()
-    gc.collect()
     tracked = collections.Counter(full_name(type(item)) for item in gc.get_objects())
-    sizes = [(hex(id(item)), sys.getsizeof(item), full_name(type(item))) for item in SAMPLES]
-    blocks = sys.getallocatedblocks()
-    print(json.dumps({"tracked": known(tracked), "sizes": sizes, "blocks": blocks}))
-    print("ready", flush=True)
+    tracked = dict(sorted(tracked.items()))
+    counts = reachable()
+    sizes = [(id(item), sys.getsizeof(item), full_name(type(item))) for item in SAMPLES]
+    line = json.dumps({"tracked": tracked, "counts": counts, "sizes": sizes})
+    del tracked, counts, sizes
+    gc.collect()
+    print("answer", line, flush=True)
+    print("blocks", sys.getallocatedblocks(), flush=True)
 
 
-def work(lock):
+def work(lock, is_set_up):
     batch = [numpy.full((1000 + number, 625), number, dtype="float64") for number in range(38)]
     single = numpy.ones((2048, 1024), dtype="float32")
     view = single[10:20, ::2]
-    tell()
+    is_set_up.set()
     lock.acquire()
     return batch, single, view
 
 
 def main():
-    lock = threading.Lock()
+    lock, is_set_up = threading.Lock(), threading.Event()
     lock.acquire()
-    worker = threading.Thread(target=work, args=(lock,), name="worker", daemon=True)
-    worker.start()
+    threading.Thread(target=work, args=(lock, is_set_up), name="worker", daemon=True).start()
+    is_set_up.wait()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    tell()
+    print("done", flush=True)
     sys.stdin.readline()
 
 

@@ -24,8 +24,8 @@ impl Interpreter {
         let groups = mappings.executables();
         let mut candidates: Vec<&Mapping> = groups.iter().map(|group| group[0]).collect();
         // Files that are called so, then the program, which may have it linked in.
-        candidates.sort_by_key(|mapping| !name(mapping).contains("python"));
-        let named = candidates.iter().filter(|mapping| name(mapping).contains("python")).count();
+        candidates.sort_by_key(|mapping| !is_called_python(mapping));
+        let named = candidates.iter().filter(|mapping| is_called_python(mapping)).count();
         for mapping in candidates.into_iter().take(named + 1) {
             let object = process.object(mapping)?;
             let contents = object.contents();
@@ -42,6 +42,12 @@ impl Interpreter {
     }
 }
 
+/// Extension modules have it in the middle of their names.
+fn is_called_python(mapping: &Mapping) -> bool {
+    let name = name(mapping);
+    name.starts_with("libpython") || name.starts_with("python")
+}
+
 fn name(mapping: &Mapping) -> String {
     mapping.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -54,7 +60,7 @@ impl Inventory {
         interpreter: &Interpreter,
         limits: &Limits,
     ) -> Result<Self> {
-        let live = Live { memory: process.memory(), error: RefCell::default() };
+        let live = Live::new(process);
         let inventory = Self::read(&live, interpreter, limits);
         match live.error.take() {
             Some(error) => Err(error),
@@ -64,13 +70,17 @@ impl Inventory {
 }
 
 /// The memory of a running process.
-struct Live {
+pub(super) struct Live {
     memory: memory::Memory,
     /// The first that was met; nothing is asked for after it.
     error: RefCell<Option<anyhow::Error>>,
 }
 
 impl Live {
+    pub(super) fn new(process: &Process) -> Self {
+        Self { memory: process.memory(), error: RefCell::default() }
+    }
+
     fn ask<T>(&self, question: impl FnOnce(&memory::Memory) -> Result<T>) -> Option<T> {
         if self.error.borrow().is_some() {
             return None;
