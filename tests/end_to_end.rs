@@ -8,15 +8,25 @@ mod support;
 mod accounting;
 /// Everything that cannot work is refused, with a hint.
 mod bad_input;
+/// What probing may cost.
+mod budget;
 /// What a user sees.
 mod cli;
 /// Commands that memtrace starts.
 mod command;
+/// What resident memory consists of.
+mod decomposition;
 /// Heaps of known shapes.
 mod heap;
 /// What the verifier says of the kernel object.
 mod kernel_object;
 /// Bytes per line of Python programs with known answers.
 mod python;
+/// What is alive at the peak, and what only adds up.
+mod radar;
 /// Whatever happens to memtrace, the target goes on.
 mod safety;
+/// Processes at one moment.
+mod snapshot;
+/// Memory over time.
+mod timeline;

@@ -18,6 +18,7 @@
 //! | [`python`] | from a file to the layouts of the CPython in it; line tables |
 //! | [`heap`] | glibc's heap: every chunk, where free memory stays and why |
 //! | [`inventory`] | the Python objects of a process: by type, the large ones, who holds them |
+//! | [`decomposition`] | what the resident memory of a process consists of |
 //! | [`kernel`] | the loaded kernel object: its programs, its maps, its events |
 //! | [`symbolize`] | from addresses to names of native functions |
 //! | [`profile`] | what was measured: processes, stacks, and the memory of each |
@@ -47,8 +48,10 @@
 //! 3. While tracing, `session` waits for events. They are rare: a Python function seen for the first
 //!    time, a library loaded, code that no known file covers, an exec, an exit. Allocations are no
 //!    events; the kernel programs add them up.
-//! 4. At the end the slot is set idle, the counts are read, addresses get their names, and the
-//!    profile goes to every report. The probes are taken off meanwhile.
+//!    Ten times a second the session asks what is resident, for the timeline.
+//! 4. At the end the slot is set idle, the counts are read, [`decomposition`] takes the RSS apart,
+//!    addresses get their names, and the profile goes to every report. The probes are taken off
+//!    meanwhile.
 //!
 //! # The kernel side
 //!
@@ -67,11 +70,31 @@
 //! Whatever could not be recorded is counted by reason (`memtrace_abi::loss`) and told with the
 //! report, with what helps.
 //!
+//! # Resident memory
+//!
+//! `VmRSS` is taken apart into classes that add up. `/proc/PID/smaps` says how much of each mapping
+//! is resident and whether a file, shared memory or nothing holds it; the mapping and its neighbours
+//! say what it is for. Recorded live memory is the part of the heap that tracing can blame; of
+//! large blocks only the pages count that the page map shows present. What no class explains is
+//! shown as a number of its own. Pages of shared memory are counted once by their offsets in the
+//! segment, however many processes have them mapped.
+//!
+//! The timeline holds at most 600 points. When they are full, each pair becomes the one with the
+//! larger RSS, so that the highest moment keeps its height and its time.
+//!
+//! # The budget
+//!
+//! At its start memtrace measures what a probe costs on this machine, and the kernel times the
+//! programs for the first seconds. Hits times price is the probes' share of a process's CPU time.
+//! It is taken over spans of half a second, longer if the process hardly runs. When every span
+//! for two seconds is over the limit, the recording of the process is stopped and its probes are
+//! taken off in the background; what needs no probes goes on.
+//!
 //! # What always holds
 //!
 //! Checked by `cargo xtask lint`:
 //! - only [`kernel`] uses aya, only [`process`] uses procfs and names `/proc`, only [`cli`] uses
-//!   clap, only `report::flamegraph` uses inferno;
+//!   clap, only `report::flamegraph` uses inferno, only `report::chart` uses plotters;
 //! - [`profile`] imports no other module;
 //! - every file says what it is for, in its first line, and has at most 400 lines.
 //!
@@ -88,7 +111,7 @@
 //!
 //! | what | version | where |
 //! |---|---|---|
-//! | recording, `.memtrace` | 1, behind the magic `MEMTRACE` | [`recording`] |
+//! | recording, `.memtrace` | 2, behind the magic `MEMTRACE` | [`recording`] |
 //! | JSON report | 1, the field `schema` | `report::json`, with its schema |
 //! | unwind table on disk, `.unwind` | 1, in the magic; others are made anew | `unwind::cache` |
 //!

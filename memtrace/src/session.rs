@@ -37,6 +37,7 @@ pub use self::{
 use crate::{
     cli::{self, Exit},
     kernel,
+    objects::Objects,
     output::{self, Outputs},
     profile::{BasisPoints, Profile},
 };
@@ -93,7 +94,11 @@ async fn trace(options: &Options) -> Result<Exit> {
         Goal::Attach(pids) => {
             let progress = Progress::new(options.quiet);
             progress.say("reading the mapped files");
-            let tracer = Tracer::attach(pids, options)?;
+            let mut objects = Objects::with_cache();
+            if !options.quiet {
+                snapshot::print_brief(pids, &mut objects, &progress)?;
+            }
+            let tracer = Tracer::attach(pids, objects, options)?;
             record(tracer, &mut Run { signals, progress, launch: None, options }).await?;
             Ok(Exit::Success)
         }

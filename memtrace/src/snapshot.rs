@@ -12,19 +12,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, bail};
 
 pub use self::model::{
-    ArrayUse, Cost, Glibc, GlibcArena, Moment, Objects, Part, Session, Snapshot, Stack, Subject,
-    Thread, Usage, Use,
+    ArrayUse, Cost, Glibc, GlibcArena, Moment, Part, PythonObjects, Session, Snapshot, Stack,
+    Subject, Thread, Usage, Use,
 };
 use crate::{
-    objects,
+    objects::Objects,
     process::{Process, host, mappings::Mappings, status::Status},
 };
 
-/// Takes a snapshot of a process, for at most about `limit`.
-pub fn take(process: &Process, limit: Duration) -> Result<Snapshot> {
+/// Takes a snapshot of a process, for at most about `limit`; learns the files that it has mapped.
+pub fn take(process: &Process, objects: &mut Objects, limit: Duration) -> Result<Snapshot> {
     let begin = Instant::now();
     let before = process.status()?;
-    let scene = Scene::look(process, begin + limit);
+    let scene = Scene::look(process, objects, begin + limit);
     let mut snapshot = Snapshot { subject: subject(process, &before), ..Snapshot::default() };
     scene.describe(&mut snapshot);
     let after = process.status().ok();
@@ -38,14 +38,13 @@ pub fn take(process: &Process, limit: Duration) -> Result<Snapshot> {
 struct Scene<'process> {
     process: &'process Process,
     mappings: Result<Mappings>,
-    objects: objects::Objects,
+    objects: &'process Objects,
     deadline: Instant,
 }
 
 impl<'process> Scene<'process> {
-    fn look(process: &'process Process, deadline: Instant) -> Self {
+    fn look(process: &'process Process, objects: &'process mut Objects, deadline: Instant) -> Self {
         let mappings = process.mappings();
-        let mut objects = objects::Objects::with_cache();
         if let Ok(mappings) = &mappings {
             objects.learn(process, mappings);
         }

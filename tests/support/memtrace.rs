@@ -21,11 +21,32 @@ impl Tracing {
         Self::attach_with(pid, &[])
     }
 
-    /// As [`Tracing::attach`], with more options.
+    /// As [`Tracing::attach`], with more options. The probes stay, whatever they cost.
     pub fn attach_with(pid: u32, options: &[&str]) -> Self {
+        let unlimited = ["--max-overhead", "unlimited"];
+        Self::attach_within(pid, &[&unlimited, options].concat())
+    }
+
+    /// As [`Tracing::attach`], with more options, and a limit for what the probes cost.
+    pub fn attach_within(pid: u32, options: &[&str]) -> Self {
+        let mut tracing = Self::start(&pid.to_string(), options);
+        tracing.expect("memtrace: tracing process");
+        tracing
+    }
+
+    /// Attaches to several processes, their ids separated by commas.
+    pub fn attach_all(pids: &str) -> Self {
+        let mut tracing = Self::start(pids, &["--max-overhead", "unlimited"]);
+        for _ in pids.split(',') {
+            tracing.expect("memtrace: tracing process");
+        }
+        tracing
+    }
+
+    fn start(pids: &str, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for reports");
         let mut child = command()
-            .args(["--verbose", "--pid", &pid.to_string(), "--output"])
+            .args(["--verbose", "--pid", pids, "--output"])
             .arg(folder.path().join("report.json"))
             .args(options)
             .stdout(Stdio::null())
@@ -33,9 +54,7 @@ impl Tracing {
             .spawn()
             .expect("memtrace starts");
         let errors = BufReader::new(child.stderr.take().expect("was piped"));
-        let mut tracing = Self { child, errors, folder };
-        tracing.expect("memtrace: tracing process");
-        tracing
+        Self { child, errors, folder }
     }
 
     /// Process id of memtrace.

@@ -5,5 +5,6 @@ pub mod memtrace;
 pub mod observe;
 pub mod refusal;
 pub mod report;
+pub mod resident;
 pub mod terminal;
 pub mod workload;

@@ -20,13 +20,18 @@ pub struct Workload {
 impl Workload {
     /// Starts a command and waits until it is ready.
     pub fn start(command: &mut Command) -> Self {
+        Self::start_and_read(command).0
+    }
+
+    /// As [`Workload::start`]; also returns what it said before that.
+    pub fn start_and_read(command: &mut Command) -> (Self, Vec<String>) {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
         let input = child.stdin.take().expect("was piped");
         let output = BufReader::new(child.stdout.take().expect("was piped"));
         let mut workload = Self { child, input, output };
-        workload.expect("ready");
-        workload
+        let said = workload.expect("ready");
+        (workload, said)
     }
 
     /// Compiles `tests/workloads/NAME.c` and starts it.

@@ -23,7 +23,7 @@ impl Tracing {
     pub fn attach(memtrace: &Path, pid: u32, cache: &Path, options: &[&str]) -> Result<Self> {
         let start = Instant::now();
         let mut child = Command::new(memtrace)
-            .args(["--verbose", "--pid", &pid.to_string()])
+            .args(["--verbose", "--max-overhead", "unlimited", "--pid", &pid.to_string()])
             .args(options)
             .env("MEMTRACE_CACHE", cache)
             .stdout(Stdio::null())

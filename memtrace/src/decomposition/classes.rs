@@ -179,8 +179,7 @@ mod tests {
         let [stack, large] = [stack, large].map(|range| format!("{range} rw-p 0 00:00 0 "));
         let measured = measure_lines(&[(&stack, 7, 7), (&large, 100, 100)]);
         assert_eq!((measured.heap >> 10, measured.stacks), (107, 0));
-        let flagged = |line: &String| (format!("{line}#nh"));
-        let [stack, large] = [stack, large].map(|line| flagged(&line));
+        let [stack, large] = [stack, large].map(|line| format!("{line}#nh"));
         let measured = measure_lines(&[(&stack, 7, 7), (&large, 100, 100)]);
         assert_eq!((measured.heap >> 10, measured.stacks >> 10), (100, 7));
     }

@@ -94,6 +94,10 @@ impl Memory for Live {
         self.ask(|memory| memory.read(address, buffer)).unwrap_or(0)
     }
 
+    fn read_pages(&self, address: u64, buffer: &mut [u8]) -> Vec<bool> {
+        self.ask(|memory| memory.read_scattered(address, buffer)).unwrap_or_default()
+    }
+
     fn resident(&self, range: Range) -> Vec<bool> {
         let pages = self.ask(|memory| memory.pages(range)).unwrap_or_default();
         pages.iter().map(|page| page.is_present()).collect()

@@ -113,7 +113,8 @@ const STUCK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/workloads/stu
 fn sizes_are_those_of_getsizeof_to_the_byte() {
     for path in interpreters() {
         let python = Python::start(&path, &[STUCK]);
-        let said: serde_json::Value = serde_json::from_str(&python.lines[0]["answer ".len()..]).unwrap();
+        let said: serde_json::Value =
+            serde_json::from_str(&python.lines[0]["answer ".len()..]).unwrap();
         let (process, interpreter) = python.interpreter();
         let live = super::live::Live::new(&process);
         let mut reader = Reader::new(&live, &interpreter, &limits());

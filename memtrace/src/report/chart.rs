@@ -26,13 +26,25 @@ const FAINT: RGBColor = RGBColor(220, 220, 220);
 const LIVE: RGBColor = RGBColor(170, 30, 60);
 const FONT: &str = "sans-serif";
 
-/// A kind and everything below it. Blue and orange differ for colour-blind eyes too.
-const AREAS: [(&str, RGBColor, fn(&ByKind) -> u64); 3] = [
-    ("files", RGBColor(190, 220, 190), |kinds| kinds.sum()),
-    ("shared memory", RGBColor(248, 178, 100), |kinds| {
-        kinds.anonymous.saturating_add(kinds.shared)
-    }),
-    ("anonymous: heap, stacks", RGBColor(140, 185, 235), |kinds| kinds.anonymous),
+/// A kind with its colour, its size with everything below it, and its size. Blue and orange differ
+/// for colour-blind eyes too.
+type AreaOfKind = (&'static str, RGBColor, fn(&ByKind) -> u64, fn(&ByKind) -> u64);
+
+/// From above.
+const AREAS: [AreaOfKind; 3] = [
+    ("files", RGBColor(190, 220, 190), ByKind::sum, |kinds| kinds.file),
+    (
+        "shared memory",
+        RGBColor(248, 178, 100),
+        |kinds| kinds.anonymous.saturating_add(kinds.shared),
+        |kinds| kinds.shared,
+    ),
+    (
+        "anonymous: heap, stacks",
+        RGBColor(140, 185, 235),
+        |kinds| kinds.anonymous,
+        |kinds| kinds.anonymous,
+    ),
 ];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
@@ -76,7 +88,7 @@ fn fill(area: &Area<'_>, profile: &Profile) -> Result<()> {
     let time = Axis::time(points.last().map_or(Duration::ZERO, |point| point.at));
     let mut chart = ChartBuilder::on(area)
         .margin(16)
-        .margin_top(70)
+        .margin_top(90)
         .x_label_area_size(48)
         .y_label_area_size(76)
         .build_cartesian_2d(0.0..time.end, 0.0..memory.end)?;
@@ -85,7 +97,7 @@ fn fill(area: &Area<'_>, profile: &Profile) -> Result<()> {
     for (row, moment) in moments(profile).iter().enumerate() {
         mark(&mut chart, moment, row, &time, &memory)?;
     }
-    legend(&mut chart)
+    legend(area, points)
 }
 
 fn highest(point: &Point) -> u64 {
@@ -115,20 +127,14 @@ fn mesh(chart: &mut Chart<'_, '_>, time: &Axis, memory: &Axis) -> Result<()> {
 }
 
 fn series(chart: &mut Chart<'_, '_>, points: &[Point], time: &Axis, memory: &Axis) -> Result<()> {
-    for (name, colour, sum) in AREAS {
+    for (_, colour, sum, _) in AREAS {
         let line = points
             .iter()
             .map(|point| (time.of_time(point.at), memory.of_bytes(sum(&point.resident))));
-        let area = AreaSeries::new(line, 0.0, colour.filled());
-        let swatch = move |(x, y)| Rectangle::new([(x, y - 6), (x + 14, y + 6)], colour.filled());
-        chart.draw_series(area)?.label(name).legend(swatch);
+        chart.draw_series(AreaSeries::new(line, 0.0, colour.filled()))?;
     }
     let line = points.iter().map(|point| (time.of_time(point.at), memory.of_bytes(point.live)));
-    let stroke = LIVE.stroke_width(2);
-    chart
-        .draw_series(LineSeries::new(line, stroke))?
-        .label("live, as traced")
-        .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], stroke));
+    chart.draw_series(LineSeries::new(line, LIVE.stroke_width(2)))?;
     Ok(())
 }
 
@@ -171,13 +177,23 @@ fn mark(
     Ok(())
 }
 
-fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Result<()> {
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .label_font(text(13))
-        .background_style(BACKGROUND.mix(0.85))
-        .border_style(FAINT)
-        .draw()?;
+/// What the colours mean, in a row above the chart; kinds that there never was any of are left out.
+fn legend(area: &Area<'_>, points: &[Point]) -> Result<()> {
+    const TOP: i32 = 68;
+    let swatch = |x, colour: &RGBColor, height: i32| {
+        Rectangle::new([(x, TOP + 6 - height), (x + 14, TOP + 6 + height)], colour.filled())
+    };
+    let mut x = 92;
+    for (name, colour, own) in AREAS.map(|(name, colour, _, own)| (name, colour, own)).iter().rev()
+    {
+        if points.iter().all(|point| own(&point.resident) == 0) {
+            continue;
+        }
+        area.draw(&swatch(x, colour, 6))?;
+        area.draw(&Text::new(*name, (x + 20, TOP), text(13)))?;
+        x += 40 + 8 * name.len() as i32;
+    }
+    area.draw(&swatch(x, &LIVE, 1))?;
+    area.draw(&Text::new("live, as traced", (x + 20, TOP), text(13)))?;
     Ok(())
 }

@@ -27,7 +27,8 @@ const MAX_LINES_LENGTH: usize = 256 << 20;
 
 /// Writes the flame graph of `view`.
 pub(super) fn write(profile: &Profile, view: View, mut to: impl Write) -> Result<()> {
-    let mut notes: Vec<_> = resident::sentence(profile).into_iter().collect();
+    let resident = (view == View::Live).then(|| resident::sentence(profile)).flatten();
+    let mut notes: Vec<_> = resident.into_iter().collect();
     notes.extend(remarks::caveats(profile, view));
     notes.extend(remarks::cost(profile));
     let svg = draw(profile, view, &notes)?;

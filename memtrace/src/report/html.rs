@@ -23,6 +23,8 @@ th { border-bottom: 1px solid #888; }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .name { font-family: monospace; overflow-wrap: anywhere; }
 .aside { color: #555; }
+.chart { overflow-x: auto; }
+.chart text { font: 13px sans-serif; }
 ";
 
 /// Writes the page; the flame graph and the order of the lines are those of `view`.
@@ -44,7 +46,8 @@ fn page(profile: &Profile, view: View) -> Result<String> {
     let head = head(&title, "");
     Ok(format!(
         "{head}<h1>{title}</h1>\n<p>{circumstances} · <a href=\"#caveats\">caveats</a></p>\n\
-         {lines}<h2>Flame graph</h2>\n{svg}<h2>Memory over time</h2>\n{chart}\n{resident}\
+         {lines}<h2>Flame graph</h2>\n{svg}<h2>Memory over time</h2>\n\
+         <div class=\"chart\">{chart}</div>\n{resident}\
          {processes}{caveats}</body></html>\n"
     ))
 }

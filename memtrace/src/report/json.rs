@@ -46,7 +46,7 @@
 //! the moment when most was live, or before it if negative. `shed` tells when and why probes were
 //! taken off. The columns of `timeline` are of all processes together.
 
-mod resident;
+pub(super) mod resident;
 
 use std::{
     io::{BufWriter, Write},

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::profile::{Amount, Process, Profile, View, printable};
 
 use super::{
-    shedding,
+    resident, shedding,
     units::{Count, Elapsed, Share, Size},
 };
 
@@ -65,6 +65,7 @@ pub(super) fn caveats(profile: &Profile, view: View) -> Vec<String> {
     let mut caveats = Vec::new();
     caveats.extend(unsymbolized(profile));
     caveats.extend(shedding::remarks(profile));
+    caveats.extend(resident_at_peak(profile, view));
     caveats.extend(untraced(profile, view));
     caveats.extend(several_peaks(profile, view));
     caveats.extend(uncovered(profile, view));
@@ -128,6 +129,17 @@ fn several_peaks(profile: &Profile, view: View) -> Option<String> {
         "Each process is shown at its own peak; the peaks need not have been at the same time."
             .into()
     })
+}
+
+fn resident_at_peak(profile: &Profile, view: View) -> Vec<String> {
+    let name = |process: &Process| match &*profile.processes {
+        [_] => String::new(),
+        _ => format!("{}: ", process.text()),
+    };
+    let processes = profile.processes.iter().filter(|_| view == View::Peak);
+    processes
+        .filter_map(|process| Some(format!("{}{}", name(process), resident::at_peak(process)?)))
+        .collect()
 }
 
 fn uncovered(profile: &Profile, view: View) -> Vec<String> {

@@ -235,6 +235,9 @@ mod tests {
     #[test]
     fn what_a_process_held_at_its_end_is_not_compared_with_an_earlier_rss() {
         let mut profile = example::profile();
+        for process in &mut profile.processes {
+            process.decomposition = None;
+        }
         let [now, untraced] = ["Live now, by line", "is not in the stacks"];
         let summary = |profile: &Profile| summary(profile, Screen::default());
         assert!(summary(&profile).contains(now) && summary(&profile).contains(untraced));

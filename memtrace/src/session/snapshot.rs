@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::progress::Progress;
 use crate::{
     cli::Exit,
+    objects::Objects,
     output::{self, Outputs},
     process::Process,
     report, snapshot,
 };
+
+/// How long tracing waits for what is printed before it.
+const BRIEF: Duration = Duration::from_secs(2);
 
 /// What the user wants.
 pub struct SnapshotOptions {
@@ -28,10 +33,25 @@ pub fn run_snapshot(options: &SnapshotOptions) -> Result<Exit> {
     }
     options.outputs.check()?;
     let process = Process::open(options.pid)?;
-    let snapshot = snapshot::take(&process, options.limit)?;
+    let snapshot = snapshot::take(&process, &mut Objects::with_cache(), options.limit)?;
     options.outputs.write_snapshot(&snapshot)?;
     if options.outputs.files.is_empty() {
         output::print_snapshot(&snapshot, false)?;
     }
     Ok(Exit::Success)
+}
+
+/// Prints what fits a screen of each process that is about to be traced. Those that cannot be
+/// looked at are left to tracing, which says so.
+pub fn print_brief(pids: &[u32], objects: &mut Objects, progress: &Progress) -> Result<()> {
+    let limit = BRIEF / pids.len().try_into().unwrap_or(u32::MAX).max(1);
+    for pid in pids {
+        let taken = Process::open(*pid).map_err(Into::into);
+        let taken = taken.and_then(|process| snapshot::take(&process, objects, limit));
+        if let Ok(snapshot) = taken {
+            progress.clear();
+            output::print_snapshot(&snapshot, true)?;
+        }
+    }
+    Ok(())
 }

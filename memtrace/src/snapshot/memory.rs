@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{ArrayUse, Glibc, GlibcArena, Objects, Part, Scene, Snapshot, Usage, Use};
+use super::{ArrayUse, Glibc, GlibcArena, Part, PythonObjects, Scene, Snapshot, Usage, Use};
 use crate::{
     decomposition::{self, Look},
     heap::{Advice, Chunk, Heap},
@@ -56,7 +56,7 @@ fn glibc(scene: &Scene<'_>) -> Result<Glibc> {
     })
 }
 
-fn objects(scene: &Scene<'_>) -> Result<Objects> {
+fn objects(scene: &Scene<'_>) -> Result<PythonObjects> {
     let interpreter = scene.objects.interpreter(scene.mappings()?);
     let (runtime, bias) = match interpreter.runtime {
         Some(runtime) => runtime,
@@ -74,7 +74,7 @@ fn objects(scene: &Scene<'_>) -> Result<Objects> {
     });
     let arrays = arrays.collect();
     let arena_bytes = arena_bytes(scene, &memory, &inventory);
-    Ok(Objects { inventory, arrays, arena_bytes })
+    Ok(PythonObjects { inventory, arrays, arena_bytes })
 }
 
 /// Bytes of the array's elements that are in memory.

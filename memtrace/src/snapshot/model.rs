@@ -24,7 +24,7 @@ pub struct Snapshot {
     /// The heap of its C library.
     pub glibc: Part<Glibc>,
     /// Its Python objects.
-    pub objects: Part<Objects>,
+    pub objects: Part<PythonObjects>,
     /// Shared memory that it has mapped, most resident first.
     pub shared: Part<Vec<Segment>>,
     /// What the look did to the process.
@@ -239,7 +239,7 @@ pub struct GlibcArena {
 
 /// The Python objects of a process.
 #[derive(Clone, Debug)]
-pub struct Objects {
+pub struct PythonObjects {
     /// What was found.
     pub inventory: Inventory,
     /// Its arrays, in the same order, with what is resident of each.

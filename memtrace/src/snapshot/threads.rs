@@ -83,7 +83,7 @@ fn add_stacks(
     };
     let holder = holder(scene, &interpreter);
     let steps = stacks.by_thread.values().flat_map(|stack| &stack.steps);
-    let names = Names::find(&scene.objects, &interpreter.layout, scene.process.memory(), steps);
+    let names = Names::find(scene.objects, &interpreter.layout, scene.process.memory(), steps);
     for thread in threads {
         fill(thread, &stacks, &names, holder);
     }
@@ -100,7 +100,7 @@ fn reader<'scene>(
     python: Python,
 ) -> Reader<'scene> {
     Reader {
-        code: Code { mappings, objects: &scene.objects, python },
+        code: Code { mappings, objects: scene.objects, python },
         memory: scene.process.memory(),
         deadline: scene.deadline,
     }

@@ -13,6 +13,25 @@
 //!     "wait_channel": "futex_do_wait", "system_call": "futex", "is_python": true,
 //!     "holds_interpreter_lock": false, "moment": "waiting", "frames": [ FRAME ],
 //!     "stack_missing": null } ],
+//!   "memory": DECOMPOSITION,
+//!   "heap_uses": { "python_blocks": 4096, "rest": 0 },
+//!   "heap": { "glibc": "2.36", "arenas": [ { "address": 4096, "is_main": true,
+//!     "account": ACCOUNT } ], "mapped": ACCOUNT, "total": ACCOUNT,
+//!     "advice": [ { "remedy": "malloc_trim", "bytes": 4096, "measured": true } ],
+//!     "doubts": [] },
+//!   "objects": { "python": "3.11.7", "allocator": "pymalloc", "arenas": 3,
+//!     "arenas_resident_bytes": 4096, "arenas_used_bytes": 4000,
+//!     "types": [ { "name": "dict", "count": 3, "bytes": 192 } ],
+//!     "arrays": [ { "address": 4096, "dtype": "float64", "shape": [3], "bytes": 24,
+//!       "resident_bytes": 24, "view_of": null, "holder": HOLDER } ],
+//!     "array_count": 1, "array_bytes": 24,
+//!     "data_frames": [ { "address": 4096, "rows": 3, "columns": 1, "bytes": 24,
+//!       "dtypes": [ { "dtype": "int64", "columns": 1, "bytes": 24 } ], "holder": HOLDER } ],
+//!     "containers": [ { "address": 4096, "type": "dict", "length": 3, "bytes": 192,
+//!       "holder": HOLDER } ],
+//!     "coverage": { "objects": 9, "failed_objects": 0, "pools": 1, "failed_pools": 0,
+//!       "blocks": 9, "other_blocks": 0, "other_bytes": 0, "complete": true } },
+//!   "shared": [ { "name": "/dev/shm/psm_1", "resident_bytes": 4096, "exact": true } ],
 //!   "cost": { "interrupted_threads": 0, "interrupted_seconds": 0.0, "rss_bytes_before": 4096,
 //!     "rss_bytes_after": 4096 },
 //!   "missing": [ { "part": "threads", "reason": "no answer within 2s" } ],
@@ -20,17 +39,26 @@
 //! }
 //! ```
 //!
-//! A part that is missing is `null`. `FRAME` is as in JSON reports of tracing, outermost first.
+//! A part that is missing is `null`. `FRAME` and `DECOMPOSITION` are as in JSON reports of tracing;
+//! frames are outermost first. `heap_uses` adds up to the class `untraced`. The fields of `ACCOUNT`
+//! are those of [`crate::heap::Account`]. `HOLDER` is `{ "kind": "local", "path": "job.rows",
+//! "function": "work", "file": "job.py", "thread": 4243 }`, or null; kinds are `local`, `module` and
+//! `object`, and the last three fields are null for the others.
 //! `moment` says whether the frames are of one moment: `waiting` and `running` are, `moving` need
 //! not be, `partial` was started from half the registers. `schema` grows when a field changes its
 //! meaning or goes away.
+
+mod memory;
 
 use std::io::{BufWriter, Write};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::{super::json::FrameEntry, remarks};
+use super::{
+    super::json::{FrameEntry, resident},
+    remarks,
+};
 use crate::snapshot::{Cost, Part, Session, Snapshot, Subject, Thread};
 
 const SCHEMA: u32 = 1;
@@ -51,6 +79,11 @@ fn document(snapshot: &Snapshot) -> Value {
         "session": session(&snapshot.session),
         "process": process(&snapshot.subject),
         "threads": snapshot.threads.read().map(|threads| threads.iter().map(thread).collect::<Vec<_>>()),
+        "memory": snapshot.memory.read().map(resident::decomposition),
+        "heap_uses": memory::uses(&snapshot.uses),
+        "heap": snapshot.glibc.read().map(memory::heap),
+        "objects": snapshot.objects.read().map(memory::objects),
+        "shared": snapshot.shared.read().map(|segments| memory::shared(segments)),
         "cost": cost(&snapshot.cost),
         "missing": missing.collect::<Vec<_>>(),
         "notes": snapshot.notes,

@@ -1,13 +1,15 @@
 //! Python objects by type, arrays, data frames and containers, with who holds them.
 
+use std::collections::HashMap;
+
 use super::{
     super::units::{Count, Share, Size},
     section::Section,
 };
 use crate::{
-    inventory::{Container, Coverage, DataFrame, Holder, Inventory, Owner, Spent},
+    inventory::{Array, Container, Coverage, DataFrame, Holder, Inventory, Owner, Spent},
     profile::printable,
-    snapshot::{ArrayUse, Objects, Snapshot},
+    snapshot::{ArrayUse, PythonObjects, Snapshot},
 };
 
 /// All tables of objects.
@@ -65,24 +67,60 @@ fn coverage(coverage: &Coverage) -> Vec<String> {
     remarks
 }
 
-fn arrays(objects: &Objects) -> Section {
+fn arrays(objects: &PythonObjects) -> Section {
     let (count, bytes) = (objects.inventory.array_count, objects.inventory.array_bytes);
     let title = format!("NumPy arrays: {}, which own {}", Count(count), Size(bytes));
     let mut section = Section::new(title, &["bytes", "resident", "array"]);
-    for ArrayUse { array, resident } in &objects.arrays {
+    for alike in alike(&objects.arrays) {
+        let bytes = alike.iter().map(|array| array.array.bytes).fold(0, u64::saturating_add);
+        let resident = alike.iter().map(|array| array.resident).sum::<Option<u64>>();
         let resident = resident.map_or_else(|| "?".to_owned(), |bytes| Size(bytes).to_string());
-        let shape: Vec<_> = array.shape.iter().map(ToString::to_string).collect();
-        let comma = if shape.len() == 1 { "," } else { "" };
-        let owner = match &array.owner {
-            Owner::Itself => String::new(),
-            Owner::Base { type_name, .. } => format!(", view of a {}", printable(type_name)),
-            Owner::Unknown => ", view of memory that is no object's".to_owned(),
+        let name = array_name(&alike[0].array);
+        let (name, more) = match alike.len() {
+            1 => (name, String::new()),
+            count => (format!("{} x {name}", Count(count as u64)), " and the like".to_owned()),
         };
-        let (dtype, shape) = (printable(&array.dtype), shape.join(", "));
-        let name = format!("{dtype} ({shape}{comma}){owner}");
-        section.row_with([Size(array.bytes).to_string(), resident], name, held(&array.holder));
+        let holder = held(&alike[0].array.holder);
+        let aside = if holder.is_empty() { holder } else { holder + &more };
+        section.row_with([Size(bytes).to_string(), resident], name, aside);
     }
     section
+}
+
+/// Arrays of one shape and type that are held alike, together, at the place of the first.
+fn alike(arrays: &[ArrayUse]) -> Vec<Vec<&ArrayUse>> {
+    let mut groups: Vec<Vec<&ArrayUse>> = Vec::new();
+    let mut places = HashMap::new();
+    for array in arrays {
+        let Array { dtype, shape, owner, holder, .. } = &array.array;
+        let owner = match owner {
+            Owner::Base { type_name, .. } => Some(type_name),
+            Owner::Itself | Owner::Unknown => None,
+        };
+        // In `batch[3]` and `self.batch[4].data` the numbers make no difference.
+        let holder = holder.as_ref().map(|holder| without_digits(&holder.to_string()));
+        let index = *places.entry((dtype, shape, owner, holder)).or_insert(groups.len());
+        match groups.get_mut(index) {
+            Some(group) => group.push(array),
+            None => groups.push(vec![array]),
+        }
+    }
+    groups
+}
+
+fn without_digits(text: &str) -> String {
+    text.replace(|character: char| character.is_ascii_digit(), "")
+}
+
+fn array_name(array: &Array) -> String {
+    let shape: Vec<_> = array.shape.iter().map(ToString::to_string).collect();
+    let comma = if shape.len() == 1 { "," } else { "" };
+    let owner = match &array.owner {
+        Owner::Itself => String::new(),
+        Owner::Base { type_name, .. } => format!(", view of a {}", printable(type_name)),
+        Owner::Unknown => ", view of memory that is no object's".to_owned(),
+    };
+    format!("{} ({}{comma}){owner}", printable(&array.dtype), shape.join(", "))
 }
 
 fn data_frames(frames: &[DataFrame]) -> Section {

@@ -3,7 +3,7 @@
 /// Cells from empty to full.
 const CELLS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The values in at most `width` cells of equal time, the largest value as a full one. Each cell
+/// The values in at most `width` cells of equally many, the largest value as a full one. Each cell
 /// shows the largest of its values.
 pub(super) fn line(values: &[u64], width: usize) -> String {
     let most = values.iter().copied().max().unwrap_or(0).max(1);
