@@ -67,7 +67,7 @@ fn tell(iteration: *const Iteration) -> Option<()> {
     if u64::from(read::<u32>(address + subject.fields.process)?) != subject.process {
         return None;
     }
-    let standing = standing(address, registers(task), subject)?;
+    let standing = standing(address, saved(task), subject)?;
     // SAFETY: as above.
     let meta = unsafe { (*iteration).meta };
     // SAFETY: the kernel's own structure, too.
@@ -79,14 +79,15 @@ fn tell(iteration: *const Iteration) -> Option<()> {
 }
 
 /// The thread whose `task_struct` is at the address.
-fn standing(task: u64, registers: Registers, subject: &Subject) -> Option<Standing> {
+fn standing(task: u64, saved: &pt_regs, subject: &Subject) -> Option<Standing> {
     let fields = &subject.fields;
     let voluntary: u64 = read(task + fields.voluntary)?;
     let involuntary: u64 = read(task + fields.involuntary)?;
     Some(Standing {
         thread: read(task + fields.thread)?,
         on_cpu: read(task + fields.on_cpu)?,
-        registers,
+        registers: Registers { pc: saved.rip, sp: saved.rsp, fp: saved.rbp },
+        rdi: saved.rdi,
         thread_pointer: read(task + fields.thread_pointer)?,
         switches: voluntary.wrapping_add(involuntary),
     })
@@ -94,12 +95,11 @@ fn standing(task: u64, registers: Registers, subject: &Subject) -> Option<Standi
 
 /// What user space had in its registers when the thread last left it. The kernel saves all of them
 /// at every way in (linux 6.18, `arch/x86/entry/calling.h`, `PUSH_REGS`).
-fn registers(task: *mut task_struct) -> Registers {
+fn saved(task: *mut task_struct) -> &'static pt_regs {
     // SAFETY: the task is the kernel's own.
     let saved = unsafe { bpf_task_pt_regs(task) } as *const pt_regs;
     // SAFETY: the kernel gives a place on the thread's kernel stack, which lives as long as it.
-    let saved = unsafe { &*saved };
-    Registers { pc: saved.rip, sp: saved.rsp, fp: saved.rbp }
+    unsafe { &*saved }
 }
 
 /// A value in the kernel's memory.
@@ -125,7 +125,7 @@ fn sample() -> Option<()> {
     let task = unsafe { bpf_get_current_task_btf() };
     // SAFETY: the helper has no preconditions.
     let address = unsafe { bpf_get_current_task() };
-    let standing = standing(address, registers(task), subject)?;
+    let standing = standing(address, saved(task), subject)?;
     let mut entry = SAMPLES.reserve::<Sample>(0)?;
     // SAFETY: every byte pattern is a valid sample, and the entry is ours until submitted.
     let sample = unsafe { entry.assume_init_mut() };

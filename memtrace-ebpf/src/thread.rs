@@ -53,13 +53,15 @@ pub struct Standing {
     pub on_cpu: u32,
     /// In user space, as the thread left it.
     pub registers: Registers,
+    /// `rdi`: the first argument of a system call that the thread is in.
+    pub rdi: u64,
     /// Where glibc keeps the thread's own data.
     pub thread_pointer: u64,
     /// How often it has left a CPU. Two looks between which this stays the same, at both of which
     /// the thread is on no CPU, have no moment between them at which it ran.
     pub switches: u64,
 }
-crosses_the_boundary!(Standing, 48);
+crosses_the_boundary!(Standing, 56);
 
 impl Standing {
     /// Whether the thread did not run from one look to the other.
@@ -100,7 +102,7 @@ pub struct Sample {
     /// Native stack.
     pub stack: [u8; MAX_STACK],
 }
-crosses_the_boundary!(Sample, 88 + 136 * MAX_PYTHON_FRAMES + MAX_STACK);
+crosses_the_boundary!(Sample, 96 + 136 * MAX_PYTHON_FRAMES + MAX_STACK);
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,28 @@ use crate::support::{
     workload::{self, Workload},
 };
 
+/// Threads that allocate, release, wait, start and end.
+const BUSY: &str = "
+import sys, threading, time
+def grow():
+    kept = {}
+    for number in range(10**9):
+        kept[number % 50_000] = [str(number)] * (number % 100)
+def nap():
+    while True:
+        bytearray(200_000)
+        time.sleep(0.001)
+def spawn():
+    while True:
+        thread = threading.Thread(target=sorted, args=(range(1000),))
+        thread.start()
+        thread.join()
+for work in [grow, grow, nap, nap, spawn]:
+    threading.Thread(target=work, daemon=True).start()
+print('ready', flush=True)
+sys.stdin.readline()
+";
+
 #[test]
 fn untouched_shared_memory_stays_untouched() {
     let script = "import mmap, sys, time; m = mmap.mmap(-1, 64 << 20); m[5 << 20] = 1;\
@@ -35,8 +57,7 @@ fn untouched_shared_memory_stays_untouched() {
 #[test]
 fn a_process_that_runs_and_allocates_is_told_two_hundred_times() {
     let mut command = Command::new(workload::main_python());
-    let mut workload = Workload::start(command.arg(workload::source("many.py")));
-    workload.go();
+    let mut workload = Workload::start(command.args(["-c", BUSY]));
     let (mut longest, mut moving, mut all) = (Duration::ZERO, 0, 0);
     for _ in 0..200 {
         let begin = Instant::now();

@@ -6,7 +6,10 @@ use std::{collections::HashMap, path::Path, process::Command};
 use serde_json::Value;
 
 use super::{is_within, python_frames, take, threads};
-use crate::support::workload::{self, Workload};
+use crate::{
+    python::native::{Maps, Place},
+    support::workload::{self, Workload},
+};
 
 /// Function, file and line, innermost first.
 type Frames = Vec<(String, String, u64)>;
@@ -99,56 +102,55 @@ fn native_frames_are_those_of_gdb() {
     for python in workload::pythons() {
         let workload = start(&python, &[]);
         let snapshot = take(workload.pid());
-        let theirs = gdb(workload.pid());
+        let (theirs, maps) = (gdb(workload.pid()), Maps::of(workload.pid()));
+        assert!(theirs.len() > 8, "{}: {theirs:?}", python.display());
         for thread in threads(&snapshot) {
-            let id = thread["id"].as_u64().expect("an id");
-            let frames = thread["frames"].as_array().expect("frames").iter().rev();
-            let native = frames.filter(|frame| frame["kind"] == "native");
-            let ours: Vec<&str> = native.filter_map(|frame| frame["name"].as_str()).collect();
-            let theirs = &theirs[&id];
-            // gdb names what has debug information, too, so memtrace's names are some of its own.
-            let mut rest = theirs.iter();
-            let lost = ours.iter().find(|name| !rest.any(|theirs| theirs == *name));
-            assert_eq!(lost, None, "{}: {ours:?}\n{theirs:?}", python.display());
-            let evaluators = theirs.iter().filter(|name| name.contains("EvalFrameDefault")).count();
-            let all = thread["frames"].as_array().expect("frames");
-            let count = all.iter().filter(|frame| frame["kind"] == "native").count();
-            assert_eq!(
-                count + evaluators,
-                theirs.len(),
-                "{}: {ours:?}\n{theirs:?}",
-                python.display()
-            );
+            let theirs = &theirs[&thread["id"].as_u64().expect("an id")];
+            let theirs: Vec<Place> = theirs.iter().map(|pc| maps.place(*pc)).collect();
+            assert_eq!(native_frames(thread), theirs, "{}: {thread}", python.display());
         }
     }
 }
 
-/// Names of the frames of each thread as gdb sees them, innermost first.
-fn gdb(pid: u32) -> HashMap<u64, Vec<String>> {
-    let options =
-        ["-nx", "-batch", "-iex", "set auto-load off", "-iex", "set debuginfod enabled off"];
+/// Files and addresses, innermost first.
+fn native_frames(thread: &Value) -> Vec<Place> {
+    let frames = thread["frames"].as_array().expect("frames").iter().rev();
+    let native = frames.filter(|frame| frame["kind"] == "native");
+    let place = |frame: &Value| {
+        let module = frame["module"].as_str().expect("a file").to_owned();
+        (module, frame["address"].as_u64().expect("an address"))
+    };
+    native.map(place).collect()
+}
+
+/// The addresses of each thread's frames as gdb sees them, innermost first, without those of the
+/// interpreter loop, for which Python frames stand. Callers are at the byte before the return address.
+const FRAMES: &str = "
+import gdb
+for thread in gdb.selected_inferior().threads():
+    thread.switch()
+    frame, callee, found = gdb.newest_frame(), None, []
+    while frame is not None:
+        if frame.type() != gdb.INLINE_FRAME:
+            if 'EvalFrameDefault' not in (frame.name() or ''):
+                found.append(frame.pc() - (callee is not None))
+            callee = frame
+        frame = frame.older()
+    print('frames', thread.ptid[1], *found)
+";
+
+fn gdb(pid: u32) -> HashMap<u64, Vec<u64>> {
+    let script = tempfile::Builder::new().suffix(".py").tempfile().expect("a file");
+    std::fs::write(script.path(), FRAMES).expect("it can be written");
     let output = Command::new("gdb")
-        .args(options)
-        .args(["-p", &pid.to_string(), "-ex", "set backtrace past-main on"])
-        .args([
-            "-ex",
-            "thread apply all backtrace -frame-arguments none -frame-info short-location",
-        ])
+        .args(["-nx", "-batch", "-iex", "set auto-load off", "-iex", "set debuginfod enabled off"])
+        .args(["-iex", "set backtrace past-main on", "-iex", "set backtrace past-entry on"])
+        .args(["-p", &pid.to_string(), "-x"])
+        .arg(script.path())
         .output()
         .expect("gdb starts; cargo xtask setup installs it");
     let text = String::from_utf8_lossy(&output.stdout);
-    let mut threads: HashMap<u64, Vec<String>> = HashMap::new();
-    let mut current = 0;
-    for line in text.lines() {
-        if let Some((_, rest)) = line.split_once("(LWP ")
-            && line.starts_with("Thread ")
-        {
-            let digits = rest.split(')').next().expect("an id");
-            current = digits.parse().expect("a number");
-        } else if line.starts_with('#') {
-            let name = line.split_whitespace().nth(1).expect("a name");
-            threads.entry(current).or_default().push(name.to_owned());
-        }
-    }
-    threads
+    let lines = text.lines().filter_map(|line| line.strip_prefix("frames "));
+    let numbers = lines.map(|line| line.split(' ').map(|word| word.parse().expect("a number")));
+    numbers.map(|mut numbers| (numbers.next().expect("an id"), numbers.collect())).collect()
 }

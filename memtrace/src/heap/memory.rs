@@ -23,7 +23,10 @@ pub trait Memory {
 
     /// Fills those pages of `buffer`, which begins at the page-aligned `address` and has 1 MiB at
     /// most, that are in memory, and says which they are; a missing answer stands for no.
-    fn read_pages(&self, address: u64, buffer: &mut [u8]) -> Vec<bool>;
+    fn read_pages(&self, address: u64, buffer: &mut [u8]) -> Vec<bool> {
+        let pages = (address..).step_by(PAGE as usize).zip(buffer.chunks_mut(PAGE as usize));
+        pages.map(|(address, page)| self.read(address, page) == page.len()).collect()
+    }
 
     /// Whether each page of the range, which is page-aligned, is in memory; fewer than the range
     /// has if not all could be asked for.

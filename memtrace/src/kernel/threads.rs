@@ -156,7 +156,9 @@ fn read_standings(file: File) -> Result<Vec<Standing>> {
     file.take(MAX_BYTES).read_to_end(&mut bytes)?;
     let (records, _) = bytes.as_chunks::<{ size_of::<Standing>() }>();
     // SAFETY: a record is as long as a `Standing`, and every byte pattern is one.
-    let decode = |record: &[u8; 48]| unsafe { record.as_ptr().cast::<Standing>().read_unaligned() };
+    let decode = |record: &[u8; size_of::<Standing>()]| unsafe {
+        record.as_ptr().cast::<Standing>().read_unaligned()
+    };
     Ok(records.iter().map(decode).collect())
 }
 
@@ -176,36 +178,57 @@ fn decode(record: &[u8]) -> Option<Box<Sample>> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Child, Command, Stdio};
+
     use super::*;
 
+    /// Killed at the end.
+    struct Running(Child);
+
+    impl Running {
+        fn shell(script: &str) -> Self {
+            let mut shell = Command::new("sh");
+            let child = shell.args(["-c", script]).stdin(Stdio::piped()).spawn().unwrap();
+            // Until it has become the shell, and waits or runs.
+            thread::sleep(Duration::from_millis(300));
+            Self(child)
+        }
+    }
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
     #[test]
-    fn throwaway() {
-        let pid: u32 = std::env::var("TPID").unwrap().parse().unwrap();
-        let t0 = Instant::now();
-        let mut threads = Threads::load(pid, Python::default()).unwrap();
-        println!("load {:?}", t0.elapsed());
-        let t0 = Instant::now();
-        let standings = threads.look().unwrap();
-        println!("look {:?}", t0.elapsed());
-        let t0 = Instant::now();
-        let again = threads.look().unwrap();
-        println!("look {:?}", t0.elapsed());
-        for (a, b) in standings.iter().zip(&again) {
-            println!("{:x?} {}", a, a.held_until(b));
-        }
-        let ids: Vec<u32> = standings.iter().map(|s| s.thread).collect();
-        let t0 = Instant::now();
-        for sample in threads.sample(&ids, Duration::from_millis(200)).unwrap() {
-            println!(
-                "sample {:x?} {} ns {:x} {} {:x} {}",
-                sample.standing,
-                sample.nanoseconds,
-                sample.stack_start,
-                sample.stack_size,
-                sample.thread_state,
-                sample.frame_count
-            );
-        }
-        println!("sample {:?}", t0.elapsed());
+    fn a_thread_that_waits_is_told_and_not_sampled() {
+        let shell = Running::shell("read line");
+        let mut threads = Threads::load(shell.0.id(), Python::default()).unwrap();
+        let (before, after) = (threads.look().unwrap(), threads.look().unwrap());
+        assert_eq!((before.len(), before[0].thread), (1, shell.0.id()));
+        assert!(before[0].held_until(&after[0]), "{before:?} {after:?}");
+        let syscall = fs::read_to_string(format!("/proc/{}/syscall", shell.0.id())).unwrap();
+        let Standing { registers, rdi, .. } = before[0];
+        let end = format!("{:#x} {:#x}\n", registers.sp, registers.pc);
+        assert!(syscall.ends_with(&end), "{syscall} {end}");
+        assert!(syscall.starts_with(&format!("{} {rdi:#x} ", libc::SYS_read)), "{syscall} {rdi}");
+        let samples = threads.sample(&[shell.0.id()], Duration::from_millis(50)).unwrap();
+        assert_eq!(samples.len(), 0);
+    }
+
+    #[test]
+    fn a_thread_that_runs_is_sampled_once() {
+        let shell = Running::shell("while :; do :; done");
+        let id = shell.0.id();
+        let mut threads = Threads::load(id, Python::default()).unwrap();
+        let samples = threads.sample(&[id], Duration::from_secs(20)).unwrap();
+        let [sample] = &*samples else { panic!("{} samples", samples.len()) };
+        let Standing { thread, on_cpu, registers, .. } = sample.standing;
+        assert_eq!((thread, on_cpu), (id, 1));
+        let stack = sample.stack_start..sample.stack_start + sample.stack_size;
+        assert!(stack.contains(&registers.sp), "{stack:x?} {registers:x?}");
+        assert!(sample.nanoseconds > 0 && sample.nanoseconds < 10_000_000);
     }
 }

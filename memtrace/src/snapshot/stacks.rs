@@ -113,7 +113,7 @@ impl Reader<'_> {
         let stack = |call: &SystemCall| {
             let registers = Registers { pc: call.pc, sp: call.sp, fp: 0 };
             let pages = Pages::new(self.memory.clone());
-            let start = Start { registers, python_frame: 0 };
+            let start = Start { registers, rdi: call.argument, python_frame: 0 };
             let steps = self.code.walk(start, |address| pages.word(address));
             Stack { steps, certainty: Certainty::Partial, thread_state: 0 }
         };
@@ -155,8 +155,11 @@ impl Reader<'_> {
             .then(|| frame::thread_state(python, standing.thread_pointer, word))
             .flatten();
         let innermost = state.and_then(|state| frame::current_frame(python, state, word));
-        let start =
-            Start { registers: standing.registers, python_frame: innermost.unwrap_or_default() };
+        let start = Start {
+            registers: standing.registers,
+            rdi: standing.rdi,
+            python_frame: innermost.unwrap_or_default(),
+        };
         Stack {
             steps: self.code.walk(start, word),
             certainty: Certainty::Waiting,
@@ -166,8 +169,8 @@ impl Reader<'_> {
 
     fn walk_sample(&self, sample: &Sample) -> Stack {
         let copied = Copied::new(sample);
-        let (registers, python_frame) = (sample.standing.registers, copied.python_frame());
-        let start = Start { registers, python_frame };
+        let Standing { registers, rdi, .. } = sample.standing;
+        let start = Start { registers, rdi, python_frame: copied.python_frame() };
         Stack {
             steps: self.code.walk(start, |address| copied.word(address)),
             certainty: Certainty::Running,

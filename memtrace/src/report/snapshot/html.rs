@@ -64,8 +64,7 @@ fn thread(at: usize, group: &Group<'_>) -> String {
     let times: Vec<String> = group.threads.iter().map(|thread| cpu_time(thread)).collect();
     let time = if times.len() == 1 { format!(" · CPU time {}", times[0]) } else { String::new() };
     let frames = group.frames();
-    let frames: String =
-        frames.iter().map(|frame| format!("<li>{}</li>\n", escape(frame))).collect();
+    let frames = each("li", frames.iter());
     format!(
         "<details{open}><summary><b>{name}</b> {doing}<span class=\"aside\">{time}</span></summary>\
          \n<ol>\n{frames}</ol></details>\n"
@@ -88,14 +87,18 @@ fn section(section: &Section) -> String {
         0 => format!("<h2>{title}</h2>\n"),
         _ => table(&title, section.columns, rows),
     };
-    let remarks = section.remarks.iter();
-    let remarks: String = remarks.map(|text| format!("<p>{}</p>\n", escape(text))).collect();
-    table + &remarks
+    table + &each("p", section.remarks.iter())
 }
 
 fn caveats(snapshot: &Snapshot) -> String {
     let notes = snapshot.notes.iter().map(|note| printable(note));
-    let remarks = [remarks::cost(&snapshot.cost)].into_iter().chain(notes);
-    let items: String = remarks.map(|text| format!("<li>{}</li>\n", escape(&text))).collect();
+    let remarks: Vec<String> = [remarks::cost(&snapshot.cost)].into_iter().chain(notes).collect();
+    let items = each("li", remarks.iter());
     format!("<h2 id=\"caveats\">Cost and caveats</h2>\n<ul>\n{items}</ul>\n")
+}
+
+/// Each text in an element of its own.
+fn each<'text>(tag: &str, texts: impl Iterator<Item = &'text String>) -> String {
+    let elements = texts.map(|text| format!("<{tag}>{}</{tag}>\n", escape(text)));
+    elements.collect::<Vec<_>>().concat()
 }

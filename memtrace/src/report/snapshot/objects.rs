@@ -80,7 +80,7 @@ fn arrays(objects: &PythonObjects) -> Section {
             1 => (name, String::new()),
             count => (format!("{} x {name}", Count(count as u64)), " and the like".to_owned()),
         };
-        let holder = held(&alike[0].array.holder);
+        let holder = held(alike[0].array.holder.as_ref());
         let aside = if holder.is_empty() { holder } else { holder + &more };
         section.row_with([Size(bytes).to_string(), resident], name, aside);
     }
@@ -131,7 +131,7 @@ fn data_frames(frames: &[DataFrame]) -> Section {
             dtypes.map(|(name, count, _)| format!("{count} {}", printable(name))).collect();
         let (rows, columns) = (Count(frame.rows), Count(frame.columns));
         let name = format!("{rows} rows, {columns} columns ({})", dtypes.join(", "));
-        section.row_with([Size(frame.bytes).to_string()], name, held(&frame.holder));
+        section.row_with([Size(frame.bytes).to_string()], name, held(frame.holder.as_ref()));
     }
     section
 }
@@ -140,13 +140,12 @@ fn containers(containers: &[Container]) -> Section {
     let mut section = Section::new("Largest containers", &["bytes", "length", "container"]);
     for container in containers {
         let cells = [Size(container.bytes).to_string(), Count(container.length).to_string()];
-        section.row_with(cells, printable(&container.type_name), held(&container.holder));
+        section.row_with(cells, printable(&container.type_name), held(container.holder.as_ref()));
     }
     section
 }
 
-fn held(holder: &Option<Holder>) -> String {
-    let holder =
-        holder.as_ref().map(|holder| format!("held by {}", printable(&holder.to_string())));
+fn held(holder: Option<&Holder>) -> String {
+    let holder = holder.map(|holder| format!("held by {}", printable(&holder.to_string())));
     holder.unwrap_or_default()
 }

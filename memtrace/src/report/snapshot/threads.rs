@@ -55,9 +55,8 @@ impl Group<'_> {
 /// State, wait channel and what else matters, in a line.
 fn doing(thread: &Thread) -> String {
     let mut parts = vec![state(thread)];
-    match thread.holds_lock {
-        Some(true) => parts.push("holds the interpreter lock".to_owned()),
-        Some(false) | None => {}
+    if thread.holds_lock == Some(true) {
+        parts.push("holds the interpreter lock".to_owned());
     }
     if let Part::Read(stack) = &thread.stack {
         parts.extend(doubt(stack.moment).map(str::to_owned));

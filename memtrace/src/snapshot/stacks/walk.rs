@@ -51,6 +51,8 @@ pub struct Code<'code> {
 pub struct Start {
     /// Its registers.
     pub registers: Registers,
+    /// Its register `rdi`.
+    pub rdi: u64,
     /// Its innermost Python frame, or 0.
     pub python_frame: u64,
 }
@@ -62,6 +64,7 @@ impl Code<'_> {
             code: self,
             word,
             registers: start.registers,
+            rdi: start.rdi,
             returned: false,
             python_frame: start.python_frame,
             steps: Vec::new(),
@@ -92,6 +95,8 @@ struct Walk<'code, Word> {
     code: &'code Code<'code>,
     word: Word,
     registers: Registers,
+    /// Of the innermost frame.
+    rdi: u64,
     /// `registers.pc` is a return address, so the call is at the byte before it.
     returned: bool,
     python_frame: u64,
@@ -153,7 +158,13 @@ impl<Word: Fn(u64) -> Option<u64>> Walk<'_, Word> {
         let rule = table.rule_at(address).ok_or(Stop::NoRow)?;
         // A rule may ask where within its code the frame is.
         let callee = Registers { pc: address, ..self.registers };
-        let caller = step(rule, callee, &self.word)?;
+        let is_innermost = self.steps.len() == 1;
+        let caller = if rule.cfa == Cfa::ReturnInRdi as u8 && is_innermost {
+            let sp = callee.sp.wrapping_add_signed(rule.cfa_offset.into());
+            Registers { pc: self.rdi, sp, fp: callee.fp }
+        } else {
+            step(rule, callee, &self.word)?
+        };
         if caller.pc == 0 {
             return Err(Stop::End);
         }
