@@ -18,6 +18,8 @@ mod command;
 mod decomposition;
 /// Full tables, a late loader, targets that change all the time.
 mod faults;
+/// Heaps of known shapes.
+mod heap;
 /// What the verifier says of the kernel object.
 mod kernel_object;
 /// Bytes per line of Python programs with known answers.
@@ -26,5 +28,7 @@ mod python;
 mod radar;
 /// Whatever happens to memtrace, the target goes on.
 mod safety;
+/// Processes at one moment.
+mod snapshot;
 /// Memory over time.
 mod timeline;

@@ -7,7 +7,7 @@ mod lines;
 /// Live bytes per line, compared with memray's.
 mod memray;
 /// Native frames, compared with gdb's.
-mod native;
+pub mod native;
 /// Python and native frames in the order of the calls.
 mod order;
 /// Interpreters that are read, and others.

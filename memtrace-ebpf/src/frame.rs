@@ -7,6 +7,8 @@
 //! | 2 | unmapped native address | 0..=61 address in the process |
 //! | 3 | the stack is incomplete here | 0..=31 a [`Gap`] |
 
+use crate::unwind::Stop;
+
 /// Frames of one stack; what lies deeper is cut and flagged.
 pub const MAX_FRAMES: u32 = 512;
 /// Frames are stored in chunks of this many, so that short stacks are cheap.
@@ -51,6 +53,32 @@ impl Gap {
         Self::Python,
         Self::Unmapped,
     ];
+
+    /// Why, in words.
+    #[must_use]
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::TooDeep => "the stack is deeper than 512 frames",
+            Self::NoRow => "no unwind information",
+            Self::Unsupported => "unwind information of an unsupported kind",
+            Self::Unreadable => "stack memory could not be read",
+            Self::NoProgress => "unwind information leads nowhere",
+            Self::Python => "a Python frame could not be read",
+            Self::Unmapped => "code outside every known file",
+        }
+    }
+}
+
+impl From<Stop> for Gap {
+    /// The end of a stack is no gap; what leads there without one is code without information.
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::End | Stop::NoRow => Self::NoRow,
+            Stop::Unsupported => Self::Unsupported,
+            Stop::Unreadable => Self::Unreadable,
+            Stop::NoProgress => Self::NoProgress,
+        }
+    }
 }
 
 /// A recorded frame, taken apart.

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use memtrace_abi::{
     frame::{Frame, Gap},
-    python::{Python, boundary, instruction},
+    python::{Python, instruction},
 };
 
 use crate::{
@@ -21,13 +21,10 @@ static FS_BASE_OFFSET: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Keys per block of thread-specific data: glibc, `sysdeps/nptl/internaltypes.h`.
 const KEYS_PER_BLOCK: u64 = 32;
-/// From here on frames are not executing Python code: 3.12 `pycore_frame.h`, `enum _frameowner`.
-const FIRST_INTERNAL_OWNER: u64 = 3;
-
 /// Words of a frame that are read, up to 3.10 and from 3.11 on: no further than the smallest frame
 /// of the version reaches, since it may end a page.
-const OLD_FRAME_WORDS: usize = 14;
-const FRAME_WORDS: u64 = 10;
+pub(crate) const OLD_FRAME_WORDS: usize = 14;
+pub(crate) const FRAME_WORDS: u64 = 10;
 
 /// Finds the thread's innermost Python frame, once per walk.
 pub(crate) fn enter(context: &Context, walk: &mut Walk) {
@@ -48,7 +45,15 @@ pub(crate) fn innermost(python: &Python, walk: &mut Walk) -> u64 {
 }
 
 fn find_innermost(python: &Python, walk: &mut Walk) -> Option<u64> {
-    let state = thread_state(python, walk)?;
+    if walk.thread_pointer == 0 {
+        walk.thread_pointer = thread_pointer()?;
+    }
+    let state = thread_state(python, walk.thread_pointer)?;
+    current_frame(python, state)
+}
+
+/// The innermost Python frame of a thread state; 0 if there is none.
+pub(crate) fn current_frame(python: &Python, state: u64) -> Option<u64> {
     let frame: u64 = memory::read(state + u64::from(python.thread_frame))?;
     if python.cframe_frame == u16::MAX || frame == 0 {
         return Some(frame);
@@ -58,19 +63,16 @@ fn find_innermost(python: &Python, walk: &mut Walk) -> Option<u64> {
 
 /// `pthread_getspecific(_PyRuntime.autoTSSkey)`. Unlike the holder of the interpreter lock, it is
 /// right for a thread that has released the lock. `None` for a thread without Python state.
-fn thread_state(python: &Python, walk: &mut Walk) -> Option<u64> {
+pub(crate) fn thread_state(python: &Python, thread_pointer: u64) -> Option<u64> {
     let [initialized, key]: [u32; 2] = memory::read(python.thread_key)?;
     if initialized == 0 {
         return None;
     }
-    if walk.thread_pointer == 0 {
-        walk.thread_pointer = thread_pointer()?;
-    }
     let key = u64::from(key);
     let block = if key < KEYS_PER_BLOCK {
-        walk.thread_pointer + u64::from(python.specific_first)
+        thread_pointer + u64::from(python.specific_first)
     } else {
-        let blocks = walk.thread_pointer + u64::from(python.specific_blocks);
+        let blocks = thread_pointer + u64::from(python.specific_blocks);
         memory::read(blocks + key / KEYS_PER_BLOCK * 8)?
     };
     let value: u64 = memory::read(block + key % KEYS_PER_BLOCK * 16 + 8)?;
@@ -99,20 +101,14 @@ pub(crate) fn frame(context: &Context, walk: &mut Walk) -> Option<()> {
         push(walk, Frame::Incomplete(Gap::Python as u32))?;
         return leave(walk);
     }
-    let mark = walk.executed.mark;
-    let internal = walk.executed.is_internal(python);
-    if !internal {
+    let mark = walk.executed.mark as u8;
+    if !python.is_internal(mark) {
         push_executed(context, python, walk)?;
     }
     // SAFETY: the thread's own scratch; nobody else uses it.
     unsafe { &mut *context.memory }.note_executed(&walk.executed);
     walk.python_frame = walk.executed.previous;
-    let last = match python.boundary {
-        boundary::ONE => true,
-        boundary::ENTRY => mark != 0,
-        _ => internal,
-    };
-    if last { leave(walk) } else { Some(()) }
+    if python.ends_run(mark) { leave(walk) } else { Some(()) }
 }
 
 fn push_executed(context: &Context, python: &Python, walk: &mut Walk) -> Option<()> {
@@ -182,11 +178,6 @@ pub(crate) struct Executed {
 }
 
 impl Executed {
-    /// Whether it stands for a call from native code rather than for a function.
-    fn is_internal(&self, python: &Python) -> bool {
-        python.boundary == boundary::OWNER && self.mark >= FIRST_INTERNAL_OWNER
-    }
-
     /// Adds it to a hash.
     pub(crate) fn mixed_into(&self, hash: u64) -> u64 {
         let Self { code, instruction, previous, mark, contents } = *self;
@@ -197,14 +188,7 @@ impl Executed {
         if code == 0 {
             return Frame::Incomplete(Gap::Python as u32);
         }
-        let instruction = match python.instruction {
-            instruction::BYTES => self.instruction as i32,
-            instruction::UNITS => (self.instruction as i32).wrapping_mul(2),
-            _ => {
-                let first = self.code.wrapping_add(u64::from(python.code_instructions));
-                self.instruction.wrapping_sub(first) as i32
-            }
-        };
+        let instruction = python.offset(self.code, self.instruction);
         Frame::Python { code, instruction }
     }
 }
@@ -214,7 +198,7 @@ pub(crate) fn look_again(python: &Python, walk: &mut Walk) -> bool {
     if look_at(python, walk).is_none() {
         return false;
     }
-    if !walk.executed.is_internal(python) {
+    if !python.is_internal(walk.executed.mark as u8) {
         if walk.code_header.read(walk.executed.code).is_none() {
             return false;
         }

@@ -13,6 +13,7 @@ pub mod probe;
 pub mod process;
 pub mod python;
 pub mod sampling;
+pub mod thread;
 pub mod unwind;
 
 /// Declares that a type may cross the boundary as bytes, and pins its size.

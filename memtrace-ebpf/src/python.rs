@@ -22,6 +22,9 @@ pub mod boundary {
     pub const OWNER: u8 = 2;
 }
 
+/// From here on frames are not executing Python code: 3.12 `pycore_frame.h`, `enum _frameowner`.
+const FIRST_INTERNAL_OWNER: u8 = 3;
+
 /// Ranges of native code that make up the interpreter loop.
 pub const MAX_EVALUATORS: usize = 4;
 
@@ -87,5 +90,37 @@ impl Python {
     #[must_use]
     pub fn is_evaluator(&self, address: u64) -> bool {
         self.evaluators.iter().any(|range| range.contains(address))
+    }
+
+    /// Whether a frame with this `frame_owner` byte stands for a call from native code rather than
+    /// for a function.
+    #[must_use]
+    pub const fn is_internal(&self, mark: u8) -> bool {
+        self.boundary == boundary::OWNER && mark >= FIRST_INTERNAL_OWNER
+    }
+
+    /// Whether the frame with this `frame_owner` byte is the last that one run of the interpreter
+    /// loop covers.
+    #[must_use]
+    pub const fn ends_run(&self, mark: u8) -> bool {
+        match self.boundary {
+            boundary::ONE => true,
+            boundary::ENTRY => mark != 0,
+            _ => self.is_internal(mark),
+        }
+    }
+
+    /// Bytes from the first instruction of the code object at `code` to the one that a frame's
+    /// `frame_instruction` says; negative before the first one ran.
+    #[must_use]
+    pub const fn offset(&self, code: u64, instruction: u64) -> i32 {
+        match self.instruction {
+            instruction::BYTES => instruction as i32,
+            instruction::UNITS => (instruction as i32).wrapping_mul(2),
+            _ => {
+                let first = code.wrapping_add(self.code_instructions as u64);
+                instruction.wrapping_sub(first) as i32
+            }
+        }
     }
 }

@@ -39,6 +39,9 @@ pub enum Cfa {
     End = 7,
     /// A rule that needs registers which are not tracked.
     Unsupported = 8,
+    /// The caller's stack pointer is `sp + cfa_offset`, and the return address is in `rdi`: glibc's
+    /// `vfork`, whose child uses the same stack. Only for the innermost frame, with its registers.
+    ReturnInRdi = 9,
 }
 
 /// How the caller's frame pointer is found. The value is [`Rule::fp`].
@@ -157,7 +160,9 @@ pub fn step(
         }
         kind if kind == Cfa::Signal as u8 => return step_signal(callee.sp, read),
         kind if kind == Cfa::End as u8 => return Err(Stop::End),
-        kind if kind == Cfa::Unsupported as u8 => return Err(Stop::Unsupported),
+        kind if kind == Cfa::Unsupported as u8 || kind == Cfa::ReturnInRdi as u8 => {
+            return Err(Stop::Unsupported);
+        }
         _ => return Err(Stop::NoRow),
     };
     if cfa <= callee.sp {

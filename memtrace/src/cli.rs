@@ -16,7 +16,7 @@ use crate::{
     output::{self, Outputs},
     profile::{BasisPoints, View},
     report::Content,
-    session::{self, Goal},
+    session::{self, Goal, SnapshotOptions},
 };
 
 const EXAMPLES: &str = "\
@@ -30,6 +30,7 @@ Examples:
   memtrace -d 1m -o trace.memtrace -p 4242,4243 --sample 512KiB
                                             two busy workers, sampled, recorded for later
   memtrace report trace.memtrace -o live.svg
+  memtrace snapshot --pid 4242              what a stuck process is doing and what holds its memory
   memtrace doctor                           what this kernel and user can do
 
 Exit status: with -- CMD that of the command, 128 and the signal that killed it, 126 if it cannot
@@ -54,6 +55,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Say where a process is and what holds its memory, now: nothing is attached, nothing stopped.
+    Snapshot(Snapshot),
     /// Draw a report from a recording (.memtrace), here or on another machine.
     Report(Report),
     /// Say what this kernel and user can do, and what exactly is missing.
@@ -95,6 +98,23 @@ struct Trace {
     /// A command to run and trace from its first instruction. The summary goes to standard error.
     #[arg(last = true, value_name = "CMD", conflicts_with = "pid")]
     run: Vec<std::ffi::OsString>,
+}
+
+#[derive(Args)]
+struct Snapshot {
+    /// The process.
+    #[arg(short, long, value_name = "PID", value_parser = units::process_id)]
+    #[arg(allow_negative_numbers = true)]
+    pid: u32,
+    /// How long it may take; what is not read by then is left out: 10s, 500ms.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    timeout: Duration,
+    /// Write it to a file; its kind follows from the name: .html .json. May be given several times.
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Overwrite existing files.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Args)]
@@ -148,6 +168,14 @@ impl From<Output> for Outputs {
     }
 }
 
+impl From<Snapshot> for SnapshotOptions {
+    fn from(snapshot: Snapshot) -> Self {
+        let Snapshot { pid, timeout, files, force } = snapshot;
+        let outputs = Outputs { files, force, ..Outputs::default() };
+        Self { pid, limit: timeout, outputs }
+    }
+}
+
 /// Runs the command line and says how it ended.
 #[must_use]
 pub fn run() -> Exit {
@@ -159,6 +187,7 @@ pub fn run() -> Exit {
         Some(Command::Report(Report { recording, output })) => {
             from_recording(&recording, &output.into())
         }
+        Some(Command::Snapshot(snapshot)) => session::run_snapshot(&snapshot.into()),
         Some(Command::Doctor) => doctor::run(),
         None => trace(arguments.trace),
     };

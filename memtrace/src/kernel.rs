@@ -11,6 +11,7 @@ mod log;
 mod memory;
 mod probes;
 mod tables;
+mod threads;
 mod times;
 
 use std::{fs, mem, process};
@@ -38,6 +39,7 @@ pub use self::{
     log::Log,
     probes::{Detaching, Point, Probe, detach},
     tables::Full,
+    threads::Threads,
     times::ProgramTimes,
 };
 use crate::{attach::plan::Program, unwind::UnwindTable};
@@ -253,6 +255,8 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
         match program {
             AyaProgram::UProbe(program) => program.load(),
             AyaProgram::RawTracePoint(program) => program.load(),
+            // They are for looking at threads, which is another matter.
+            AyaProgram::Iter(_) | AyaProgram::PerfEvent(_) => Ok(()),
             _ => return Err(anyhow!("program {name} is of an unknown kind")),
         }
         .with_context(|| format!("load the kernel program {name}"))?;

@@ -16,9 +16,12 @@
 //! | [`attach`] | from a file to a probe plan: which functions, which instruction of each |
 //! | [`unwind`] | from `.eh_frame` to rows that the kernel can search; the cache of them on disk |
 //! | [`python`] | from a file to the layouts of the CPython in it; line tables |
+//! | [`heap`] | glibc's heap: every chunk, where free memory stays and why |
+//! | [`inventory`] | the Python objects of a process: by type, the large ones, who holds them |
 //! | [`decomposition`] | what the resident memory of a process consists of |
 //! | [`kernel`] | the loaded kernel object: its programs, its maps, its events |
 //! | [`symbolize`] | from addresses to names of native functions |
+//! | [`snapshot`] | a process at one moment: where its threads are, what holds its memory |
 //! | [`profile`] | what was measured: processes, stacks, and the memory of each |
 //! | [`report`] | from a profile to bytes, one module per format |
 //! | [`recording`] | the `.memtrace` file: a profile to keep or to carry elsewhere |
@@ -88,6 +91,28 @@
 //! for two seconds is over the limit, the recording of the process is stopped and its probes are
 //! taken off in the background; what needs no probes goes on.
 //!
+//! # A snapshot
+//!
+//! `memtrace snapshot` attaches nothing and traces nothing. [`snapshot::take`] puts together what the
+//! readers find, each part by itself: a part that cannot be read is [`snapshot::Part::Missing`], with
+//! the reason, and the others are there all the same.
+//!
+//! ```text
+//!  /proc/PID ─────────── process ─┬─ decomposition   resident memory by use ──┐
+//!                                 ├─ heap            glibc's arenas ──────────┤
+//!  process_vm_readv, pages that ──┼─ inventory       Python objects ──────────┼─ snapshot ─ report
+//!  pagemap shows present          └─ snapshot::stacks ◄─ unwind, python ──────┘
+//!  kernel::Threads  registers, copied stacks ──┘
+//! ```
+//!
+//! A thread that waits has left its user-space registers in the kernel. A task iterator
+//! (`memtrace-ebpf/src/snapshot.rs`) reads them for all threads, with how often each has left a CPU.
+//! The stack is then read in user space, by the same rows, rules and layouts that the kernel
+//! programs use, and the registers are looked at again: if the thread was on no CPU both times and has
+//! left none in between, it did not run, and the stack is of one moment. A thread that runs has its
+//! registers in a CPU. It is given a clock (a perf event of its own), and at the next tick the kernel
+//! copies its registers, native stack and Python frames at once, some microseconds of work.
+//!
 //! # What always holds
 //!
 //! Checked by `cargo xtask lint`:
@@ -111,7 +136,8 @@
 //! |---|---|---|
 //! | recording, `.memtrace` | 2, behind the magic `MEMTRACE` | [`recording`] |
 //! | JSON report | 1, the field `schema` | `report::json`, with its schema |
-//! | unwind table on disk, `.unwind` | 1, in the magic; others are made anew | `unwind::cache` |
+//! | JSON snapshot | 1, the field `schema`; `kind` is `snapshot` | `report::snapshot::json`, with its schema |
+//! | unwind table on disk, `.unwind` | 2, in the magic; others are made anew | `unwind::cache` |
 //!
 //! The layouts shared with the kernel programs have no version: both sides are built as one.
 
@@ -119,6 +145,8 @@ pub mod attach;
 pub mod cli;
 pub mod decomposition;
 pub mod doctor;
+pub mod heap;
+pub mod inventory;
 pub mod kernel;
 pub mod objects;
 pub mod output;
@@ -128,5 +156,6 @@ pub mod python;
 pub mod recording;
 pub mod report;
 pub mod session;
+pub mod snapshot;
 pub mod symbolize;
 pub mod unwind;

@@ -4,6 +4,10 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use anyhow::Result;
+use memtrace_abi::{
+    mapping::{Mapping as CodeMapping, Range},
+    python::Python,
+};
 use rayon::prelude::*;
 
 use crate::{
@@ -32,6 +36,42 @@ pub struct Known {
     /// What could not be understood, one sentence each.
     pub doubts: Vec<String>,
 }
+
+/// The Python of a process.
+#[derive(Default)]
+pub struct Interpreter<'objects> {
+    /// Where the kernel and memtrace find its frames; all zero if there is none that can be read.
+    pub layout: Python,
+    /// What the file says, and what to add (wrapping) to its addresses.
+    pub runtime: Option<(&'objects Runtime, u64)>,
+    /// Why an interpreter cannot be read, one sentence each.
+    pub refusals: Vec<String>,
+}
+
+impl Interpreter<'_> {
+    /// Its release.
+    #[must_use]
+    pub fn version(&self) -> Option<String> {
+        self.runtime.map(|(runtime, _)| runtime.version.to_string())
+    }
+
+    fn refuse(&mut self, refusal: String) {
+        if !self.refusals.contains(&refusal) {
+            self.refusals.push(refusal);
+        }
+    }
+
+    fn complete(mut self, specific: Option<Specific>) -> Self {
+        match (self.runtime, specific) {
+            (Some((runtime, bias)), Some(specific)) => self.layout = runtime.python(bias, specific),
+            (Some(_), None) => self.refuse(NO_SPECIFIC.to_owned()),
+            (None, _) => {}
+        }
+        self
+    }
+}
+
+const NO_SPECIFIC: &str = "no Python frames: no C library that keeps thread-specific data";
 
 /// Where a file is: two mappings with the same key show the same file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +141,46 @@ impl Objects {
     /// Every file.
     pub fn iter(&self) -> impl Iterator<Item = &Known> {
         self.list.iter()
+    }
+
+    /// The executable mappings of known files, by address.
+    #[must_use]
+    pub fn code(&self, mappings: &Mappings) -> Vec<CodeMapping> {
+        let mut code: Vec<_> = mappings
+            .list
+            .iter()
+            .filter(|mapping| mapping.permissions.is_executable())
+            .filter_map(|mapping| {
+                let object = self.number(mapping)?;
+                let bias = self.known(object)?.object.bias(mapping)?;
+                let Range { start, end } = mapping.range;
+                Some(CodeMapping { start, end, bias, object, reserved: 0 })
+            })
+            .collect();
+        code.sort_unstable_by_key(|mapping| mapping.start);
+        code
+    }
+
+    /// The Python of a process, as far as the files say that it has mapped.
+    #[must_use]
+    pub fn interpreter(&self, mappings: &Mappings) -> Interpreter<'_> {
+        let mut interpreter = Interpreter::default();
+        let mut specific: Option<Specific> = None;
+        for mapping in &mappings.list {
+            let Some(known) = self.number(mapping).and_then(|number| self.known(number)) else {
+                continue;
+            };
+            let Some(bias) = known.object.bias(mapping) else { continue };
+            specific = specific.or(known.thread_specific);
+            match &known.runtime {
+                Ok(Some(found)) if interpreter.runtime.is_none() => {
+                    interpreter.runtime = Some((found, bias.wrapping_neg()));
+                }
+                Ok(_) => {}
+                Err(refusal) => interpreter.refuse(format!("{}: {refusal}", known.name())),
+            }
+        }
+        interpreter.complete(specific)
     }
 
     /// Rows of all tables that the kernel does not have yet.

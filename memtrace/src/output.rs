@@ -25,6 +25,7 @@ use crate::{
         self, Content, Format,
         summary::{self, Screen},
     },
+    snapshot::Snapshot,
 };
 
 /// What to write where.
@@ -64,16 +65,29 @@ impl Outputs {
 
     /// Writes every file, also when one of them fails.
     pub fn write(&self, profile: &Profile) -> Result<()> {
-        let written = self.files.iter().map(|path| self.write_one(profile, path));
+        self.write_all(|format, to| report::write(profile, self.content, format, to))
+    }
+
+    /// As [`Outputs::write`], of a snapshot.
+    pub fn write_snapshot(&self, snapshot: &Snapshot) -> Result<()> {
+        self.write_all(|format, to| report::snapshot::write(snapshot, format, to))
+    }
+
+    fn write_all(&self, draw: impl Fn(Format, &mut dyn io::Write) -> Result<()>) -> Result<()> {
+        let written = self.files.iter().map(|path| self.write_one(path, &draw));
         written.collect::<Vec<_>>().into_iter().collect()
     }
 
-    fn write_one(&self, profile: &Profile, path: &Path) -> Result<()> {
+    fn write_one(
+        &self,
+        path: &Path,
+        draw: impl Fn(Format, &mut dyn io::Write) -> Result<()>,
+    ) -> Result<()> {
         let refused = |error| unwritable(path, Reason::Refused(error));
         let format = Format::of(path)?;
         let file = new_file_beside(path).map_err(refused)?;
         let mut buffer = BufWriter::new(Watched { file: file.as_file(), failure: None });
-        let drawn = report::write(profile, self.content, format, &mut buffer);
+        let drawn = draw(format, &mut buffer);
         let flushed = buffer.flush();
         let (Watched { failure, .. }, _unwritten) = buffer.into_parts();
         failure.map_or(flushed, Err).map_err(refused)?;
@@ -126,12 +140,22 @@ pub fn print_summary(profile: &Profile, output_is_ours: bool) -> Result<()> {
     }
 }
 
+/// Prints a snapshot to standard output; in `brief`, what fits a screen.
+pub fn print_snapshot(snapshot: &Snapshot, brief: bool) -> Result<()> {
+    let out = io::stdout().lock();
+    report::snapshot::print(snapshot, brief, screen(&out), out)
+}
+
 fn print_to(profile: &Profile, out: impl io::Write + IsTerminal + AsFd) -> Result<()> {
+    summary::write(profile, screen(&out), out)
+}
+
+fn screen(out: &(impl IsTerminal + AsFd)) -> Screen {
     let mut screen = Screen { colour: out.is_terminal(), ..Screen::default() };
-    if let Some((width, _)) = terminal_size::terminal_size_of(&out) {
+    if let Some((width, _)) = terminal_size::terminal_size_of(out) {
         screen.width = usize::from(width.0);
     }
-    summary::write(profile, screen, out)
+    screen
 }
 
 /// A new file with an unpredictable name, for its owner only.

@@ -31,6 +31,7 @@ pub mod namespaces;
 pub mod object;
 pub mod residency;
 pub mod status;
+pub mod threads;
 pub mod unusable;
 #[cfg(test)]
 mod workload;

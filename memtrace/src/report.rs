@@ -10,6 +10,7 @@ mod pprof;
 mod remarks;
 mod resident;
 pub mod shedding;
+pub mod snapshot;
 pub mod summary;
 mod text;
 mod tree;
@@ -68,18 +69,23 @@ impl Format {
     pub fn of(path: &Path) -> Result<Self, UnknownFormat> {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
         let ends = |format: &Self| name.ends_with(format.extension().as_bytes());
-        Self::ALL.into_iter().find(ends).ok_or_else(|| UnknownFormat(path.into()))
+        let unknown = || UnknownFormat { path: path.into(), known: &Self::ALL };
+        Self::ALL.into_iter().find(ends).ok_or_else(unknown)
     }
 }
 
 /// The name of a file ends in no known extension.
 #[derive(Debug)]
-pub struct UnknownFormat(PathBuf);
+pub struct UnknownFormat {
+    path: PathBuf,
+    known: &'static [Format],
+}
 
 impl fmt::Display for UnknownFormat {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = Format::ALL.map(Format::extension).join(", ");
-        write!(out, "no format for {}: the name must end in one of {known}", self.0.display())
+        let known: Vec<_> = self.known.iter().map(|format| format.extension()).collect();
+        let (path, known) = (self.path.display(), known.join(", "));
+        write!(out, "no format for {path}: the name must end in one of {known}")
     }
 }
 

@@ -9,6 +9,7 @@ mod history;
 mod launch;
 mod progress;
 mod signals;
+mod snapshot;
 mod target;
 mod tracer;
 
@@ -28,10 +29,15 @@ use self::{
     signals::{Request, Signals},
     tracer::Tracer,
 };
-pub use self::{launch::NotStarted, target::NoAllocator};
+pub use self::{
+    launch::NotStarted,
+    snapshot::{SnapshotOptions, run_snapshot},
+    target::NoAllocator,
+};
 use crate::{
     cli::{self, Exit},
     kernel,
+    objects::Objects,
     output::{self, Outputs},
     profile::{BasisPoints, Profile},
 };
@@ -88,7 +94,11 @@ async fn trace(options: &Options) -> Result<Exit> {
         Goal::Attach(pids) => {
             let progress = Progress::new(options.quiet);
             progress.say("reading the mapped files");
-            let tracer = Tracer::attach(pids, options)?;
+            let mut objects = Objects::with_cache();
+            if !options.quiet {
+                snapshot::print_brief(pids, &mut objects, &progress)?;
+            }
+            let tracer = Tracer::attach(pids, objects, options)?;
             record(tracer, &mut Run { signals, progress, launch: None, options }).await?;
             Ok(Exit::Success)
         }

@@ -1,10 +1,16 @@
-//! From addresses in objects to names of native functions.
+//! From addresses in objects to names of native functions, and from code objects to those of
+//! Python functions.
 
 use std::{collections::HashMap, path::Path};
 
 use blazesym::symbolize::{
     Input, Sym, Symbolized, Symbolizer,
     source::{Elf, Source},
+};
+
+use crate::{
+    profile::{Frame, Location},
+    python::CodeObject,
 };
 
 /// Longest symbol that is kept; C++ templates make them arbitrarily long.
@@ -38,6 +44,18 @@ impl Resolver {
         });
         named.collect()
     }
+}
+
+/// The frame that executes a code object at an instruction, which is a byte offset from the first;
+/// `None` if it is the interpreter's own business.
+#[must_use]
+pub fn python_frame(code: &CodeObject, instruction: i32) -> Option<Frame> {
+    if code.is_internal() {
+        return None;
+    }
+    let line = code.line(instruction);
+    let location = Location { file: code.filename.clone(), line: (line > 0).then_some(line) };
+    Some(Frame::Python { qualname: code.name.clone(), location })
 }
 
 fn name(symbol: &Sym<'_>) -> String {

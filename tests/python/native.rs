@@ -23,7 +23,7 @@ use crate::support::{
 const SIZES: std::ops::Range<u64> = 100_000..123_456_789;
 
 /// A frame that both programs can name: the file, and the address in it.
-type Place = (String, u64);
+pub type Place = (String, u64);
 
 /// A frame of memtrace's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,7 +148,7 @@ fn is_interpreter(path: &str) -> bool {
 }
 
 /// The files that a process has mapped.
-struct Maps(Vec<Map>);
+pub struct Maps(Vec<Map>);
 
 struct Map {
     start: u64,
@@ -160,7 +160,8 @@ struct Map {
 }
 
 impl Maps {
-    fn of(pid: u32) -> Self {
+    /// Of a process.
+    pub fn of(pid: u32) -> Self {
         let text = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the program runs");
         let mut files = HashMap::new();
         let map = |line: &str| {
@@ -181,7 +182,8 @@ impl Maps {
         Self(text.lines().filter_map(map).collect())
     }
 
-    fn place(&self, pc: u64) -> Place {
+    /// The file, and the address in it.
+    pub fn place(&self, pc: u64) -> Place {
         let found = self.0.iter().find(|map| map.start <= pc && pc < map.end);
         let map = found.expect("code of a file");
         let offset = pc - map.start + map.offset;

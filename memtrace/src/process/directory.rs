@@ -37,15 +37,19 @@ impl Directory {
     }
 
     pub(super) fn stat(&self) -> io::Result<Stat> {
-        let line = self.read("stat", STAT_LIMIT)?;
-        Stat::from_read(&line[..])
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+        parse_stat(&self.read("stat", STAT_LIMIT)?)
     }
 
     /// `Ok` while the process id belongs to this process, dead but not collected included.
     pub(super) fn check(&self) -> io::Result<()> {
         fs::metadata(self.path("stat")).map(drop)
     }
+}
+
+/// The line of a process or of a thread.
+pub(super) fn parse_stat(line: &[u8]) -> io::Result<Stat> {
+    Stat::from_read(line)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }
 
 /// Opens the place without opening the thing: no device wakes up, no pipe waits.

@@ -126,7 +126,7 @@ fn kib(value: &str) -> Option<u64> {
     value.strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-fn ticks_to_time(ticks: u64) -> Duration {
+pub(super) fn ticks_to_time(ticks: u64) -> Duration {
     let rate = procfs::ticks_per_second().max(1);
     Duration::from_secs(ticks / rate) + Duration::from_secs(ticks % rate) / rate as u32
 }

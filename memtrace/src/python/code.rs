@@ -1,11 +1,22 @@
 //! A code object as the kernel reports it on first sight, decoded to what a report shows.
 
-use memtrace_abi::event::Code;
+use memtrace_abi::{event::Code, python::Python};
 
 use super::LineTable;
 
-/// Stands for a name that the kernel could not read.
+/// Stands for a name that could not be read.
 const UNREADABLE: &str = "[unreadable]";
+
+/// In every object: `PyObject.ob_type`; in every `bytes`: `ob_size` and `ob_sval`; in every `str`:
+/// `length` and `state`.
+const TYPE: u64 = 8;
+const BYTES_SIZE: u64 = 16;
+const BYTES_DATA: u64 = 32;
+const STRING_LENGTH: u64 = 16;
+const STRING_STATE: u64 = 32;
+/// Characters of a name that are read, and bytes of a line table.
+const MAX_CHARACTERS: u64 = 512;
+const MAX_LINES: u64 = 512 << 10;
 
 /// A Python function, as far as reports care.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +48,40 @@ impl CodeObject {
         }
     }
 
+    /// The code object at an address, through what fills a buffer from an address on or cannot;
+    /// `None` if there is none.
+    pub fn read(
+        python: &Python,
+        address: u64,
+        fill: impl Fn(u64, &mut [u8]) -> Option<()>,
+    ) -> Option<Self> {
+        let word = |address: u64| {
+            let mut bytes = [0; 8];
+            fill(address, &mut bytes).map(|()| u64::from_le_bytes(bytes))
+        };
+        let at = |offset: u16| address.wrapping_add(offset.into());
+        (word(address.wrapping_add(TYPE))? == python.code_type).then_some(())?;
+        let string = |offset| read_string(python, word(at(offset))?, &fill);
+        let lines = word(at(python.code_lines))?;
+        let size = word(lines.wrapping_add(BYTES_SIZE))?;
+        let mut table = vec![0; size.min(MAX_LINES) as usize];
+        let is_read = fill(lines.wrapping_add(BYTES_DATA), &mut table).is_some();
+        let mut first_line = [0; 4];
+        fill(at(python.code_first_line), &mut first_line)?;
+        let first_line = i32::from_le_bytes(first_line);
+        Some(Self {
+            name: string(python.code_name).unwrap_or_else(|| UNREADABLE.to_owned()),
+            filename: string(python.code_filename).unwrap_or_else(|| UNREADABLE.to_owned()),
+            first_line: u32::try_from(first_line).unwrap_or(0),
+            lines: LineTable {
+                minor: python.minor.into(),
+                first_line,
+                is_cut: !is_read || size > MAX_LINES,
+                bytes: if is_read { table.into() } else { Box::default() },
+            },
+        })
+    }
+
     /// Whether this is no function of anybody's: 3.13 and later put it on the stack below an
     /// `__init__` that they inline (`_Py_InitCleanup` in `Python/specialize.c`), and leave it out
     /// of tracebacks.
@@ -52,9 +97,28 @@ impl CodeObject {
     }
 }
 
+/// A compact `str`, which names in code objects always are.
+fn read_string(
+    python: &Python,
+    address: u64,
+    fill: impl Fn(u64, &mut [u8]) -> Option<()>,
+) -> Option<String> {
+    let (mut length, mut state) = ([0; 8], [0; 4]);
+    fill(address.wrapping_add(STRING_LENGTH), &mut length)?;
+    fill(address.wrapping_add(STRING_STATE), &mut state)?;
+    let length = u64::from_le_bytes(length);
+    let state = u32::from_le_bytes(state) >> (python.string_kind_shift & 31);
+    let (is_compact, is_ascii) = (state >> 3 & 1 != 0, state >> 4 & 1 != 0);
+    let width = if is_compact { state & 7 } else { return None };
+    let offset = if is_ascii { python.string_ascii } else { python.string_compact };
+    let mut characters = vec![0; (length.min(MAX_CHARACTERS) * u64::from(width)) as usize];
+    fill(address.wrapping_add(offset.into()), &mut characters)?;
+    Some(text(&characters, width, u32::try_from(length).unwrap_or(u32::MAX)))
+}
+
 /// The string of that many characters of `width` bytes each, with what was cut off marked by an
 /// ellipsis.
-fn text(bytes: &[u8], width: u32, length: u32) -> String {
+pub(crate) fn text(bytes: &[u8], width: u32, length: u32) -> String {
     let characters: fn(&[u8]) -> Option<char> = match width {
         1 => |bytes| Some(char::from(*bytes.first()?)),
         2 => |bytes| char::from_u32(u16::from_le_bytes(*bytes.first_chunk()?).into()),

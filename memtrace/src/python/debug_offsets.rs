@@ -3,13 +3,20 @@
 
 use memtrace_abi::python::Python;
 
-use super::Refusal;
+use super::{Refusal, structures::Structures};
 
 const COOKIE: &[u8] = b"xdebugpy";
 const VERSION: usize = 8;
 const FREE_THREADED: usize = 16;
+/// `runtime_state.interpreters_head`, `interpreter_state.next` and `.threads_head`; the same in
+/// 3.13 and 3.14.
+const INTERPRETERS_HEAD: usize = 40;
+const INTERPRETER_NEXT: usize = 64;
+const THREADS_HEAD: usize = 72;
 /// No structure here is larger, so no offset is.
 const MAX_OFFSET: u64 = 4096;
+/// Nor is there a larger one of a member in the state of an interpreter.
+const MAX_STATE: u64 = 1 << 16;
 /// Bytes of the table in 3.14, the larger one.
 pub const SIZE: u64 = 760;
 
@@ -73,6 +80,16 @@ impl<'data> DebugOffsets<'data> {
     /// The version's layout with the build's own offsets in it.
     pub fn apply(&self, layout: Python) -> Result<Python, Refusal> {
         self.layout(layout).ok_or(Refusal::Incomplete("table of debug offsets"))
+    }
+
+    /// The same for what the object reader needs.
+    pub fn apply_structures(&self, structures: Structures) -> Option<Structures> {
+        Some(Structures {
+            interpreters_head: self.offset(INTERPRETERS_HEAD)?.into(),
+            interpreter_next: self.word(INTERPRETER_NEXT).filter(|next| *next < MAX_STATE)?,
+            threads_head: self.word(THREADS_HEAD).filter(|head| *head < MAX_STATE)?,
+            ..structures
+        })
     }
 
     fn layout(&self, layout: Python) -> Option<Python> {

@@ -7,7 +7,9 @@ use super::{
     Refusal, Specific, Version,
     debug_offsets::{self, DebugOffsets},
     elf::Elf,
-    evaluator, layout, thread_key, version,
+    evaluator, layout,
+    structures::{self, Interpreter, Structures},
+    thread_key, version,
 };
 
 /// An interpreter in a file. Addresses are the file's own.
@@ -23,7 +25,12 @@ pub struct Runtime {
     pub thread_key: u64,
     /// Code of the interpreter loop, at most `MAX_EVALUATORS` ranges.
     pub evaluators: Vec<Range>,
+    /// What its writable segments cover.
+    data: Vec<Range>,
+    /// Address of `PyType_Type`.
+    type_type: Option<u64>,
     layout: Python,
+    structures: Structures,
 }
 
 impl Runtime {
@@ -51,6 +58,7 @@ impl Runtime {
             return Err(Refusal::Incomplete("_PyEval_EvalFrameDefault"));
         }
         let runtime = symbol("_PyRuntime")?;
+        let (layout, structures) = layouts(elf, runtime, version)?;
         Ok(Self {
             version,
             runtime,
@@ -58,7 +66,29 @@ impl Runtime {
             thread_key: thread_key::find(elf, runtime, version.minor)
                 .ok_or(Refusal::Incomplete("autoTSSkey"))?,
             evaluators,
-            layout: layout(elf, runtime, version)?,
+            data: elf.writable(),
+            type_type: elf.symbol("PyType_Type").map(|symbol| symbol.start),
+            layout,
+            structures,
+        })
+    }
+
+    /// What the object reader is told about the interpreter in one process; see
+    /// [`Runtime::python`] for `bias`.
+    pub fn interpreter(&self, bias: u64) -> Result<Interpreter, Refusal> {
+        let moved = |range: &Range| Range {
+            start: range.start.wrapping_add(bias),
+            end: range.end.wrapping_add(bias),
+        };
+        let type_type = self.type_type.ok_or(Refusal::Incomplete("PyType_Type"))?;
+        let specific = Specific { first: 0, blocks: 0, guessed: true };
+        Ok(Interpreter {
+            version: self.version,
+            runtime: moved(&self.runtime),
+            data: self.data.iter().map(moved).collect(),
+            type_type: type_type.wrapping_add(bias),
+            frames: self.python(bias, specific),
+            structures: self.structures,
         })
     }
 
@@ -81,21 +111,26 @@ impl Runtime {
     }
 }
 
-/// The version's row, corrected by the build's own table of offsets where it has one.
-fn layout(elf: &Elf<'_>, runtime: Range, version: Version) -> Result<Python, Refusal> {
-    let row = layout::of(version.minor).ok_or(Refusal::Version(version))?;
+/// The version's rows, corrected by the build's own table of offsets where it has one.
+fn layouts(
+    elf: &Elf<'_>,
+    runtime: Range,
+    version: Version,
+) -> Result<(Python, Structures), Refusal> {
+    let rows = layout::of(version.minor).zip(structures::of(version.minor));
+    let (row, structures) = rows.ok_or(Refusal::Version(version))?;
     if version.minor < 13 {
-        return Ok(row);
+        return Ok((row, structures));
     }
+    let missing = Refusal::Incomplete("table of debug offsets");
     let end = runtime.end.min(runtime.start.saturating_add(debug_offsets::SIZE));
-    let offsets = elf
-        .read(Range { start: runtime.start, end })
-        .and_then(DebugOffsets::parse)
-        .ok_or(Refusal::Incomplete("table of debug offsets"))?;
+    let bytes = elf.read(Range { start: runtime.start, end });
+    let offsets = bytes.and_then(DebugOffsets::parse).ok_or(missing)?;
     if offsets.is_free_threaded() {
         return Err(Refusal::FreeThreaded(version));
     }
-    offsets.apply(row)
+    let structures = offsets.apply_structures(structures).ok_or(missing)?;
+    Ok((offsets.apply(row)?, structures))
 }
 
 #[cfg(test)]

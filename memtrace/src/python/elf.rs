@@ -7,6 +7,7 @@ use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection as _};
 use memtrace_abi::mapping::Range;
 use object::{
     Architecture, Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _,
+    SegmentFlags, elf::PF_W,
 };
 
 /// A parsed file. Missing or malformed parts read as absent.
@@ -43,6 +44,20 @@ impl<'data> Elf<'data> {
     pub fn read(&self, range: Range) -> Option<&'data [u8]> {
         let size = range.end.checked_sub(range.start)?;
         self.file.segments().find_map(|segment| segment.data_range(range.start, size).ok()?)
+    }
+
+    /// What the writable segments cover in memory, zero-initialised data included.
+    pub fn writable(&self) -> Vec<Range> {
+        self.file
+            .segments()
+            .filter(|segment| {
+                matches!(segment.flags(), SegmentFlags::Elf { p_flags } if p_flags & PF_W != 0)
+            })
+            .filter_map(|segment| {
+                let end = segment.address().checked_add(segment.size())?;
+                Some(Range { start: segment.address(), end })
+            })
+            .collect()
     }
 
     /// The bytes of the section, unless it is compressed.

@@ -43,15 +43,23 @@ fn page(profile: &Profile, view: View) -> Result<String> {
     let (lines, processes) = (lines(profile, view), processes(profile));
     let resident = resident_tables(profile);
     let caveats = caveats(profile, view);
+    let head = head(&title, "");
     Ok(format!(
+        "{head}<h1>{title}</h1>\n<p>{circumstances} · <a href=\"#caveats\">caveats</a></p>\n\
+         {lines}<h2>Flame graph</h2>\n{svg}<h2>Memory over time</h2>\n\
+         <div class=\"chart\">{chart}</div>\n{resident}\
+         {processes}{caveats}</body></html>\n"
+    ))
+}
+
+/// How a page begins, up to its body; `title` is markup. It can load nothing from anywhere.
+pub(super) fn head(title: &str, style: &str) -> String {
+    format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
          style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
-         <title>{title}</title><style>{STYLE}</style></head><body>\n\
-         <h1>{title}</h1>\n<p>{circumstances} · <a href=\"#caveats\">caveats</a></p>\n\
-         {lines}<h2>Flame graph</h2>\n{svg}<h2>Memory over time</h2>\n<div class=\"chart\">{chart}</div>\n{resident}\
-         {processes}{caveats}</body></html>\n"
-    ))
+         <title>{title}</title><style>{STYLE}{style}</style></head><body>\n"
+    )
 }
 
 fn lines(profile: &Profile, view: View) -> String {
@@ -149,7 +157,7 @@ fn caveats(profile: &Profile, view: View) -> String {
 }
 
 /// The first rows of a table; cells are markup, all numbers but the last.
-fn table(
+pub(super) fn table(
     title: &str,
     columns: &[&str],
     rows: impl ExactSizeIterator<Item = Vec<String>>,

@@ -46,7 +46,7 @@
 //! the moment when most was live, or before it if negative. `shed` tells when and why probes were
 //! taken off. The columns of `timeline` are of all processes together.
 
-mod resident;
+pub(super) mod resident;
 
 use std::{
     io::{BufWriter, Write},
@@ -182,8 +182,9 @@ impl<'a> LineEntry<'a> {
     }
 }
 
+/// A frame of a stack.
 #[derive(Default, Serialize)]
-struct FrameEntry<'a> {
+pub(super) struct FrameEntry<'a> {
     kind: &'static str,
     name: Option<&'a str>,
     module: Option<&'a str>,
@@ -193,7 +194,7 @@ struct FrameEntry<'a> {
 }
 
 impl<'a> FrameEntry<'a> {
-    fn new(frame: &'a Frame) -> Self {
+    pub(super) fn new(frame: &'a Frame) -> Self {
         match frame {
             Frame::Python { qualname, location } => {
                 Self { kind: "python", name: Some(qualname), ..Self::at(Some(location)) }

@@ -1,6 +1,6 @@
 //! What memtrace prints to the terminal: what holds the memory, at a glance.
 
-mod page;
+pub(super) mod page;
 mod resident;
 mod spark;
 

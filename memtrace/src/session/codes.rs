@@ -5,10 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use memtrace_abi::event::Code;
 
-use crate::{
-    profile::{Frame, Location},
-    python::CodeObject,
-};
+use crate::{profile::Frame, python::CodeObject, symbolize::python_frame};
 
 /// All code objects seen so far.
 #[derive(Default)]
@@ -28,11 +25,6 @@ impl Codes {
             let reason = format!("Python function {number}: its name was lost");
             return Some(Frame::Gap { reason });
         };
-        if code.is_internal() {
-            return None;
-        }
-        let line = code.line(instruction);
-        let location = Location { file: code.filename.clone(), line: (line > 0).then_some(line) };
-        Some(Frame::Python { qualname: code.name.clone(), location })
+        python_frame(code, instruction)
     }
 }

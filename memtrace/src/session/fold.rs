@@ -278,15 +278,6 @@ fn explain(loss: Counted, count: u64) -> Loss {
 }
 
 fn reason(gap: u32) -> String {
-    let reason = match Gap::ALL.into_iter().find(|known| *known as u32 == gap) {
-        Some(Gap::TooDeep) => "the stack is deeper than 512 frames",
-        Some(Gap::NoRow) => "no unwind information",
-        Some(Gap::Unsupported) => "unwind information of an unsupported kind",
-        Some(Gap::Unreadable) => "stack memory could not be read",
-        Some(Gap::NoProgress) => "unwind information leads nowhere",
-        Some(Gap::Python) => "a Python frame could not be read",
-        Some(Gap::Unmapped) => "code outside every known file",
-        None => "unknown reason",
-    };
-    format!("incomplete: {reason}")
+    let gap = Gap::ALL.into_iter().find(|known| *known as u32 == gap);
+    format!("incomplete: {}", gap.map_or("unknown reason", Gap::what))
 }

@@ -17,7 +17,6 @@ use crate::{
     objects::{Known, Objects},
     process::{Process, mappings::Mappings, status::Status, unusable::Reason},
     profile::Shed,
-    python::{Runtime, Specific},
 };
 
 /// A process in which there is nothing to probe.
@@ -205,7 +204,7 @@ impl Target {
     pub fn refresh(&mut self, kernel: &mut Kernel, objects: &mut Objects) -> Result<bool> {
         let mappings = self.process.mappings()?;
         objects.learn(&self.process, &mappings);
-        let code = executable(objects, &mappings);
+        let code = objects.code(&mappings);
         for mapping in &code {
             if let Some(table) = objects.take_table(mapping.object)
                 && kernel.add_table(mapping.object, &table).is_err()
@@ -293,7 +292,7 @@ impl Target {
         objects: &Objects,
         mappings: &Mappings,
     ) -> Result<()> {
-        let run = kernel.write_mappings(self.slot, &executable(objects, mappings))?;
+        let run = kernel.write_mappings(self.slot, &objects.code(mappings))?;
         let mut allocators = [Range::default(); MAX_ALLOCATORS];
         for (place, (_, code)) in allocators.iter_mut().zip(&self.allocators) {
             *place = *code;
@@ -310,27 +309,12 @@ impl Target {
 
     /// Where the interpreter keeps its frames; all zero if there is none that can be read.
     fn interpreter(&mut self, objects: &Objects, mappings: &Mappings) -> Python {
-        let known = mappings.list.iter().filter_map(|mapping| {
-            let known = objects.known(objects.number(mapping)?)?;
-            Some((known, known.object.bias(mapping)?))
-        });
-        let mut specific: Option<Specific> = None;
-        let mut runtime: Option<(&Runtime, u64)> = None;
-        for (known, bias) in known {
-            specific = specific.or(known.thread_specific);
-            match &known.runtime {
-                Ok(Some(found)) => runtime = runtime.or(Some((found, bias))),
-                Ok(None) => {}
-                Err(refusal) => self.note(format!("{}: {refusal}", known.name())),
-            }
+        let interpreter = objects.interpreter(mappings);
+        self.python = interpreter.version().or(self.python.take());
+        for refusal in &interpreter.refusals {
+            self.note(refusal.clone());
         }
-        let Some((runtime, bias)) = runtime else { return Python::default() };
-        self.python = Some(runtime.version.to_string());
-        let Some(specific) = specific else {
-            self.note("no Python frames: no C library that keeps thread-specific data".to_owned());
-            return Python::default();
-        };
-        runtime.python(bias.wrapping_neg(), specific)
+        interpreter.layout
     }
 
     fn note(&mut self, note: String) {
@@ -343,22 +327,6 @@ impl Target {
     pub fn take_probes(&mut self) -> Vec<Probe> {
         mem::take(&mut self.probes)
     }
-}
-
-fn executable(objects: &Objects, mappings: &Mappings) -> Vec<Mapping> {
-    let mut list: Vec<_> = mappings
-        .list
-        .iter()
-        .filter(|mapping| mapping.permissions.is_executable())
-        .filter_map(|mapping| {
-            let object = objects.number(mapping)?;
-            let bias = objects.known(object)?.object.bias(mapping)?;
-            let Range { start, end } = mapping.range;
-            Some(Mapping { start, end, bias, object, reserved: 0 })
-        })
-        .collect();
-    list.sort_unstable_by_key(|mapping| mapping.start);
-    list
 }
 
 /// From addresses in an object to addresses in the process.

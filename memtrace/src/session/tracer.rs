@@ -59,10 +59,9 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Attaches to running processes. One that cannot be traced is noted; it is an error if none
+    /// Attaches to running processes, some of whose files are known. One that cannot be traced is noted; it is an error if none
     /// can be.
-    pub fn attach(pids: &[u32], options: &Options) -> Result<Self> {
-        let mut objects = Objects::with_cache();
+    pub fn attach(pids: &[u32], mut objects: Objects, options: &Options) -> Result<Self> {
         let (mut found, mut refused) = (Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
         for pid in pids.iter().filter(|pid| seen.insert(**pid)) {

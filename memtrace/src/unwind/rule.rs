@@ -24,7 +24,7 @@ const fn bare(cfa: Cfa) -> Rule {
 
 /// Whether the bytes of a rule that was stored mean something.
 pub(super) fn is_valid(rule: &Rule) -> bool {
-    rule.cfa <= Cfa::Unsupported as u8 && rule.fp <= Fp::AtFp as u8 && rule.reserved == 0
+    rule.cfa <= Cfa::ReturnInRdi as u8 && rule.fp <= Fp::AtFp as u8 && rule.reserved == 0
 }
 
 /// The rule of a row, [`UNSUPPORTED`] if it needs registers that are not tracked.
@@ -38,6 +38,7 @@ where
     match row.register(X86_64::RA) {
         Some(RegisterRule::Undefined) => return END,
         Some(RegisterRule::Offset(-8)) => {}
+        Some(RegisterRule::Register(X86_64::RDI)) => return in_rdi(row.cfa()),
         _ => return UNSUPPORTED,
     }
     // The caller's stack pointer is the CFA unless a rule of its own says otherwise.
@@ -48,6 +49,15 @@ where
     cfa(row.cfa(), recognise)
         .and_then(|cfa| with_frame_pointer(cfa, frame_pointer, recognise))
         .unwrap_or(UNSUPPORTED)
+}
+
+/// The return address is in `rdi`.
+fn in_rdi(cfa: &CfaRule<usize>) -> Rule {
+    match *cfa {
+        CfaRule::RegisterAndOffset { register: X86_64::RSP, offset } => i32::try_from(offset)
+            .map_or(UNSUPPORTED, |cfa_offset| Rule { cfa_offset, ..bare(Cfa::ReturnInRdi) }),
+        _ => UNSUPPORTED,
+    }
 }
 
 fn cfa(

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::profile::{AtPeak, ByKind, Decomposition, Profile, Segment, Shed, Timeline};
 
 /// What the RSS of a process consists of.
-pub(super) fn decomposition(decomposition: &Decomposition) -> Value {
+pub(in crate::report) fn decomposition(decomposition: &Decomposition) -> Value {
     let parts = decomposition.parts.iter();
     let parts: Map<_, _> =
         parts.map(|part| (part.class.name().to_owned(), part.bytes.into())).collect();

@@ -15,40 +15,40 @@ const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
 /// Text that grows downwards.
-pub(super) struct Page {
+pub(in crate::report) struct Page {
     width: usize,
     colour: bool,
     text: String,
 }
 
 impl Page {
-    pub(super) fn new(screen: Screen) -> Self {
+    pub(in crate::report) fn new(screen: Screen) -> Self {
         let width = screen.width.max(MIN_WIDTH);
         Self { width, colour: screen.colour, text: String::new() }
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(in crate::report) fn text(&self) -> &str {
         &self.text
     }
 
-    pub(super) fn blank(&mut self) {
+    pub(in crate::report) fn blank(&mut self) {
         self.push("");
     }
 
-    pub(super) fn heading(&mut self, text: &str) {
+    pub(in crate::report) fn heading(&mut self, text: &str) {
         for line in wrap(text, self.width) {
             self.emphasise(BOLD, &line);
         }
     }
 
     /// Columns of a table, and a name of a frame that may have to be cut.
-    pub(super) fn row(&mut self, columns: &str, name: &str) {
+    pub(in crate::report) fn row(&mut self, columns: &str, name: &str) {
         let name = fit_frame(name, self.width - length(columns));
         self.push(&format!("{columns}{name}"));
     }
 
     /// A line of less importance, indented; none if there is nothing to say.
-    pub(super) fn aside(&mut self, indent: usize, text: &str) {
+    pub(in crate::report) fn aside(&mut self, indent: usize, text: &str) {
         if !text.is_empty() {
             let text = fit(text, self.width - indent);
             self.emphasise(DIM, &format!("{:indent$}{text}", ""));
@@ -56,7 +56,7 @@ impl Page {
     }
 
     /// How many were left out of a table of `shown`.
-    pub(super) fn more(&mut self, count: usize, shown: usize, what: &str) {
+    pub(in crate::report) fn more(&mut self, count: usize, shown: usize, what: &str) {
         if count > shown {
             let left = Count((count - shown) as u64);
             self.emphasise(DIM, &format!("  and {left} more {what}"));
@@ -64,7 +64,7 @@ impl Page {
     }
 
     /// Text over several lines; `lead` opens the first, the others are indented alike.
-    pub(super) fn paragraph(&mut self, text: &str, lead: &str) {
+    pub(in crate::report) fn paragraph(&mut self, text: &str, lead: &str) {
         let indent = " ".repeat(length(lead));
         for (index, line) in wrap(text, self.width - length(lead)).iter().enumerate() {
             self.push(&format!("{}{line}", if index == 0 { lead } else { &indent }));

@@ -10,7 +10,7 @@ use memtrace_abi::unwind::{PAGE_BITS, Rule, pack_row};
 use crate::unwind::{MAX_ROWS, Row, UnwindTable, dictionary::MAX_RULES, rule};
 
 /// The last byte is the version: of this layout, and of how rules are read from a file.
-const MAGIC: [u8; 8] = *b"mtunwin\x01";
+const MAGIC: [u8; 8] = *b"mtunwin\x02";
 const HEADER_LENGTH: usize = 28;
 const RULE_LENGTH: usize = 16;
 const PAGE_LENGTH: usize = 12;
@@ -148,7 +148,7 @@ mod tests {
     fn is_sound(table: &UnwindTable) -> bool {
         table.rows.is_sorted_by(|a, b| a.address < b.address)
             && table.rows.iter().all(|row| usize::from(row.rule) < table.rules.len())
-            && table.rules.iter().all(|rule| rule.cfa <= 8 && rule.fp <= 2 && rule.reserved == 0)
+            && table.rules.iter().all(|rule| rule.cfa <= 9 && rule.fp <= 2 && rule.reserved == 0)
     }
 
     #[test]

@@ -67,5 +67,5 @@ pub(super) fn assert_sound(table: &UnwindTable) {
     assert!(table.rows.is_sorted_by(|a, b| a.rule != b.rule), "neighbours with one rule");
     assert!(table.rows.iter().all(|row| usize::from(row.rule) < table.rules.len()));
     assert!(table.rules.len() <= 65_535);
-    assert!(table.rules.iter().all(|rule| rule.cfa <= 8 && rule.fp <= 2 && rule.reserved == 0));
+    assert!(table.rules.iter().all(|rule| rule.cfa <= 9 && rule.fp <= 2 && rule.reserved == 0));
 }

@@ -1,0 +1,163 @@
+//! NumPy arrays (numpy/core/include/numpy/ndarraytypes.h), releases 1.16 to 2.5.
+
+use memtrace_abi::mapping::Range;
+
+use super::{kind::Kind, model::Owner, reader::Reader};
+
+/// Members of a `PyArrayObject_fields`; `dimensions` and `strides` follow one another, as do `base`
+/// and `descr`.
+const DATA: u64 = 16;
+const DIMENSION_COUNT: u64 = 24;
+const DIMENSIONS: u64 = 32;
+pub(super) const BASE: u64 = 48;
+const FLAGS: u64 = 64;
+/// `NPY_ARRAY_OWNDATA`.
+const OWNS_DATA: u32 = 4;
+/// `NPY_MAXDIMS`, 32 before NumPy 2.
+const MAX_DIMENSIONS: u32 = 64;
+
+/// An array as it is in memory.
+#[derive(Clone, Debug)]
+pub(super) struct RawArray {
+    pub(super) data: u64,
+    pub(super) shape: Vec<u64>,
+    strides: Vec<i64>,
+    pub(super) base: u64,
+    description: u64,
+    pub(super) item_size: u64,
+    owns: bool,
+}
+
+/// An element type as it is in memory.
+struct Element {
+    kind: u8,
+    size: u64,
+}
+
+impl RawArray {
+    /// Elements times their size; `None` if that is more than an address space.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        self.shape.iter().try_fold(self.item_size, |bytes, length| bytes.checked_mul(*length))
+    }
+
+    /// Bytes of memory that are the array's own.
+    pub(super) fn owned_bytes(&self) -> u64 {
+        if self.owns { self.bytes().unwrap_or(0) } else { 0 }
+    }
+
+    /// The addresses of its elements, first to last.
+    pub(super) fn extent(&self) -> Range {
+        if self.shape.contains(&0) {
+            return Range { start: self.data, end: self.data };
+        }
+        let (mut start, mut end) = (self.data, self.data.wrapping_add(self.item_size));
+        for (length, stride) in self.shape.iter().zip(&self.strides) {
+            let distance = stride.wrapping_mul((length - 1).cast_signed());
+            if distance < 0 {
+                start = start.wrapping_add_signed(distance);
+            } else {
+                end = end.wrapping_add_signed(distance);
+            }
+        }
+        Range { start, end: end.max(start) }
+    }
+}
+
+impl Reader<'_> {
+    /// The array at an address, which is one by its type.
+    pub(super) fn array(&mut self, object: u64) -> Option<RawArray> {
+        let count = self.view.half(object.wrapping_add(DIMENSION_COUNT))?;
+        (count <= MAX_DIMENSIONS).then_some(())?;
+        let [dimensions, strides, base, description] =
+            self.view.words(object.wrapping_add(DIMENSIONS))?;
+        let mut list = |start: u64| -> Option<Vec<u64>> {
+            (0..count.into()).map(|index| self.view.word(start.wrapping_add(index * 8))).collect()
+        };
+        let shape = list(dimensions)?;
+        let strides = list(strides)?.into_iter().map(u64::cast_signed).collect();
+        let array = RawArray {
+            data: self.view.word(object.wrapping_add(DATA))?,
+            shape,
+            strides,
+            base,
+            description,
+            item_size: self.element(description)?.size,
+            owns: self.view.half(object.wrapping_add(FLAGS))? & OWNS_DATA != 0,
+        };
+        array.bytes().filter(|bytes| *bytes < 1 << 47).map(|_| array)
+    }
+
+    /// Bytes as `ndarray.__sizeof__` has them.
+    pub(super) fn array_size(&mut self, object: u64, basic: u64) -> Option<u64> {
+        let array = self.array(object)?;
+        Some(basic + array.shape.len() as u64 * 16 + array.owned_bytes())
+    }
+
+    /// Whether its elements are Python objects.
+    pub(super) fn holds_objects(&mut self, array: &RawArray) -> bool {
+        array.item_size == 8
+            && self.element(array.description).is_some_and(|element| element.kind == b'O')
+    }
+
+    pub(super) fn owner(&mut self, array: &RawArray) -> Owner {
+        match array.base {
+            _ if array.owns => Owner::Itself,
+            0 => Owner::Unknown,
+            address => match self.type_of(address) {
+                Some(id) => Owner::Base { address, type_name: self.described(id).name.clone() },
+                None => Owner::Unknown,
+            },
+        }
+    }
+
+    /// NumPy 2 made `elsize` and `alignment` words and put 64 bits of flags where they had been;
+    /// their upper half is zero, and no alignment is.
+    fn element(&mut self, description: u64) -> Option<Element> {
+        let kind = self.view.byte(description.wrapping_add(24))?;
+        let [size, alignment] = [32, 36].map(|member| self.view.half(description + member));
+        let size = match (size?, alignment?) {
+            (_, 0) => self.view.word(description.wrapping_add(40))?,
+            (size, _) => size.into(),
+        };
+        (size < 1 << 40).then_some(Element { kind, size })
+    }
+
+    /// The name of the element type as NumPy prints it, `float64`.
+    pub(super) fn dtype(&mut self, array: &RawArray) -> String {
+        let description = array.description;
+        let named = self.element(description).and_then(|Element { kind, size }| {
+            let bits = size * 8;
+            Some(match kind {
+                b'b' => "bool".to_owned(),
+                b'i' => format!("int{bits}"),
+                b'u' => format!("uint{bits}"),
+                b'f' => format!("float{bits}"),
+                b'c' => format!("complex{bits}"),
+                b'O' => "object".to_owned(),
+                b'S' => format!("S{size}"),
+                b'U' => format!("U{}", size / 4),
+                b'M' => "datetime64".to_owned(),
+                b'm' => "timedelta64".to_owned(),
+                _ => return None,
+            })
+        });
+        named.unwrap_or_else(|| self.scalar_name(description, array.item_size))
+    }
+
+    /// The name of the type that elements become; with a size for records.
+    fn scalar_name(&mut self, description: u64, size: u64) -> String {
+        let scalar = self.view.word(description.wrapping_add(16));
+        let name = scalar.and_then(|scalar| self.resolve(scalar)).map(|id| {
+            let name = &self.described(id).name;
+            name.strip_prefix("numpy.").unwrap_or(name).to_owned()
+        });
+        match name.as_deref() {
+            Some("void") | None => format!("void{}", size * 8),
+            Some(name) => name.to_owned(),
+        }
+    }
+
+    pub(super) fn is_array(&mut self, object: u64) -> bool {
+        self.type_of(object).is_some_and(|id| self.described(id).kind == Kind::NumpyArray)
+    }
+}

@@ -1,0 +1,125 @@
+//! The lists of the garbage collector: all objects that it tracks. Up to 3.8 their heads are in
+//! `_PyRuntime`, then in each interpreter's state, where they are looked for: three generations,
+//! one that is never collected, all in circles. The incremental collector of the first releases of
+//! 3.14 has its young and its two old generations in the same places.
+
+use super::reader::Reader;
+
+/// `sizeof(PyGC_Head)`, which lies before each object.
+pub(super) const HEAD: u64 = 16;
+/// `sizeof(struct gc_generation)`.
+const GENERATION: u64 = 24;
+/// The lowest bits of the pointers are flags.
+const POINTER: u64 = !3;
+/// Where the heads are in the state of an interpreter at most.
+const SEARCHED: u64 = 16 << 10;
+/// A process that goes on may change the lists just while they are looked for.
+const ATTEMPTS: usize = 5;
+
+/// What the lists lead to.
+#[derive(Default)]
+pub(super) struct Tracked {
+    pub(super) objects: Vec<u64>,
+    /// Lists that could not be followed to their end.
+    pub(super) broken: u64,
+}
+
+impl Reader<'_> {
+    /// All tracked objects, at most `limit`; `None`: the lists cannot be found.
+    pub(super) fn tracked(&mut self, limit: usize) -> Option<Tracked> {
+        let mut tracked = Tracked::default();
+        let mut found = false;
+        for state in self.states() {
+            let Some(heads) = self.generations(state) else { continue };
+            found = true;
+            for head in heads {
+                self.follow(head, limit, &mut tracked);
+            }
+        }
+        found.then_some(tracked)
+    }
+
+    /// Where lists may be.
+    fn states(&mut self) -> Vec<u64> {
+        if self.interpreter.structures.minor < 9 {
+            return vec![self.interpreter.runtime.start];
+        }
+        self.interpreters()
+    }
+
+    /// The heads of the lists.
+    fn generations(&mut self, state: u64) -> Option<[u64; 4]> {
+        for _ in 0..ATTEMPTS {
+            let end = state.checked_add(SEARCHED)?;
+            let mut places = (state..end).step_by(8);
+            if let Some(heads) = places.find_map(|first| self.heads(first)) {
+                return Some(heads);
+            }
+            self.view.forget();
+        }
+        None
+    }
+
+    /// The heads, if the first of them is here: the youngest generation may change at any time, the
+    /// others rarely do.
+    fn heads(&mut self, first: u64) -> Option<[u64; 4]> {
+        let is_pointer = |word: u64| word != 0 && word.is_multiple_of(8) && word < 1 << 47;
+        self.view.word(first).filter(|next| is_pointer(*next & POINTER))?;
+        // `generation0` points to the first and lies before the fourth, which 3.14 does without.
+        let between = self.view.word(first + 3 * GENERATION)?;
+        let fourth = 3 * GENERATION + if between == first { 8 } else { 0 };
+        (between == first || self.interpreter.structures.minor >= 14).then_some(())?;
+        let heads = [0, GENERATION, 2 * GENERATION, fourth].map(|offset| first + offset);
+        heads[1..].iter().all(|head| self.is_head(*head)).then_some(heads)
+    }
+
+    fn is_head(&mut self, head: u64) -> bool {
+        let Some([next, previous]) = self.view.words(head) else { return false };
+        let back = self.view.word((next & POINTER).wrapping_add(8));
+        let forth = self.view.word(previous & POINTER);
+        [back, forth].iter().all(|link| link.is_some_and(|link| link & POINTER == head))
+    }
+
+    /// Adds the objects of one list: forwards, and if that ends early, backwards from its end.
+    fn follow(&mut self, head: u64, limit: usize, tracked: &mut Tracked) {
+        let start = tracked.objects.len();
+        if self.walk(head, 0, limit, tracked) {
+            return;
+        }
+        tracked.broken += 1;
+        let forwards = tracked.objects.len() - start;
+        self.walk(head, 8, limit, tracked);
+        // Where the two met, if they did, is not known: what both found counts once.
+        let found = &mut tracked.objects[start..];
+        found.sort_unstable();
+        let mut kept: Vec<u64> = found.to_vec();
+        kept.dedup();
+        tracked.objects.truncate(start);
+        tracked.objects.append(&mut kept);
+        debug_assert!(tracked.objects.len() - start >= forwards.min(1));
+    }
+
+    /// Follows one of the two pointers of each head; whether that led back to the first.
+    fn walk(&mut self, head: u64, link: u64, limit: usize, tracked: &mut Tracked) -> bool {
+        let mut at = self.next(head, link);
+        // Brent's way to notice a circle that does not lead back to the head.
+        let (mut marked, mut steps, mut power) = (0, 0_u64, 1_u64);
+        while at != head {
+            let is_lost = at == marked || self.type_of(at.wrapping_add(HEAD)).is_none();
+            if is_lost || tracked.objects.len() >= limit || self.view.spent().is_some() {
+                return false;
+            }
+            tracked.objects.push(at.wrapping_add(HEAD));
+            steps += 1;
+            if steps == power {
+                (marked, steps, power) = (at, 0, power * 2);
+            }
+            at = self.next(at, link);
+        }
+        true
+    }
+
+    fn next(&mut self, head: u64, link: u64) -> u64 {
+        self.view.word(head.wrapping_add(link)).unwrap_or(0) & POINTER
+    }
+}

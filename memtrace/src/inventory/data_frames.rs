@@ -1,0 +1,117 @@
+//! pandas data frames, releases 1.3 to 3: `DataFrame._mgr` is a `BlockManager` with a tuple of
+//! blocks, each with an array or an extension array of `values` for some of the columns
+//! (pandas/_libs/internals.pyx).
+
+use std::cmp::Reverse;
+
+use super::{
+    holder::Holders, kind::Kind, model::DataFrame, reader::Reader, references::Edge, types::TypeId,
+};
+
+const NAMES: [&str; 2] = ["pandas.core.frame.DataFrame", "pandas.DataFrame"];
+/// Blocks of one frame; a frame that was put together column by column has one for each.
+const MAX_BLOCKS: usize = 10_000;
+/// How far the arrays of an extension array are from it.
+const MAX_DEPTH: usize = 3;
+
+/// An array that holds columns.
+struct Block {
+    dtype: String,
+    columns: u64,
+    rows: u64,
+    bytes: u64,
+}
+
+impl Reader<'_> {
+    pub(super) fn is_data_frame(&self, id: TypeId) -> bool {
+        NAMES.contains(&self.described(id).name.as_str())
+    }
+
+    pub(super) fn data_frame(&mut self, address: u64, holders: &Holders<'_>) -> Option<DataFrame> {
+        let id = self.type_of(address)?;
+        let manager = self.attribute(address, id, "_mgr")?;
+        let blocks: Vec<Block> =
+            self.blocks(manager)?.into_iter().filter_map(|block| self.block(block)).collect();
+        let mut dtypes: Vec<(String, u64, u64)> = Vec::new();
+        for block in &blocks {
+            match dtypes.iter_mut().find(|(name, ..)| *name == block.dtype) {
+                Some((_, columns, bytes)) => {
+                    (*columns, *bytes) = (*columns + block.columns, *bytes + block.bytes);
+                }
+                None => dtypes.push((block.dtype.clone(), block.columns, block.bytes)),
+            }
+        }
+        dtypes.sort_by_key(|(.., bytes)| Reverse(*bytes));
+        Some(DataFrame {
+            address,
+            rows: blocks.iter().map(|block| block.rows).max().unwrap_or(0),
+            columns: blocks.iter().map(|block| block.columns).sum(),
+            bytes: blocks.iter().map(|block| block.bytes).sum(),
+            dtypes,
+            holder: holders.holder(self, address),
+        })
+    }
+
+    /// An attribute that an instance keeps itself.
+    fn attribute(&mut self, object: u64, id: TypeId, wanted: &str) -> Option<u64> {
+        let (mut found, mut dicts) = (None, Vec::new());
+        self.attributes(object, id, &mut |reader, edge, target| match edge {
+            Edge::Attribute(name) if reader.string(name, 100).as_deref() == Some(wanted) => {
+                found = Some(target);
+            }
+            Edge::Dict => dicts.push(target),
+            _ => {}
+        });
+        found.or_else(|| dicts.into_iter().find_map(|dict| self.item(dict, wanted)))
+    }
+
+    /// The blocks of a manager: the tuple of them is one of its members.
+    fn blocks(&mut self, manager: u64) -> Option<Vec<u64>> {
+        let id = self.type_of(manager)?;
+        let mut members = Vec::new();
+        self.fields(manager, id, &mut |_, _, target| members.push(target));
+        members.into_iter().find_map(|member| {
+            let id = self.type_of(member)?;
+            (self.described(id).kind == Kind::Tuple).then_some(())?;
+            let count = self.size(member).min(MAX_BLOCKS as u64);
+            let items: Option<Vec<u64>> =
+                (0..count).map(|item| self.view.word(member + 24 + item * 8)).collect();
+            let items = items?;
+            let first = self.type_of(*items.first()?)?;
+            self.described(first).name.ends_with("Block").then_some(items)
+        })
+    }
+
+    fn block(&mut self, block: u64) -> Option<Block> {
+        let (array, depth) = self.array_within(block, 0)?;
+        let raw = self.array(array)?;
+        let bytes = raw.bytes()?;
+        // Columns are rows here; an extension array is one column.
+        let (columns, rows) = match *raw.shape.as_slice() {
+            [columns, rows] => (columns, rows),
+            [rows] if depth > 0 => (1, rows),
+            _ => return None,
+        };
+        Some(Block { dtype: self.dtype(&raw), columns, rows, bytes })
+    }
+
+    /// The largest array among the members of an object, or of theirs.
+    fn array_within(&mut self, object: u64, depth: usize) -> Option<(u64, usize)> {
+        let id = self.type_of(object)?;
+        let name = &self.described(id).name;
+        let is_searched = depth == 0 || name.starts_with("pandas.") || name == "dict";
+        (depth < MAX_DEPTH && is_searched).then_some(())?;
+        let mut members = Vec::new();
+        self.references(object, id, &mut |_, _, target| {
+            if members.len() < 100 {
+                members.push(target);
+            }
+        });
+        let own = members.iter().copied().filter(|member| self.is_array(*member));
+        let own: Vec<u64> = own.collect();
+        if let Some(array) = own.into_iter().max_by_key(|array| self.array(*array)?.bytes()) {
+            return Some((array, depth));
+        }
+        members.into_iter().find_map(|member| self.array_within(member, depth + 1))
+    }
+}

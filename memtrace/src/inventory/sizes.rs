@@ -1,0 +1,193 @@
+//! Sizes of objects as `sys.getsizeof` gives them: what the type says, or what its `__sizeof__`
+//! adds up, and the head before the object. Buffers of types that are not told apart here, such as
+//! those of `io.BytesIO`, are not counted.
+
+use super::{
+    kind::{Kind, flag},
+    reader::{OB_SIZE, Reader},
+    types::{Type, TypeId},
+};
+use crate::python::Locals;
+
+/// Bytes of a deque's block, and the items in one (Modules/_collectionsmodule.c).
+const BLOCK_BYTES: u64 = 66 * 8;
+pub(super) const BLOCK_ITEMS: u64 = 64;
+/// Larger ones are not believed: 1 TiB.
+const MAX_SIZE: u64 = 1 << 40;
+
+impl Reader<'_> {
+    /// Bytes of an object, its head included; `None`: it contradicts itself.
+    pub(super) fn size_of(&mut self, object: u64, id: TypeId) -> Option<u64> {
+        let of = self.described(id);
+        let (kind, head) = (of.kind, of.head());
+        let sizes = Sizes { basic: of.basic_size, item: of.item_size };
+        let size = self.own_size(object, kind, sizes)?;
+        let is_static = kind == Kind::Type && !self.is_heap_type(object);
+        size.checked_add(if is_static { 0 } else { head }).filter(|size| *size <= MAX_SIZE)
+    }
+
+    fn own_size(&mut self, object: u64, kind: Kind, sizes: Sizes) -> Option<u64> {
+        let basic = sizes.basic;
+        let word = |reader: &mut Self, member: u64| reader.view.word(object.wrapping_add(member));
+        Some(match kind {
+            Kind::Int => self.int_size(object, sizes)?,
+            Kind::Str => self.str_size(object)?,
+            Kind::List => basic + word(self, 32)?.checked_mul(8)?,
+            Kind::Dict => basic.checked_add(self.dict_bytes(object)?)?,
+            Kind::OrderedDict => basic.checked_add(self.ordered_dict_bytes(object)?)?,
+            Kind::Set => basic.checked_add(self.set_bytes(object)?)?,
+            Kind::Deque => {
+                let items = word(self, 40)?.checked_add(self.size(object))?;
+                basic + items.checked_next_multiple_of(BLOCK_ITEMS)? / BLOCK_ITEMS * BLOCK_BYTES
+            }
+            Kind::ByteArray => basic.checked_add(word(self, 24)?)?,
+            Kind::TypedArray => {
+                let description = word(self, 40)?;
+                let item = u64::from(self.view.half(description.wrapping_add(4))?);
+                basic.checked_add(word(self, 32)?.checked_mul(item)?)?
+            }
+            Kind::Type => self.type_size(object)?,
+            Kind::Generator if self.interpreter.structures.generator_frame.is_some() => {
+                self.generator_size(object)?
+            }
+            Kind::Frame => self.frame_size(object, basic)?,
+            Kind::Code if self.interpreter.structures.minor < 11 => {
+                basic + self.cells_as_arguments(object)?
+            }
+            Kind::NumpyArray => self.array_size(object, basic)?,
+            _ => basic.checked_add(sizes.item.checked_mul(self.items(object, sizes.item)?)?)?,
+        })
+    }
+
+    /// Items behind the object's fixed part.
+    pub(super) fn items(&mut self, object: u64, item_size: u64) -> Option<u64> {
+        if item_size == 0 {
+            return Some(0);
+        }
+        let items = self.view.word(object.wrapping_add(OB_SIZE))?.cast_signed().unsigned_abs();
+        (items <= MAX_SIZE).then_some(items)
+    }
+
+    fn int_size(&mut self, object: u64, sizes: Sizes) -> Option<u64> {
+        let digits = self.view.word(object.wrapping_add(OB_SIZE))?;
+        if self.interpreter.structures.minor >= 12 {
+            return sizes.basic.checked_add((digits >> 3).max(1).checked_mul(sizes.item)?);
+        }
+        digits.cast_signed().unsigned_abs().checked_mul(4)?.checked_add(24)
+    }
+
+    fn str_size(&mut self, object: u64) -> Option<u64> {
+        let frames = &self.interpreter.frames;
+        let [ascii, compact] = [frames.string_ascii, frames.string_compact].map(u64::from);
+        let (state, length) = self.str_state(object)?;
+        let characters = length.checked_add(1)?.checked_mul(state.width.into())?;
+        let head = match (state.is_compact, state.is_ascii) {
+            (true, true) => ascii,
+            (true, false) => compact,
+            _ => compact + 8,
+        };
+        let mut size = characters.checked_add(head)?;
+        if !state.is_ascii {
+            let [utf8_length, utf8] = self.view.words(object.wrapping_add(ascii))?;
+            if utf8 != 0 && utf8 != state.data {
+                size = size.checked_add(utf8_length)?.checked_add(1)?;
+            }
+        }
+        size.checked_add(self.wide_copy(object, state.data, length, state.is_ascii)?)
+    }
+
+    /// Up to 3.11, strings may keep a copy of four bytes a character.
+    fn wide_copy(&mut self, object: u64, data: u64, length: u64, is_ascii: bool) -> Option<u64> {
+        if self.interpreter.structures.minor >= 12 {
+            return Some(0);
+        }
+        let copy = self.view.word(object.wrapping_add(40))?;
+        if copy == 0 || copy == data {
+            return Some(0);
+        }
+        let length = if is_ascii { length } else { self.view.word(object.wrapping_add(64))? };
+        length.checked_add(1)?.checked_mul(4)
+    }
+
+    fn dict_bytes(&mut self, object: u64) -> Option<u64> {
+        let keys = self.interpreter.structures.keys;
+        Some(self.dictionary(object)?.bytes(keys))
+    }
+
+    /// Beyond those of the object: a list of its keys in order, and a table to find them in.
+    fn ordered_dict_bytes(&mut self, object: u64) -> Option<u64> {
+        let dictionary = self.dictionary(object)?;
+        let bytes = dictionary.bytes(self.interpreter.structures.keys);
+        let [first, _, _, slots] = self.view.words(object.wrapping_add(48))?;
+        let nodes = if first == 0 { 0 } else { dictionary.length.checked_mul(32)? };
+        bytes.checked_add(slots.checked_mul(8)?)?.checked_add(nodes)
+    }
+
+    fn set_bytes(&mut self, object: u64) -> Option<u64> {
+        let [mask, table] = self.view.words(object.wrapping_add(32))?;
+        let is_inside = table == object.wrapping_add(64);
+        let slots = mask.checked_add(1).filter(|slots| slots.is_power_of_two())?;
+        if is_inside { Some(0) } else { slots.checked_mul(16) }
+    }
+
+    fn is_heap_type(&mut self, of: u64) -> bool {
+        self.resolve(of).is_some_and(|id| self.described(id).has(flag::HEAP_TYPE))
+    }
+
+    fn type_size(&mut self, of: u64) -> Option<u64> {
+        let structures = self.interpreter.structures;
+        if !self.is_heap_type(of) {
+            return Some(structures.type_size);
+        }
+        let keys = self.view.word(of.wrapping_add(structures.qualified_name + 8))?;
+        let shared = if keys == 0 { 0 } else { self.table(keys)?.bytes };
+        Some(structures.heap_type_size + shared)
+    }
+
+    fn generator_size(&mut self, object: u64) -> Option<u64> {
+        let structures = self.interpreter.structures;
+        let frame = structures.generator_frame?;
+        let code = self.code(object.wrapping_add(frame))?;
+        Some(frame + structures.frame_locals + self.slots(code)?.checked_mul(8)?)
+    }
+
+    /// A frame object: up to 3.10 the frame itself, then one that points to a frame.
+    fn frame_size(&mut self, object: u64, basic: u64) -> Option<u64> {
+        let structures = self.interpreter.structures;
+        if structures.minor < 11 {
+            let code = self.code(object)?;
+            return Some(structures.frame_locals + self.slots(code)?.checked_mul(8)?);
+        }
+        let frame = self.view.word(object.wrapping_add(24))?;
+        let code = self.code(frame)?;
+        Some(basic + self.slots(code)?.checked_mul(8)?)
+    }
+
+    /// Local variables and the deepest stack of a code object.
+    fn slots(&mut self, code: u64) -> Option<u64> {
+        let names = self.local_names(code)?;
+        let (Locals::Three(_, depth) | Locals::One(_, depth)) = self.interpreter.structures.locals;
+        let depth = u64::from(self.view.half(code.wrapping_add(depth))?);
+        Some(names.iter().map(|names| names.1).sum::<u64>() + depth)
+    }
+
+    /// Up to 3.10: a word for each cell if one of them is an argument (`co_cell2arg`).
+    fn cells_as_arguments(&mut self, code: u64) -> Option<u64> {
+        let [cells, map] = self.view.words(code.wrapping_add(88))?;
+        Some(if map == 0 { 0 } else { self.items(cells, 8)? * 8 })
+    }
+}
+
+/// What a type says of the sizes of its objects.
+#[derive(Clone, Copy)]
+struct Sizes {
+    basic: u64,
+    item: u64,
+}
+
+impl Type {
+    /// Whether one can tell how many objects an object of this type holds from its size.
+    pub(super) fn has_items(&self) -> bool {
+        self.item_size == 8
+    }
+}

@@ -1,0 +1,148 @@
+//! Resident memory by use, the heap of the C library, and shared memory.
+
+use super::{
+    super::{
+        resident,
+        units::{Count, Share, Size},
+    },
+    section::Section,
+};
+use crate::{
+    heap::{Account, Advice, Basis, Remedy},
+    profile::{Class, Decomposition, printable},
+    snapshot::{Glibc, GlibcArena, Snapshot, Use},
+};
+
+/// What resident memory consists of.
+pub(super) fn uses(snapshot: &Snapshot) -> Section {
+    Section::of("Resident memory by use", &snapshot.memory, |memory| {
+        let title = format!("RSS {}, by use", Size(memory.resident));
+        let mut section = Section::new(title, &["bytes", "share", "use"]);
+        for part in &memory.parts {
+            let (name, _) = resident::label(part.class, true);
+            let is_heap = part.class == Class::Untraced;
+            let name = if is_heap { "heap and other anonymous memory" } else { name };
+            section.row(sizes(part.bytes, memory.resident), name);
+            if is_heap {
+                heap_uses(snapshot, memory, &mut section);
+            }
+        }
+        remainder(memory, &mut section);
+        section.remarks = resident::remarks(memory);
+        section
+    })
+}
+
+fn heap_uses(snapshot: &Snapshot, memory: &Decomposition, section: &mut Section) {
+    for usage in &snapshot.uses {
+        let name = format!("  {}", label(usage.what));
+        section.row(sizes(usage.bytes, memory.resident), name);
+    }
+}
+
+const fn label(what: Use) -> &'static str {
+    match what {
+        Use::PythonBlocks => "small Python objects, in use (pymalloc)",
+        Use::PythonFree => "free in pymalloc's arenas",
+        Use::Live => "malloc, in use",
+        Use::Trimmable => "malloc, free: malloc_trim(0) would return it",
+        Use::Pinned => "malloc, free, on pages with something in use",
+        Use::Kept => "malloc, free, on pages that malloc keeps",
+        Use::Rest => "not malloc's: mapped directly, or by another allocator",
+    }
+}
+
+/// What no class explains.
+fn remainder(memory: &Decomposition, section: &mut Section) {
+    let remainder = memory.remainder();
+    let [size, share] = sizes(remainder.unsigned_abs(), memory.resident);
+    let sign = if remainder < 0 { "-" } else { "" };
+    let name = format!("not explained: {}", resident::REMAINDER);
+    section.row([format!("{sign}{size}"), share], name);
+}
+
+fn sizes(bytes: u64, total: u64) -> [String; 2] {
+    [Size(bytes).to_string(), Share(bytes, total).to_string()]
+}
+
+/// The arenas of glibc's malloc.
+pub(super) fn arenas(snapshot: &Snapshot) -> Section {
+    Section::of("Heap, arena by arena", &snapshot.glibc, |glibc| {
+        let title = format!("Heap of glibc {}, arena by arena", printable(&glibc.version));
+        let columns = &["size", "resident", "in use", "free", "trimmable", "pinned", "arena"];
+        let mut section = Section::new(title, columns);
+        for arena in &glibc.arenas {
+            account(&arena.account, arena_name(arena), &mut section);
+        }
+        if glibc.mapped.size > 0 {
+            let count = Count(glibc.mapped.live_chunks);
+            account(&glibc.mapped, format!("{count} blocks mapped by themselves"), &mut section);
+        }
+        account(&glibc.total, "all".to_owned(), &mut section);
+        remark(glibc, &mut section);
+        section
+    })
+}
+
+fn arena_name(arena: &GlibcArena) -> String {
+    if arena.is_main { "main arena".to_owned() } else { format!("arena {:#x}", arena.address) }
+}
+
+fn account(account: &Account, name: String, section: &mut Section) {
+    let Account { size, resident, live, trimmable, pinned, .. } = *account;
+    let free = account.free_resident();
+    let cells = [size, resident, live, free, trimmable, pinned];
+    section.row(cells.map(|bytes| Size(bytes).to_string()), name);
+}
+
+fn remark(glibc: &Glibc, section: &mut Section) {
+    section.remark(
+        "Free is what is free and resident: trimmable is what malloc_trim(0) would return, pinned \
+         shares pages with blocks in use.",
+    );
+    if glibc.total.unknown > 0 {
+        section.remark(format!("{} could not be understood.", Size(glibc.total.unknown)));
+    }
+    section.remarks.extend(glibc.advice.iter().map(advice));
+    section.remarks.extend(glibc.doubts.iter().map(|doubt| printable(doubt)));
+}
+
+fn advice(advice: &Advice) -> String {
+    let what = match advice.remedy {
+        Remedy::Trim { pinned, kept } => {
+            format!("malloc_trim(0), which leaves {} pinned and {} kept", Size(pinned), Size(kept))
+        }
+        Remedy::FewerArenas { arenas } => {
+            format!(
+                "MALLOC_ARENA_MAX=1 instead of {} arenas besides the main one",
+                Count(arenas as u64)
+            )
+        }
+        Remedy::FixedThreshold { threshold, .. } => format!(
+            "MALLOC_MMAP_THRESHOLD_=131072, which stays so, instead of the {} it has grown to",
+            Size(threshold)
+        ),
+        Remedy::OtherAllocator => "another allocator, such as jemalloc or mimalloc".to_owned(),
+    };
+    let bytes = Size(advice.bytes);
+    match advice.basis {
+        Basis::Measured => format!("Would give back {bytes} (measured): {what}."),
+        Basis::Estimated => format!("Might give back up to {bytes} (estimated): {what}."),
+    }
+}
+
+/// Shared memory by segment.
+pub(super) fn shared(snapshot: &Snapshot) -> Section {
+    Section::of("Shared memory, by segment", &snapshot.shared, |segments| {
+        let mut section = Section::new("Shared memory, by segment", &["resident", "segment"]);
+        for segment in segments {
+            let inexact = if segment.exact { "" } else { "at least: not counted page by page" };
+            let size = Size(segment.resident).to_string();
+            section.row_with([size], printable(&segment.name), inexact.to_owned());
+        }
+        if segments.is_empty() {
+            section.remark("None is resident.");
+        }
+        section
+    })
+}

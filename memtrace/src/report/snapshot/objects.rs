@@ -1,0 +1,151 @@
+//! Python objects by type, arrays, data frames and containers, with who holds them.
+
+use std::collections::HashMap;
+
+use super::{
+    super::units::{Count, Share, Size},
+    section::Section,
+};
+use crate::{
+    inventory::{Array, Container, Coverage, DataFrame, Holder, Inventory, Owner, Spent},
+    profile::printable,
+    snapshot::{ArrayUse, PythonObjects, Snapshot},
+};
+
+/// All tables of objects.
+pub(super) fn sections(snapshot: &Snapshot) -> Vec<Section> {
+    let objects = match &snapshot.objects {
+        crate::snapshot::Part::Read(objects) => objects,
+        crate::snapshot::Part::Missing(reason) => {
+            return vec![Section::missing("Python objects", reason)];
+        }
+    };
+    let mut sections = vec![types(&objects.inventory), arrays(objects)];
+    if !objects.inventory.data_frames.is_empty() {
+        sections.push(data_frames(&objects.inventory.data_frames));
+    }
+    sections.push(containers(&objects.inventory.containers));
+    sections
+}
+
+fn types(inventory: &Inventory) -> Section {
+    let bytes = inventory.types.iter().map(|total| total.bytes).fold(0, u64::saturating_add);
+    let count = inventory.types.iter().map(|total| total.count).fold(0, u64::saturating_add);
+    let title = format!("Python objects by type: {} in {}", Size(bytes), Count(count));
+    let mut section = Section::new(title, &["bytes", "share", "objects", "type"]);
+    for total in &inventory.types {
+        let cells = [
+            Size(total.bytes).to_string(),
+            Share(total.bytes, bytes).to_string(),
+            Count(total.count).to_string(),
+        ];
+        section.row(cells, printable(&total.name));
+    }
+    section.remarks = coverage(&inventory.coverage);
+    section
+}
+
+/// What could not be looked at.
+fn coverage(coverage: &Coverage) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(spent) = coverage.spent {
+        let limit = match spent {
+            Spent::Time => "time",
+            Spent::Bytes => "bytes to read",
+            Spent::Objects => "objects to follow",
+        };
+        remarks.push(format!("Incomplete: the limit of {limit} was reached."));
+    }
+    if coverage.failed_objects > 0 {
+        let count = Count(coverage.failed_objects);
+        remarks.push(format!("{count} references led to what could not be read."));
+    }
+    if coverage.failed_pools > 0 {
+        let (failed, pools) = (Count(coverage.failed_pools), Count(coverage.pools));
+        remarks.push(format!("{failed} pools beside {pools} could not be read."));
+    }
+    remarks
+}
+
+fn arrays(objects: &PythonObjects) -> Section {
+    let (count, bytes) = (objects.inventory.array_count, objects.inventory.array_bytes);
+    let title = format!("NumPy arrays: {}, which own {}", Count(count), Size(bytes));
+    let mut section = Section::new(title, &["bytes", "resident", "array"]);
+    for alike in alike(&objects.arrays) {
+        let bytes = alike.iter().map(|array| array.array.bytes).fold(0, u64::saturating_add);
+        let resident = alike.iter().map(|array| array.resident).sum::<Option<u64>>();
+        let resident = resident.map_or_else(|| "?".to_owned(), |bytes| Size(bytes).to_string());
+        let name = array_name(&alike[0].array);
+        let (name, more) = match alike.len() {
+            1 => (name, String::new()),
+            count => (format!("{} x {name}", Count(count as u64)), " and the like".to_owned()),
+        };
+        let holder = held(alike[0].array.holder.as_ref());
+        let aside = if holder.is_empty() { holder } else { holder + &more };
+        section.row_with([Size(bytes).to_string(), resident], name, aside);
+    }
+    section
+}
+
+/// Arrays of one shape and type that are held alike, together, at the place of the first.
+fn alike(arrays: &[ArrayUse]) -> Vec<Vec<&ArrayUse>> {
+    let mut groups: Vec<Vec<&ArrayUse>> = Vec::new();
+    let mut places = HashMap::new();
+    for array in arrays {
+        let Array { dtype, shape, owner, holder, .. } = &array.array;
+        let owner = match owner {
+            Owner::Base { type_name, .. } => Some(type_name),
+            Owner::Itself | Owner::Unknown => None,
+        };
+        // In `batch[3]` and `self.batch[4].data` the numbers make no difference.
+        let holder = holder.as_ref().map(|holder| without_digits(&holder.to_string()));
+        let index = *places.entry((dtype, shape, owner, holder)).or_insert(groups.len());
+        match groups.get_mut(index) {
+            Some(group) => group.push(array),
+            None => groups.push(vec![array]),
+        }
+    }
+    groups
+}
+
+fn without_digits(text: &str) -> String {
+    text.replace(|character: char| character.is_ascii_digit(), "")
+}
+
+fn array_name(array: &Array) -> String {
+    let shape: Vec<_> = array.shape.iter().map(ToString::to_string).collect();
+    let comma = if shape.len() == 1 { "," } else { "" };
+    let owner = match &array.owner {
+        Owner::Itself => String::new(),
+        Owner::Base { type_name, .. } => format!(", view of a {}", printable(type_name)),
+        Owner::Unknown => ", view of memory that is no object's".to_owned(),
+    };
+    format!("{} ({}{comma}){owner}", printable(&array.dtype), shape.join(", "))
+}
+
+fn data_frames(frames: &[DataFrame]) -> Section {
+    let mut section = Section::new("pandas data frames", &["bytes", "data frame"]);
+    for frame in frames {
+        let dtypes = frame.dtypes.iter();
+        let dtypes: Vec<_> =
+            dtypes.map(|(name, count, _)| format!("{count} {}", printable(name))).collect();
+        let (rows, columns) = (Count(frame.rows), Count(frame.columns));
+        let name = format!("{rows} rows, {columns} columns ({})", dtypes.join(", "));
+        section.row_with([Size(frame.bytes).to_string()], name, held(frame.holder.as_ref()));
+    }
+    section
+}
+
+fn containers(containers: &[Container]) -> Section {
+    let mut section = Section::new("Largest containers", &["bytes", "length", "container"]);
+    for container in containers {
+        let cells = [Size(container.bytes).to_string(), Count(container.length).to_string()];
+        section.row_with(cells, printable(&container.type_name), held(container.holder.as_ref()));
+    }
+    section
+}
+
+fn held(holder: Option<&Holder>) -> String {
+    let holder = holder.map(|holder| format!("held by {}", printable(&holder.to_string())));
+    holder.unwrap_or_default()
+}

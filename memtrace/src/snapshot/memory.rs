@@ -1,0 +1,120 @@
+//! What holds the memory of a snapshot: resident memory by use, glibc's heap, Python's objects.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::{ArrayUse, Glibc, GlibcArena, Part, PythonObjects, Scene, Snapshot, Usage, Use};
+use crate::{
+    decomposition::{self, Look},
+    heap::{Advice, Chunk, Heap},
+    inventory::{Array, Inventory, Limits},
+    process::memory::Memory,
+    profile::Class,
+};
+
+/// Arrays, data frames and containers that are listed, each.
+const LISTED: usize = 200;
+
+/// Reads all of it; what is late or cannot be read is missing.
+pub(super) fn read(scene: &Scene<'_>, snapshot: &mut Snapshot) {
+    let look = Look::at(scene.process, None);
+    snapshot.shared = match &look {
+        Ok(look) => Part::Read(decomposition::segments(&[(0, look)])),
+        Err(error) => Part::Missing(format!("{error:#}")),
+    };
+    snapshot.memory = look.map(|look| look.decomposition).into();
+    let (heap, objects) = rayon::join(|| glibc(scene), || objects(scene));
+    snapshot.glibc = heap.into();
+    snapshot.objects = objects.into();
+    snapshot.uses = uses(snapshot);
+}
+
+fn left(scene: &Scene<'_>) -> Result<Duration> {
+    let left = scene.deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        bail!("there was no time to read it");
+    }
+    Ok(left)
+}
+
+fn glibc(scene: &Scene<'_>) -> Result<Glibc> {
+    let heap = Heap::of_process(scene.process, scene.mappings()?, left(scene)?)?;
+    let accounts = heap.accounts(&mut |_: &Chunk, _: u64| {});
+    let arenas = heap.arenas.iter().zip(&accounts.arenas).map(|(arena, account)| GlibcArena {
+        address: arena.address,
+        is_main: arena.is_main,
+        account: *account,
+    });
+    Ok(Glibc {
+        version: heap.layout.version.to_string(),
+        arenas: arenas.collect(),
+        mapped: accounts.mapped,
+        total: accounts.total,
+        advice: Advice::on(&heap, &accounts),
+        doubts: heap.doubts,
+    })
+}
+
+fn objects(scene: &Scene<'_>) -> Result<PythonObjects> {
+    let interpreter = scene.objects.interpreter(scene.mappings()?);
+    let (runtime, bias) = match interpreter.runtime {
+        Some(runtime) => runtime,
+        None if interpreter.refusals.is_empty() => bail!("the process runs no Python"),
+        None => bail!("{}", interpreter.refusals.join("; ")),
+    };
+    let interpreter = runtime.interpreter(bias)?;
+    let limits = Limits { time: left(scene)?, listed: LISTED, ..Limits::default() };
+    let inventory = Inventory::of_process(scene.process, &interpreter, &limits)?;
+    let memory = scene.process.memory();
+    let arrays = inventory.arrays.iter();
+    let arrays = arrays.map(|array| ArrayUse {
+        array: array.clone(),
+        resident: resident(scene, &memory, array).ok(),
+    });
+    let arrays = arrays.collect();
+    let arena_bytes = arena_bytes(scene, &memory, &inventory);
+    Ok(PythonObjects { inventory, arrays, arena_bytes })
+}
+
+/// Bytes of the array's elements that are in memory.
+fn resident(scene: &Scene<'_>, memory: &Memory, array: &Array) -> Result<u64> {
+    left(scene)?;
+    memory.resident(array.data)
+}
+
+/// Bytes of pymalloc's arenas that are in memory; `None` if not all could be looked at.
+fn arena_bytes(scene: &Scene<'_>, memory: &Memory, inventory: &Inventory) -> Option<u64> {
+    let arenas = inventory.arenas.iter();
+    let bytes = arenas.map(|arena| left(scene).and_then(|_| memory.resident(arena.range)).ok());
+    bytes.sum()
+}
+
+/// The heap's part of the resident memory, divided further, as far as its readers know.
+fn uses(snapshot: &Snapshot) -> Vec<Usage> {
+    let Some(memory) = snapshot.memory.read() else { return Vec::new() };
+    let mut left = memory.of(Class::Untraced);
+    let mut uses = Vec::new();
+    let mut take = |what, bytes: u64| {
+        let bytes = bytes.min(left);
+        left -= bytes;
+        uses.push(Usage { what, bytes });
+    };
+    if let Some(objects) = snapshot.objects.read()
+        && let Some(arenas) = objects.arena_bytes
+    {
+        let used = objects.inventory.arenas.iter().map(|arena| arena.used_bytes).sum::<u64>();
+        let used = used.min(arenas);
+        take(Use::PythonBlocks, used);
+        take(Use::PythonFree, arenas - used);
+    }
+    if let Some(Glibc { total, .. }) = snapshot.glibc.read() {
+        take(Use::Live, total.live_resident);
+        take(Use::Trimmable, total.trimmable);
+        take(Use::Pinned, total.pinned);
+        take(Use::Kept, total.kept);
+    }
+    take(Use::Rest, u64::MAX);
+    uses.retain(|usage| usage.bytes > 0);
+    uses
+}

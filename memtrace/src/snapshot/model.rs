@@ -1,0 +1,281 @@
+//! What a snapshot tells. Sizes are bytes; names are the target's own and hostile.
+
+use std::time::Duration;
+
+use crate::{
+    heap::{Account, Advice},
+    inventory::{Array, Inventory},
+    profile::{Decomposition, Frame, Segment},
+};
+
+/// A process at one moment, or as nearly as can be.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// How it was taken.
+    pub session: Session,
+    /// The process.
+    pub subject: Subject,
+    /// Its threads, the main thread first.
+    pub threads: Part<Vec<Thread>>,
+    /// Its resident memory by use.
+    pub memory: Part<Decomposition>,
+    /// What the heap's part of that is used for: it adds up to it. Empty if that is not known.
+    pub uses: Vec<Usage>,
+    /// The heap of its C library.
+    pub glibc: Part<Glibc>,
+    /// Its Python objects.
+    pub objects: Part<PythonObjects>,
+    /// Shared memory that it has mapped, most resident first.
+    pub shared: Part<Vec<Segment>>,
+    /// What the look did to the process.
+    pub cost: Cost,
+    /// What else the reader must know, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// A part of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part<T> {
+    /// What was read.
+    Read(T),
+    /// Why it is missing.
+    Missing(String),
+}
+
+impl<T> Default for Part<T> {
+    fn default() -> Self {
+        Self::Missing("not asked for".to_owned())
+    }
+}
+
+impl<T> Part<T> {
+    /// What was read.
+    pub const fn read(&self) -> Option<&T> {
+        match self {
+            Self::Read(part) => Some(part),
+            Self::Missing(_) => None,
+        }
+    }
+}
+
+impl<T> From<anyhow::Result<T>> for Part<T> {
+    fn from(result: anyhow::Result<T>) -> Self {
+        match result {
+            Ok(part) => Self::Read(part),
+            Err(error) => Self::Missing(format!("{error:#}")),
+        }
+    }
+}
+
+/// How a snapshot was taken.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// Version of memtrace.
+    pub version: String,
+    /// When, in seconds since 1970.
+    pub taken: u64,
+    /// How long it took.
+    pub duration: Duration,
+    /// How memtrace was called.
+    pub command_line: String,
+    /// Name of the machine.
+    pub host: String,
+    /// Release of its kernel.
+    pub kernel: String,
+}
+
+/// The process that a snapshot is about.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    /// Process id.
+    pub pid: u32,
+    /// Name of its main thread.
+    pub comm: String,
+    /// Its arguments.
+    pub command_line: String,
+    /// Version of its interpreter.
+    pub python: Option<String>,
+    /// State letter of its main thread.
+    pub state: char,
+    /// CPU time that it has used.
+    pub cpu_time: Duration,
+    /// `VmRSS`.
+    pub resident: u64,
+    /// `VmHWM`.
+    pub peak_resident: u64,
+    /// `VmSwap`.
+    pub swapped: u64,
+}
+
+/// A thread, what it is doing, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// Thread id.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// State letter.
+    pub state: char,
+    /// CPU time that it has used.
+    pub cpu_time: Duration,
+    /// The kernel function in which it waits.
+    pub wait_channel: Option<String>,
+    /// The system call that it is in.
+    pub system_call: Option<String>,
+    /// Whether it has a Python thread state.
+    pub is_python: bool,
+    /// Whether it holds the global interpreter lock; `None` if that cannot be told.
+    pub holds_lock: Option<bool>,
+    /// Its frames.
+    pub stack: Part<Stack>,
+}
+
+/// The frames of a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// Outermost first.
+    pub frames: Vec<Frame>,
+    /// Whether they are of one moment.
+    pub moment: Moment,
+}
+
+/// Whether the frames of a stack are of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// They are: the thread waited while they were read.
+    Waiting,
+    /// They are: the kernel copied them while the thread ran.
+    Running,
+    /// The thread ran while they were read.
+    Moving,
+    /// They are, but only the stack pointer and the program counter were known to start from.
+    Partial,
+}
+
+impl Moment {
+    /// The name for programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Moving => "moving",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// What resident memory of the heap is used for, and how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// What for.
+    pub what: Use,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// What resident memory of the heap is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Small Python objects: blocks of pymalloc in use.
+    PythonBlocks,
+    /// The rest of pymalloc's arenas.
+    PythonFree,
+    /// Chunks of glibc's malloc in use.
+    Live,
+    /// Free chunks that `malloc_trim(0)` would return.
+    Trimmable,
+    /// Free chunks on pages that also hold something in use.
+    Pinned,
+    /// Free pages that `malloc_trim(0)` would not return.
+    Kept,
+    /// Mapped by the program itself or by another allocator, or not read.
+    Rest,
+}
+
+impl Use {
+    /// The name for programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PythonBlocks => "python_blocks",
+            Self::PythonFree => "python_free",
+            Self::Live => "live",
+            Self::Trimmable => "trimmable",
+            Self::Pinned => "pinned",
+            Self::Kept => "kept",
+            Self::Rest => "rest",
+        }
+    }
+}
+
+/// The heap of glibc's malloc.
+#[derive(Clone, Debug)]
+pub struct Glibc {
+    /// Release of glibc.
+    pub version: String,
+    /// Arenas, the main one first.
+    pub arenas: Vec<GlibcArena>,
+    /// Chunks with mappings of their own.
+    pub mapped: Account,
+    /// All of it.
+    pub total: Account,
+    /// What could be done about free memory.
+    pub advice: Vec<Advice>,
+    /// What may be wrong or missing, one sentence each.
+    pub doubts: Vec<String>,
+}
+
+/// An arena of glibc's malloc.
+#[derive(Clone, Copy, Debug)]
+pub struct GlibcArena {
+    /// Address of its `struct malloc_state`.
+    pub address: u64,
+    /// Whether it is the one that grows by `brk`.
+    pub is_main: bool,
+    /// Where its memory is.
+    pub account: Account,
+}
+
+/// The Python objects of a process.
+#[derive(Clone, Debug)]
+pub struct PythonObjects {
+    /// What was found.
+    pub inventory: Inventory,
+    /// Its arrays, in the same order, with what is resident of each.
+    pub arrays: Vec<ArrayUse>,
+    /// Bytes of pymalloc's arenas that are in memory; `None` if not all could be looked at.
+    pub arena_bytes: Option<u64>,
+}
+
+/// A NumPy array and its resident part.
+#[derive(Clone, Debug)]
+pub struct ArrayUse {
+    /// The array.
+    pub array: Array,
+    /// Bytes of its elements that are in memory; `None` if that could not be looked at.
+    pub resident: Option<u64>,
+}
+
+/// What the look did to the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Threads that ran and were interrupted by a clock.
+    pub interruptions: u32,
+    /// How long they were, all together.
+    pub interrupted: Duration,
+    /// `VmRSS` before and after; `None` if it could not be read.
+    pub resident: Option<(u64, u64)>,
+}
+
+impl Thread {
+    /// The innermost Python frame, else the innermost frame with a name.
+    #[must_use]
+    pub fn place(&self) -> Option<&Frame> {
+        let frames = &self.stack.read()?.frames;
+        let is_python = |frame: &&Frame| matches!(frame, Frame::Python { .. });
+        let has_name = |frame: &&Frame| matches!(frame, Frame::Native { symbol: Some(_), .. });
+        let inner = || frames.iter().rev();
+        inner().find(is_python).or_else(|| inner().find(has_name))
+    }
+}

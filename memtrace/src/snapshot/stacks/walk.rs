@@ -1,0 +1,175 @@
+//! Walks a stack as it was at one moment: native frames by unwind tables, and at each run of the
+//! interpreter loop the Python frames that it executes. What the kernel programs do for
+//! allocations, here over whatever reads words.
+
+use memtrace_abi::{
+    frame::{Gap, MAX_FRAMES},
+    mapping::Mapping,
+    python::Python,
+    unwind::{Cfa, Registers, Stop, step},
+};
+
+use crate::{objects::Objects, python::frame::Executed, unwind::UnwindTable};
+
+/// A frame, before it has names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Native code.
+    Native {
+        /// Number of the file.
+        object: u32,
+        /// Virtual address within it; for a return address, that of the call's last byte.
+        address: u64,
+        /// Whether this is the interpreter loop that ran the Python frames before it.
+        evaluator: bool,
+    },
+    /// A Python function.
+    Python {
+        /// Address of the code object.
+        code: u64,
+        /// Bytes from the first instruction; negative before the first one ran.
+        instruction: i32,
+    },
+    /// Native code outside every known file, at this address.
+    Unmapped(u64),
+    /// Frames are missing here.
+    Gap(Gap),
+}
+
+/// The code that stacks lead through.
+pub struct Code<'code> {
+    /// Executable mappings, by address.
+    pub mappings: &'code [Mapping],
+    /// The files behind them.
+    pub objects: &'code Objects,
+    /// The interpreter; all zero if there is none.
+    pub python: Python,
+}
+
+/// Where a thread is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Its registers.
+    pub registers: Registers,
+    /// Its register `rdi`.
+    pub rdi: u64,
+    /// Its innermost Python frame, or 0.
+    pub python_frame: u64,
+}
+
+impl Code<'_> {
+    /// The frames of a stack, innermost first.
+    pub fn walk(&self, start: Start, word: impl Fn(u64) -> Option<u64>) -> Vec<Step> {
+        let mut walk = Walk {
+            code: self,
+            word,
+            registers: start.registers,
+            rdi: start.rdi,
+            returned: false,
+            python_frame: start.python_frame,
+            steps: Vec::new(),
+        };
+        if let Err(gap) = walk.native() {
+            walk.steps.push(Step::Gap(gap));
+            // Then at least the rest of these.
+            while walk.python_frame != 0 && walk.run_of_python().is_some() {}
+        }
+        if walk.is_full() {
+            walk.steps.truncate(MAX_FRAMES as usize - 1);
+            walk.steps.push(Step::Gap(Gap::TooDeep));
+        }
+        walk.steps
+    }
+
+    fn mapping(&self, pc: u64) -> Option<&Mapping> {
+        let behind = self.mappings.partition_point(|mapping| mapping.start <= pc);
+        self.mappings[..behind].last().filter(|mapping| pc < mapping.end)
+    }
+
+    fn table(&self, object: u32) -> Option<&UnwindTable> {
+        self.objects.known(object)?.table.as_ref()
+    }
+}
+
+struct Walk<'code, Word> {
+    code: &'code Code<'code>,
+    word: Word,
+    registers: Registers,
+    /// Of the innermost frame.
+    rdi: u64,
+    /// `registers.pc` is a return address, so the call is at the byte before it.
+    returned: bool,
+    python_frame: u64,
+    steps: Vec<Step>,
+}
+
+impl<Word: Fn(u64) -> Option<u64>> Walk<'_, Word> {
+    fn is_full(&self) -> bool {
+        self.steps.len() >= MAX_FRAMES as usize
+    }
+
+    /// Walks to the first frame of the thread, or to a gap.
+    fn native(&mut self) -> Result<(), Gap> {
+        while !self.is_full() {
+            let pc = self.registers.pc.wrapping_sub(self.returned.into());
+            let Some(mapping) = self.code.mapping(pc) else {
+                self.steps.push(Step::Unmapped(pc));
+                return Err(Gap::Unmapped);
+            };
+            let evaluator = self.python_frame != 0 && self.code.python.is_evaluator(pc);
+            if evaluator {
+                self.run_of_python();
+            }
+            let (object, address) = (mapping.object, pc.wrapping_add(mapping.bias));
+            self.steps.push(Step::Native { object, address, evaluator });
+            match self.caller(object, address) {
+                Ok(()) => {}
+                Err(Stop::End) => break,
+                Err(stop) => return Err(stop.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The frames of one run of the interpreter loop; `None` if no further ones can be found.
+    fn run_of_python(&mut self) -> Option<()> {
+        while self.python_frame != 0 && !self.is_full() {
+            let python = &self.code.python;
+            let Some(executed) = Executed::read(python, self.python_frame, &self.word) else {
+                self.python_frame = 0;
+                self.steps.push(Step::Gap(Gap::Python));
+                return None;
+            };
+            let Executed { code, instruction, .. } = executed;
+            if !executed.is_internal {
+                self.steps.push(Step::Python { code, instruction });
+            }
+            self.python_frame = executed.previous;
+            if executed.ends_run {
+                return Some(());
+            }
+        }
+        None
+    }
+
+    /// Moves on to the caller of the frame at `address` in its file.
+    fn caller(&mut self, object: u32, address: u64) -> Result<(), Stop> {
+        let table = self.code.table(object).ok_or(Stop::NoRow)?;
+        let rule = table.rule_at(address).ok_or(Stop::NoRow)?;
+        // A rule may ask where within its code the frame is.
+        let callee = Registers { pc: address, ..self.registers };
+        let is_innermost = self.steps.len() == 1;
+        let caller = if rule.cfa == Cfa::ReturnInRdi as u8 && is_innermost {
+            let sp = callee.sp.wrapping_add_signed(rule.cfa_offset.into());
+            Registers { pc: self.rdi, sp, fp: callee.fp }
+        } else {
+            step(rule, callee, &self.word)?
+        };
+        if caller.pc == 0 {
+            return Err(Stop::End);
+        }
+        self.returned = rule.cfa != Cfa::Signal as u8;
+        self.registers = caller;
+        Ok(())
+    }
+}

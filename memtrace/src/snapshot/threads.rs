@@ -1,0 +1,141 @@
+//! The threads of a snapshot: what each waits for, and its stack with names.
+
+use anyhow::{Context as _, Result};
+use memtrace_abi::{mapping::Mapping, python::Python};
+use syscalls::Sysno;
+
+use super::{
+    Cost, Moment, Part, Scene, Snapshot, Stack, Thread,
+    names::Names,
+    stacks::{self, Certainty, Code, Pages, Reader, Stacks},
+};
+use crate::{
+    kernel::Threads,
+    objects::Interpreter,
+    process::threads::{SystemCall, Wait},
+    python::lock,
+};
+
+/// Every thread. Stacks that cannot be read are missing in their threads.
+pub(super) fn read(scene: &Scene<'_>, snapshot: &mut Snapshot) -> Result<Vec<Thread>> {
+    let listed = scene.process.threads()?;
+    let ids: Vec<u32> = listed.iter().map(|thread| thread.id).collect();
+    let waits = scene.process.waits(&ids).unwrap_or_else(|error| {
+        snapshot.notes.push(format!("What threads wait for is not known: {error:#}."));
+        vec![Wait::default(); ids.len()]
+    });
+    let mut threads: Vec<Thread> =
+        listed.into_iter().zip(&waits).map(|(thread, wait)| describe(thread, wait)).collect();
+    let calls = ids.iter().zip(&waits);
+    let calls = calls.filter_map(|(id, wait)| Some((*id, wait.system_call?))).collect();
+    match add_stacks(scene, &mut threads, calls, &mut snapshot.notes) {
+        Ok(cost) => snapshot.cost = cost,
+        Err(error) => {
+            let reason = format!("{error:#}");
+            for thread in &mut threads {
+                thread.stack = Part::Missing(reason.clone());
+            }
+        }
+    }
+    Ok(threads)
+}
+
+fn describe(thread: crate::process::threads::Thread, wait: &Wait) -> Thread {
+    let number = wait.system_call.and_then(|call| call.number);
+    Thread {
+        id: thread.id,
+        name: thread.name,
+        state: thread.state,
+        cpu_time: thread.cpu_time,
+        wait_channel: wait.channel.clone(),
+        system_call: number.map(name_of_call),
+        is_python: false,
+        holds_lock: None,
+        stack: Part::default(),
+    }
+}
+
+fn name_of_call(number: u32) -> String {
+    let known = Sysno::new(number as usize);
+    known.map_or_else(|| format!("system call {number}"), |call| call.name().to_owned())
+}
+
+/// Reads the stacks of all threads.
+fn add_stacks(
+    scene: &Scene<'_>,
+    threads: &mut [Thread],
+    calls: Vec<(u32, SystemCall)>,
+    notes: &mut Vec<String>,
+) -> Result<Cost> {
+    let mappings = scene.mappings()?;
+    let interpreter = scene.objects.interpreter(mappings);
+    let code = scene.objects.code(mappings);
+    let reader = reader(scene, &code, interpreter.layout);
+    let stacks = match Threads::load(scene.process.pid(), interpreter.layout) {
+        Ok(mut kernel) => reader.read(&mut kernel).context("read the stacks")?,
+        Err(error) => {
+            notes.push(format!(
+                "Stacks are those of waiting threads, as far as the stack pointer leads, without \
+                 Python: {error:#}."
+            ));
+            reader.read_partly(&calls)
+        }
+    };
+    let holder = holder(scene, &interpreter);
+    let steps = stacks.by_thread.values().flat_map(|stack| &stack.steps);
+    let names = Names::find(scene.objects, &interpreter.layout, scene.process.memory(), steps);
+    for thread in threads {
+        fill(thread, &stacks, &names, holder);
+    }
+    Ok(Cost {
+        interruptions: stacks.interruptions,
+        interrupted: stacks.interrupted,
+        ..Cost::default()
+    })
+}
+
+fn reader<'scene>(
+    scene: &'scene Scene<'_>,
+    mappings: &'scene [Mapping],
+    python: Python,
+) -> Reader<'scene> {
+    Reader {
+        code: Code { mappings, objects: scene.objects, python },
+        memory: scene.process.memory(),
+        deadline: scene.deadline,
+    }
+}
+
+fn fill(thread: &mut Thread, stacks: &Stacks, names: &Names<'_>, holder: Option<u64>) {
+    let Some(stack) = stacks.by_thread.get(&thread.id) else {
+        thread.stack = Part::Missing(match thread.state {
+            'R' => "it was about to run, and did not while it was waited for".to_owned(),
+            'Z' | 'X' => "it has ended".to_owned(),
+            _ => "there was no time to read it".to_owned(),
+        });
+        return;
+    };
+    thread.is_python = stack.thread_state != 0;
+    if stack.certainty != Certainty::Partial {
+        thread.holds_lock = holder.map(|holder| thread.is_python && holder == stack.thread_state);
+    }
+    thread.stack = Part::Read(self::stack(stack, names));
+}
+
+fn stack(stack: &stacks::Stack, names: &Names<'_>) -> Stack {
+    let moment = match stack.certainty {
+        Certainty::Waiting => Moment::Waiting,
+        Certainty::Running => Moment::Running,
+        Certainty::Moving => Moment::Moving,
+        Certainty::Partial => Moment::Partial,
+    };
+    Stack { frames: names.frames(&stack.steps), moment }
+}
+
+/// The thread state that holds the interpreter lock, 0 for none; `None` if that is not known.
+fn holder(scene: &Scene<'_>, interpreter: &Interpreter<'_>) -> Option<u64> {
+    let (runtime, bias) = interpreter.runtime?;
+    let pages = Pages::new(scene.process.memory());
+    let start = runtime.runtime.start.wrapping_add(bias);
+    lock::holder(runtime.version.minor, start, |address| pages.word(address))
+}

@@ -1,0 +1,135 @@
+//! What a process that is stuck holds, as its memory tells it.
+
+use std::{collections::HashMap, time::{Duration, Instant}};
+
+use memtrace::{
+    inventory::{Array, Inventory, Limits, Owner, Root},
+    process::Process,
+    python::Interpreter,
+};
+use serde_json::Value;
+
+use crate::support::workload::{self, Workload};
+
+/// A stuck worker: what it says of itself, and what was read.
+struct Stuck {
+    name: String,
+    answer: Value,
+    blocks: u64,
+    inventory: Inventory,
+    took: Duration,
+}
+
+/// One for each version of the interpreter.
+fn stuck() -> Vec<Stuck> {
+    workload::pythons()
+        .into_iter()
+        .map(|python| {
+            let mut worker = Workload::python(&python, "stuck");
+            worker.go();
+            let lines = worker.expect("done");
+            let line = |start| lines.iter().find_map(|line| line.strip_prefix(start));
+            let answer = serde_json::from_str(line("answer ").expect("it answers")).expect("JSON");
+            let blocks = line("blocks ").and_then(|blocks| blocks.parse().ok()).expect("a number");
+            let start = Instant::now();
+            let inventory = read(worker.pid(), &Limits::default());
+            let (took, name) = (start.elapsed(), python.display().to_string());
+            Stuck { name, answer, blocks, inventory, took }
+        })
+        .collect()
+}
+
+fn read(pid: u32, limits: &Limits) -> Inventory {
+    let process = Process::open(pid).expect("it runs");
+    let mappings = process.mappings().expect("it has some");
+    let interpreter = Interpreter::of_process(&process, &mappings).expect("a known one");
+    let interpreter = interpreter.expect("it is Python");
+    Inventory::of_process(&process, &interpreter, limits).expect("it can be read")
+}
+
+#[test]
+fn a_stuck_worker_tells_what_it_holds() {
+    for worker in stuck() {
+        println!("{}: {:?}, {:?}", worker.name, worker.took, worker.inventory.coverage);
+        check_counts(&worker);
+        check_blocks(&worker);
+        check_arrays(&worker);
+        check_containers(&worker);
+    }
+}
+
+/// Within 1 % of what the process itself finds by `gc`.
+fn check_counts(Stuck { name, answer, inventory, .. }: &Stuck) {
+    let found: HashMap<&str, u64> =
+        inventory.types.iter().map(|of| (of.name.as_str(), of.count)).collect();
+    let expected = answer["counts"].as_object().expect("counts by type");
+    let off: Vec<_> = expected
+        .iter()
+        .map(|(of, count)| (of, count.as_u64().expect("a count")))
+        .filter(|(of, count)| found.get(of.as_str()).copied().unwrap_or(0).abs_diff(*count) > (count / 100).max(3))
+        .map(|(of, count)| (of, count, found.get(of.as_str())))
+        .collect();
+    assert!(off.is_empty(), "{name}: {off:?}");
+}
+
+/// Every block in use is found, and few things that are no objects.
+fn check_blocks(Stuck { name, blocks, inventory, .. }: &Stuck) {
+    let coverage = inventory.coverage;
+    // Those above 512 bytes are the C library's, and few.
+    assert!((blocks * 99 / 100..=*blocks).contains(&coverage.blocks), "{name}: {blocks}, {coverage:?}");
+    assert_eq!((coverage.failed_pools, coverage.is_followed), (0, true), "{name}");
+    assert!(coverage.failed_objects < coverage.objects / 10_000, "{name}: {coverage:?}");
+}
+
+fn check_arrays(Stuck { name, inventory, .. }: &Stuck) {
+    let held = |path: &str| -> &Array {
+        let arrays = inventory.arrays.iter();
+        let by_path = |array: &&Array| array.holder.as_ref().is_some_and(|holder| holder.path == path);
+        arrays.clone().find(by_path).unwrap_or_else(|| {
+            let paths: Vec<_> = arrays.map(|array| (&array.shape, &array.holder)).collect();
+            panic!("{name}: nobody holds {path}: {paths:#?}")
+        })
+    };
+    for number in 0..38 {
+        let array = held(&format!("batch[{number}]"));
+        assert_eq!((array.dtype.as_str(), &array.shape[..]), ("float64", &[1000 + number, 625][..]));
+        assert_eq!((array.bytes, &array.owner), ((1000 + number) * 5000, &Owner::Itself));
+        assert_eq!(array.data.end - array.data.start, array.bytes);
+        let root = &array.holder.as_ref().expect("it was found by it").root;
+        let Root::Local { function, file, thread } = root else { panic!("{name}: {root:?}") };
+        assert!(function == "work" && file.ends_with("stuck.py") && *thread > 0, "{name}: {root:?}");
+    }
+    let (single, view) = (held("single"), held("view"));
+    assert_eq!((single.dtype.as_str(), &single.shape[..]), ("float32", &[2048, 1024][..]));
+    let base = Owner::Base { address: single.address, type_name: "numpy.ndarray".to_owned() };
+    assert_eq!((&view.owner, &view.shape[..]), (&base, &[10, 512][..]));
+    assert_eq!(view.data.start, single.data.start + 10 * 4096);
+    let others = [
+        ("__main__.TABLE['deep'][1]['array']", "float64", vec![300, 1000]),
+        ("__main__.PLAIN.value", "uint32", vec![70_000]),
+        ("__main__.SLOTTED.second", "bool", vec![123_456]),
+        ("__main__.RECORDS", "void96", vec![1000]),
+        ("__main__.OBJECTS", "object", vec![5000]),
+        ("__main__.DATES", "datetime64", vec![5001]),
+        ("__main__.KEPT_BY_CLOSURE.__closure__[0]", "int16", vec![257, 100]),
+    ];
+    for (path, dtype, shape) in others {
+        let array = held(path);
+        assert_eq!((array.dtype.as_str(), &array.shape), (dtype, &shape), "{name}: {path}");
+    }
+}
+
+fn check_containers(Stuck { name, inventory, .. }: &Stuck) {
+    let held = |path: &str| {
+        let containers = inventory.containers.iter();
+        let found = containers
+            .clone()
+            .find(|container| container.holder.as_ref().is_some_and(|holder| holder.path == path));
+        let found = found.unwrap_or_else(|| panic!("{name}: nobody holds {path}: {:#?}", containers.take(20).collect::<Vec<_>>()));
+        (found.type_name.as_str(), found.length)
+    };
+    assert_eq!(held("__main__.CACHE['entries']"), ("dict", 400_000), "{name}");
+    assert_eq!(held("__main__.MEMBERS"), ("set", 50_000), "{name}");
+    assert_eq!(held("__main__.FLOATS"), ("list", 50_000), "{name}");
+    assert_eq!(held("__main__.QUEUE"), ("collections.deque", 10_000), "{name}");
+}

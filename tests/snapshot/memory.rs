@@ -1,0 +1,66 @@
+//! Memory by use adds up to what the kernel counts, and large things have a holder.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::take;
+use crate::support::workload::{self, Workload};
+
+const SCRIPT: &str = "
+import sys, threading
+import numpy
+held = [numpy.ones((1000, 1000)) for _ in range(100)]
+cache = {number: str(number) for number in range(400_000)}
+class Worker:
+    def __init__(self):
+        self.batch = numpy.ones(25_000_000)
+def work(worker, lock):
+    lock.acquire()
+lock = threading.Lock()
+lock.acquire()
+threading.Thread(target=work, args=(Worker(), lock), daemon=True).start()
+print('ready', flush=True)
+sys.stdin.readline()
+";
+
+#[test]
+fn a_gibibyte_is_explained_within_two_seconds() {
+    let mut command = Command::new(workload::main_python());
+    let workload = Workload::start(command.args(["-c", SCRIPT]));
+    let begin = Instant::now();
+    let snapshot = take(workload.pid());
+    let elapsed = begin.elapsed();
+    println!("{elapsed:?} for RSS {}", snapshot["process"]["rss_bytes"]);
+    assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
+    adds_up(&snapshot);
+    let arrays = snapshot["objects"]["arrays"].as_array().expect("arrays");
+    assert_eq!(arrays[0]["shape"], Value::from(vec![25_000_000]));
+    assert_eq!(arrays[0]["resident_bytes"], arrays[0]["bytes"]);
+    assert_eq!(arrays[0]["holder"]["path"], "worker.batch");
+    assert_eq!(arrays[0]["holder"]["function"], "work");
+    let like = |array: &&Value| array["shape"] == Value::from(vec![1000, 1000]);
+    assert_eq!(arrays.iter().filter(like).count(), 100);
+    let containers = snapshot["objects"]["containers"].as_array().expect("containers");
+    assert_eq!(
+        (&containers[0]["length"], &containers[0]["type"]),
+        (&400_000.into(), &"dict".into())
+    );
+    assert_eq!(containers[0]["holder"]["path"], "__main__.cache");
+}
+
+/// The classes and what they do not explain are the RSS; the uses of the heap are its class.
+fn adds_up(snapshot: &Value) {
+    let memory = &snapshot["memory"];
+    let sum = |value: &Value| {
+        let parts = value.as_object().expect("an object").values();
+        parts.map(|bytes| bytes.as_u64().expect("bytes")).sum::<u64>()
+    };
+    let resident = memory["resident_bytes"].as_i64().expect("bytes");
+    let explained = sum(&memory["parts"]).cast_signed();
+    assert_eq!(explained + memory["remainder_bytes"].as_i64().expect("bytes"), resident);
+    assert_eq!(sum(&snapshot["heap_uses"]), memory["parts"]["untraced"].as_u64().expect("bytes"));
+}

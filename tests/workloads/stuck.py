@@ -1,0 +1,169 @@
+# A worker that waits for a lock for ever, with arrays and containers in known places. On request says
+# what it holds, in JSON.
+import array
+import collections
+import gc
+import json
+import sys
+import threading
+from decimal import Decimal
+
+import numpy
+
+sys.setswitchinterval(0.001)
+
+
+class Plain:
+    def __init__(self, value):
+        self.value = value
+
+
+class Slotted:
+    __slots__ = ("first", "second")
+
+    def __init__(self, first, second):
+        self.first = first
+        self.second = second
+
+
+class Mapping(dict):
+    pass
+
+
+class Numbers(list):
+    pass
+
+
+class Point(collections.namedtuple("Point", "x y")):
+    pass
+
+
+class Failure(Exception):
+    pass
+
+
+def generate(count):
+    for number in range(count):
+        yield number
+
+
+def closure(held):
+    def inner():
+        return held
+
+    return inner
+
+
+CACHE = {"entries": {f"key-{number:07d}": number * 1000003 for number in range(400_000)}}
+TABLE = {"deep": [None, {"array": numpy.zeros((300, 1000))}]}
+KEPT_BY_CLOSURE = closure(numpy.ones((257, 100), dtype="int16"))
+PLAIN = Plain(numpy.arange(70_000, dtype="uint32"))
+SLOTTED = Slotted(None, numpy.ones(123_456, dtype="bool"))
+RECORDS = numpy.zeros(1000, dtype=[("a", "i4"), ("b", "f8")])
+OBJECTS = numpy.array([object() for _ in range(5000)], dtype=object)
+DATES = numpy.zeros(5001, dtype="datetime64[ns]")
+PLAINS = [Plain(number) for number in range(30_000)]
+SLOTS = [Slotted(number, str(number)) for number in range(20_000)]
+FLOATS = [number / 7 for number in range(50_000)]
+PAIRS = [(number, number + 0.5) for number in range(10_000, 25_000)]
+SETS = [{number, number + 1} for number in range(2_000)]
+POINTS = [Point(number, -number) for number in range(3_000)]
+TEXTS = ["é" * (number % 50) + str(number) for number in range(10_000)]
+QUEUE = collections.deque(range(10_000))
+LONG = "long text " * 100_000
+MEMBERS = {f"member {number}" for number in range(50_000)}
+
+UTF8 = "caché" * 10
+UTF8.encode()
+json.dumps({UTF8: 1})
+SAMPLES = [
+    0, 1, 2**30, -(2**90), True, None, 1.5, 2j, "", "ascii", "café", "ω" * 20, "\U0001f40d" * 3, UTF8, LONG,
+    b"", b"bytes" * 9, bytearray(b"x" * 100), bytearray(), (), (1, 2), [], [1, 2, 3], list(range(1000)),
+    FLOATS, {}, {"a": 1}, {1: 2}, {number: number for number in range(100)}, CACHE["entries"],
+    dict.fromkeys("abcdefghijk"), set(), {1, 2}, set(range(100)), frozenset(range(7)), MEMBERS,
+    collections.deque(), QUEUE, collections.deque(range(64)), collections.OrderedDict(),
+    collections.OrderedDict(a=1, b=2), collections.defaultdict(list, a=[1]), collections.Counter("hello"),
+    Plain(1), Slotted(1, 2), Mapping(a=1), Numbers([1, 2, 3]), Point(1, 2), Failure("x"), Plain, Slotted,
+    Point, int, type, object(), range(5), slice(1, 2), generate, generate(3), len, closure, closure.__code__,
+    generate.__code__, Plain(2).__init__, array.array("d", range(50)), array.array("b"), memoryview(b"abc"),
+    numpy.zeros((30, 10)), numpy.zeros((30, 10))[:10], numpy.zeros((3, 4), order="F").T, RECORDS, OBJECTS, DATES, numpy.float64(1.5),
+    numpy.zeros(()), sys, threading.Lock(), lambda: 0, property(), iter([]), enumerate([]), zip(), map(len, []),
+    Ellipsis, NotImplemented, vars(PLAIN), vars(sys.modules[__name__]), Plain.__dict__,
+]
+
+
+def full_name(of):
+    name = of.__qualname__
+    return name if of.__module__ == "builtins" else f"{of.__module__}.{name}"
+
+
+def static_ranges():
+    """Addresses of mapped files, and of the zeroed data that follows each."""
+    ranges, before = [], (0, "")
+    for line in open("/proc/self/maps"):
+        words = line.split()
+        start, end = (int(word, 16) for word in words[0].split("-"))
+        name = words[5] if len(words) > 5 else ""
+        if not name and before[0] == start:
+            name = before[1]
+        if name.startswith("/"):
+            ranges.append((start, end))
+        before = (end, name if name.startswith("/") else "")
+    return ranges
+
+
+def reachable():
+    """Everything that the collector tracks and all that it refers to, in memory that was allocated."""
+    static = static_ranges()
+    found, seen = collections.Counter(), set()
+    stack = gc.get_objects()
+    own = {id(found), id(seen), id(stack), id(static)}
+    while stack:
+        item = stack.pop()
+        if id(item) in seen or id(item) in own or item is sys._getframe():
+            continue
+        seen.add(id(item))
+        if not any(start <= id(item) < end for start, end in static):
+            found[type(item)] += 1
+        stack.extend(gc.get_referents(item))
+        if type(item) is numpy.ndarray and item.dtype == object:
+            stack.extend(item.flat)
+    return {full_name(of): count for of, count in found.items()}
+
+
+def tell():
+    gc.collect()
+    tracked = collections.Counter(full_name(type(item)) for item in gc.get_objects())
+    tracked = dict(sorted(tracked.items()))
+    counts = reachable()
+    sizes = [(id(item), sys.getsizeof(item), full_name(type(item))) for item in SAMPLES]
+    line = json.dumps({"tracked": tracked, "counts": counts, "sizes": sizes})
+    del tracked, counts, sizes
+    gc.collect()
+    print("answer", line, flush=True)
+    print("blocks", sys.getallocatedblocks(), flush=True)
+
+
+def work(lock, is_set_up):
+    batch = [numpy.full((1000 + number, 625), number, dtype="float64") for number in range(38)]
+    single = numpy.ones((2048, 1024), dtype="float32")
+    view = single[10:20, ::2]
+    is_set_up.set()
+    lock.acquire()
+    return batch, single, view
+
+
+def main():
+    lock, is_set_up = threading.Lock(), threading.Event()
+    lock.acquire()
+    threading.Thread(target=work, args=(lock, is_set_up), name="worker", daemon=True).start()
+    is_set_up.wait()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    tell()
+    print("done", flush=True)
+    sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    main()
