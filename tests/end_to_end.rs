@@ -14,6 +14,8 @@ mod cli;
 mod command;
 /// What the verifier says of the kernel object.
 mod kernel_object;
+/// What a stuck process holds.
+mod objects;
 /// Bytes per line of Python programs with known answers.
 mod python;
 /// Whatever happens to memtrace, the target goes on.

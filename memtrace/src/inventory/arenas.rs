@@ -68,7 +68,7 @@ impl Reader<'_> {
         let mut tried = HashSet::new();
         for range in &self.interpreter.data {
             let end = range.end.min(range.start.saturating_add(MAX_DATA));
-            for address in (range.start.next_multiple_of(8)..end).step_by(8) {
+            for address in (range.start & !7..end).step_by(8) {
                 let Some(array) = self.view.word(address) else { continue };
                 let is_new = array.is_multiple_of(UNIT) && !self.is_static(array) && array != 0;
                 if is_new && tried.insert(array) && self.arena(array, 0).is_some() {
