@@ -7,6 +7,8 @@ use crate::python::Locals;
 const MAX_INTERPRETERS: usize = 1000;
 const MAX_THREADS: usize = 20_000;
 const MAX_FRAMES: usize = 20_000;
+/// Frames of all threads.
+const MAX_ACTIVATIONS: usize = 200_000;
 const MAX_LOCALS: u64 = 10_000;
 const MAX_NAME: usize = 200;
 
@@ -41,6 +43,9 @@ impl Reader<'_> {
         let mut activations = Vec::new();
         for interpreter in self.interpreters() {
             for thread in self.list(interpreter.wrapping_add(head), THREAD_NEXT, MAX_THREADS) {
+                if activations.len() >= MAX_ACTIVATIONS || self.view.is_late() {
+                    return activations;
+                }
                 self.push_frames(thread, &mut activations);
             }
         }

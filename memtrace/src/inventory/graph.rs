@@ -75,11 +75,10 @@ impl<'a> Graph<'a> {
             }
             let from = self.followed as u32;
             self.followed += 1;
-            if let Some(id) = reader.type_of(object) {
-                reader.references(object, id, &mut |reader, edge, target| {
-                    self.add(reader, tally, Node { object: target, from, edge });
-                });
-            }
+            let Some(id) = reader.type_of(object) else { continue };
+            reader.references(object, id, &mut |reader, edge, target| {
+                self.add(reader, tally, Node { object: target, from, edge });
+            });
         }
     }
 

@@ -74,6 +74,9 @@ impl Graph<'_> {
         };
         for (index, activation) in activations.iter().enumerate() {
             let index = index as u32;
+            if reader.view.spent().is_some() {
+                return;
+            }
             for (name, value) in reader.locals(activation) {
                 add(self, reader, value, Edge::Local(index, name));
             }
@@ -93,6 +96,9 @@ impl Graph<'_> {
     fn follow_rest(&mut self, reader: &mut Reader<'_>, tally: &mut Tally, tracked: &Tracked) {
         self.follow(reader, tally);
         for object in &tracked.objects {
+            if reader.view.spent().is_some() {
+                break;
+            }
             if self.number(*object).is_none() {
                 self.add(reader, tally, Node { object: *object, from: ROOT, edge: Edge::Stray });
                 self.follow(reader, tally);

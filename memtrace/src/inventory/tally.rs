@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
-    arenas::{Place, RawArena},
+    arenas::{Place, Pool, RawArena},
     graph::Graph,
     kind::Kind,
     model::{Arena, Coverage, TypeTotal},
@@ -132,15 +132,17 @@ impl Tally {
             match reader.pool(address, arena) {
                 Place::Free => {}
                 Place::Failed => self.coverage.failed_pools += 1,
-                Place::Used(pool) => {
-                    found.pools += 1;
-                    for block in pool.blocks() {
-                        self.count_block(reader, (block, pool.block_size), &mut found);
-                    }
-                }
+                Place::Used(pool) => self.count_pool(reader, &pool, &mut found),
             }
         }
         found.into_arena(arena)
+    }
+
+    fn count_pool(&mut self, reader: &mut Reader<'_>, pool: &Pool, found: &mut Found<'_>) {
+        found.pools += 1;
+        for block in pool.blocks() {
+            self.count_block(reader, (block, pool.block_size), found);
+        }
     }
 
     fn count_block(
