@@ -22,6 +22,8 @@ mod faults;
 mod heap;
 /// What the verifier says of the kernel object.
 mod kernel_object;
+/// What a stuck process holds.
+mod objects;
 /// Bytes per line of Python programs with known answers.
 mod python;
 /// What is alive at the peak, and what only adds up.

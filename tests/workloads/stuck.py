@@ -4,9 +4,10 @@ import array
 import collections
 import gc
 import json
+import struct
 import sys
 import threading
-from decimal import Decimal
+import types
 
 import numpy
 
@@ -86,7 +87,7 @@ SAMPLES = [
     Plain(1), Slotted(1, 2), Mapping(a=1), Numbers([1, 2, 3]), Point(1, 2), Failure("x"), Plain, Slotted,
     Point, int, type, object(), range(5), slice(1, 2), generate, generate(3), len, closure, closure.__code__,
     generate.__code__, Plain(2).__init__, array.array("d", range(50)), array.array("b"), memoryview(b"abc"),
-    numpy.zeros((30, 10)), numpy.zeros((30, 10))[:10], numpy.zeros((3, 4), order="F").T, RECORDS, OBJECTS, DATES, numpy.float64(1.5),
+    numpy.zeros((30, 10)), numpy.zeros((30, 10))[:10], numpy.zeros((3, 4), order="F").T, RECORDS, OBJECTS, DATES, numpy.float64(1.5), numpy.float32(1), numpy.bool_(1), numpy.complex128(1),
     numpy.zeros(()), sys, threading.Lock(), lambda: 0, property(), iter([]), enumerate([]), zip(), map(len, []),
     Ellipsis, NotImplemented, vars(PLAIN), vars(sys.modules[__name__]), Plain.__dict__,
 ]
@@ -98,17 +99,23 @@ def full_name(of):
 
 
 def static_ranges():
-    """Addresses of mapped files, and of the zeroed data that follows each."""
-    ranges, before = [], (0, "")
+    """Addresses of mapped ELF files, their zeroed data included."""
+    starts = {}
     for line in open("/proc/self/maps"):
         words = line.split()
-        start, end = (int(word, 16) for word in words[0].split("-"))
-        name = words[5] if len(words) > 5 else ""
-        if not name and before[0] == start:
-            name = before[1]
-        if name.startswith("/"):
-            ranges.append((start, end))
-        before = (end, name if name.startswith("/") else "")
+        if len(words) > 5 and words[5].startswith("/"):
+            starts.setdefault(words[5], int(words[0].split("-")[0], 16))
+    ranges = []
+    for path, start in starts.items():
+        with open(path, "rb") as file:
+            head = file.read(4096)
+        if head[:4] != b"\x7fELF":
+            continue
+        (kind,) = struct.unpack_from("<H", head, 16)
+        (table,), (count,) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<H", head, 56)
+        segments = [struct.unpack_from("<IIQQQQQQ", head, table + number * 56) for number in range(count)]
+        end = max(address + size for of, _, _, address, _, _, size, _ in segments if of == 1)
+        ranges.append((start, end + (start if kind == 3 else 0)))
     return ranges
 
 
@@ -126,6 +133,11 @@ def reachable():
         if not any(start <= id(item) < end for start, end in static):
             found[type(item)] += 1
         stack.extend(gc.get_referents(item))
+        if isinstance(item, dict):
+            # Keys are left out where all of them are strings.
+            stack.extend(dict.keys(item))
+        if isinstance(item, types.CodeType):
+            stack += [item.co_consts, item.co_names, item.co_name, item.co_filename]
         if type(item) is numpy.ndarray and item.dtype == object:
             stack.extend(item.flat)
     return {full_name(of): count for of, count in found.items()}

@@ -12,6 +12,8 @@ use super::reader::Reader;
 const ARENA_OBJECT: u64 = 48;
 /// The array doubles; no process has more arenas.
 const MAX_ARENAS: u64 = 1 << 21;
+/// The clock is looked at once for so many of them.
+const BETWEEN_LOOKS: u64 = 4096;
 /// Data of an interpreter that is searched.
 const MAX_DATA: u64 = 16 << 20;
 /// Bytes of a pool's head (`POOL_OVERHEAD`).
@@ -64,21 +66,19 @@ impl Pool {
 impl Reader<'_> {
     /// The arenas in use, by address; none if the interpreter does not use pymalloc.
     pub(super) fn find_arenas(&mut self) -> Vec<RawArena> {
-        let mut best = Vec::new();
-        let mut tried = HashSet::new();
+        let mut arrays = HashSet::new();
         for range in &self.interpreter.data {
             let end = range.end.min(range.start.saturating_add(MAX_DATA));
-            for address in (range.start.next_multiple_of(8)..end).step_by(8) {
-                let Some(array) = self.view.word(address) else { continue };
-                let is_new = array.is_multiple_of(UNIT) && !self.is_static(array) && array != 0;
-                if is_new && tried.insert(array) && self.arena(array, 0).is_some() {
-                    let arenas = self.arenas_in(array);
-                    best = if arenas.len() > best.len() { arenas } else { best };
-                }
-            }
+            let words = (range.start & !7..end).step_by(8);
+            let words = words.filter_map(|address| self.view.word(address));
+            arrays.extend(words.filter(|word| *word != 0 && word.is_multiple_of(UNIT)));
         }
-        best.sort_by_key(|arena| arena.range.start);
-        best
+        arrays.retain(|array| !self.is_static(*array) && self.arena(*array, 0).is_some());
+        // Others point into the array.
+        let found = arrays.into_iter().map(|array| self.arenas_in(array));
+        let mut arenas = found.max_by_key(Vec::len).unwrap_or_default();
+        arenas.sort_by_key(|arena| arena.range.start);
+        arenas
     }
 
     /// The arenas of an array, up to where it looks like none.
@@ -86,7 +86,8 @@ impl Reader<'_> {
         let mut arenas = Vec::new();
         for index in 0..MAX_ARENAS {
             let arena = self.arena(array, index);
-            if arena.is_none() && !self.is_unused(array, index) {
+            let is_late = index % BETWEEN_LOOKS == 0 && self.view.is_late();
+            if is_late || arena.is_none() && !self.is_unused(array, index) {
                 break;
             }
             arenas.extend(arena);
@@ -134,13 +135,11 @@ impl Reader<'_> {
 
     /// Reads a pool; again if it contradicts itself, for it may have changed meanwhile.
     pub(super) fn pool(&mut self, address: u64, arena: RawArena) -> Place {
-        match self.pool_once(address, arena) {
-            Some(place) => place,
-            None => {
-                self.view.forget_at(address);
-                self.pool_once(address, arena).unwrap_or(Place::Failed)
-            }
+        if let Some(place) = self.pool_once(address, arena) {
+            return place;
         }
+        self.view.forget_at(address);
+        self.pool_once(address, arena).unwrap_or(Place::Failed)
     }
 
     fn pool_once(&mut self, address: u64, arena: RawArena) -> Option<Place> {

@@ -114,7 +114,8 @@ impl Reader<'_> {
     /// their upper half is zero, and no alignment is.
     fn element(&mut self, description: u64) -> Option<Element> {
         let kind = self.view.byte(description.wrapping_add(24))?;
-        let [size, alignment] = [32, 36].map(|member| self.view.half(description + member));
+        let [size, alignment] =
+            [32, 36].map(|member| self.view.half(description.wrapping_add(member)));
         let size = match (size?, alignment?) {
             (_, 0) => self.view.word(description.wrapping_add(40))?,
             (size, _) => size.into(),

@@ -74,8 +74,9 @@ impl Reader<'_> {
             let id = self.type_of(member)?;
             (self.described(id).kind == Kind::Tuple).then_some(())?;
             let count = self.size(member).min(MAX_BLOCKS as u64);
+            let first = member + self.interpreter.structures.tuple_items;
             let items: Option<Vec<u64>> =
-                (0..count).map(|item| self.view.word(member + 24 + item * 8)).collect();
+                (0..count).map(|item| self.view.word(first + item * 8)).collect();
             let items = items?;
             let first = self.type_of(*items.first()?)?;
             self.described(first).name.ends_with("Block").then_some(items)

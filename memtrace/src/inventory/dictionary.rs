@@ -74,9 +74,9 @@ impl Reader<'_> {
         let usable = size.checked_mul(2).filter(|_| is_sane)? / 3;
         (count <= usable && left <= usable).then_some(())?;
         let index = match size {
-            ..=0xff => 1,
-            ..=0xffff => 2,
-            ..=0xffff_ffff => 4,
+            ..0x100 => 1,
+            0x100..0x1_0000 => 2,
+            0x1_0000..0x1_0000_0000 => 4,
             _ => 8,
         };
         let head = 40 + index * size;

@@ -7,6 +7,8 @@ use crate::python::Locals;
 const MAX_INTERPRETERS: usize = 1000;
 const MAX_THREADS: usize = 20_000;
 const MAX_FRAMES: usize = 20_000;
+/// Frames of all threads.
+const MAX_ACTIVATIONS: usize = 200_000;
 const MAX_LOCALS: u64 = 10_000;
 const MAX_NAME: usize = 200;
 
@@ -41,6 +43,9 @@ impl Reader<'_> {
         let mut activations = Vec::new();
         for interpreter in self.interpreters() {
             for thread in self.list(interpreter.wrapping_add(head), THREAD_NEXT, MAX_THREADS) {
+                if activations.len() >= MAX_ACTIVATIONS || self.view.is_late() {
+                    return activations;
+                }
                 self.push_frames(thread, &mut activations);
             }
         }
@@ -123,13 +128,14 @@ impl Reader<'_> {
 
     /// Local variables of a frame: the name, a `str`, and the value.
     pub(super) fn locals(&mut self, activation: &Activation) -> Vec<(u64, u64)> {
+        let items = self.interpreter.structures.tuple_items;
         let start = activation.frame.wrapping_add(self.interpreter.structures.frame_locals);
         let mask = self.interpreter.frames.pointer_mask;
         let mut locals = Vec::new();
         let mut slot = 0;
         for (names, length) in self.local_names(activation.code).unwrap_or_default() {
             for index in 0..length {
-                let name = self.view.word(names.wrapping_add(24 + index * 8));
+                let name = self.view.word(names.wrapping_add(items + index * 8));
                 let value = self.view.word(start.wrapping_add(slot * 8));
                 slot += 1;
                 let pair = name.zip(value).map(|(name, value)| (name, value & mask));

@@ -36,7 +36,7 @@ pub(super) struct Graph<'a> {
     nodes: Vec<Node>,
     numbers: HashMap<u64, u32, RandomState>,
     atoms: Vec<u64>,
-    /// Sorted; what is in them was counted.
+    /// Sorted; what is in them is counted with its pool.
     arenas: &'a [Range],
     limit: usize,
     followed: usize,
@@ -75,11 +75,10 @@ impl<'a> Graph<'a> {
             }
             let from = self.followed as u32;
             self.followed += 1;
-            if let Some(id) = reader.type_of(object) {
-                reader.references(object, id, &mut |reader, edge, target| {
-                    self.add(reader, tally, Node { object: target, from, edge });
-                });
-            }
+            let Some(id) = reader.type_of(object) else { continue };
+            reader.references(object, id, &mut |reader, edge, target| {
+                self.add(reader, tally, Node { object: target, from, edge });
+            });
         }
     }
 
@@ -110,9 +109,7 @@ impl<'a> Graph<'a> {
         } else {
             self.numbers.insert(object, self.nodes.len() as u32);
             self.nodes.push(node);
-            if !is_counted {
-                tally.count(reader, object, id);
-            }
+            tally.reached(reader, (object, id), is_counted);
         }
     }
 

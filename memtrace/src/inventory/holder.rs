@@ -35,7 +35,7 @@ impl Holders<'_> {
         let mut is_dict = matches!(first.edge, Edge::Locals(_));
         for (number, step) in steps.iter().rev().enumerate() {
             if steps.len() <= MAX_STEPS || !middle.contains(&number) {
-                path += &self.step(reader, (before, step), is_dict);
+                path += &step_text(reader, (before, step), is_dict);
             } else if number == middle.start {
                 path += " … ";
             }
@@ -72,23 +72,23 @@ impl Holders<'_> {
         let (function, file) = reader.function(activation.code);
         Root::Local { function, file, thread: activation.thread }
     }
+}
 
-    /// A step, where `is_dict` says that the one before was to a dict of attributes.
-    fn step(&self, reader: &mut Reader<'_>, (from, step): (u64, &Node), is_dict: bool) -> String {
-        match step.edge {
-            Edge::Value(key) if is_dict => attribute(reader, key),
-            Edge::Value(key) => format!("[{}]", reader.key(key)),
-            Edge::Attribute(name) => attribute(reader, name),
-            Edge::Item(index) => format!("[{index}]"),
-            Edge::Member => "{…}".to_owned(),
-            Edge::Key => ".keys()".to_owned(),
-            Edge::Field(offset) => {
-                let name = reader.type_of(from).and_then(|id| reader.member_name(id, offset));
-                let name = name.unwrap_or_else(|| in_brackets(reader, step.object));
-                format!(".{name}")
-            }
-            _ => String::new(),
+/// A step, where `is_dict` says that the one before was to a dict of attributes.
+fn step_text(reader: &mut Reader<'_>, (from, step): (u64, &Node), is_dict: bool) -> String {
+    match step.edge {
+        Edge::Value(key) if is_dict => attribute(reader, key),
+        Edge::Value(key) => format!("[{}]", reader.key(key)),
+        Edge::Attribute(name) => attribute(reader, name),
+        Edge::Item(index) => format!("[{index}]"),
+        Edge::Member => "{…}".to_owned(),
+        Edge::Key => ".keys()".to_owned(),
+        Edge::Field(offset) => {
+            let name = reader.type_of(from).and_then(|id| reader.member_name(id, offset));
+            let name = name.unwrap_or_else(|| in_brackets(reader, step.object));
+            format!(".{name}")
         }
+        _ => String::new(),
     }
 }
 

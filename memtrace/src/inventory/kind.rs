@@ -46,6 +46,8 @@ pub(super) enum Kind {
     /// A frame object.
     Frame,
     NumpyArray,
+    /// An element of an array on its own, such as a `numpy.float64`.
+    NumpyScalar,
     Other,
 }
 
@@ -85,6 +87,7 @@ impl Kind {
             "code" => Self::Code,
             "frame" => Self::Frame,
             "generator" | "coroutine" | "async_generator" => Self::Generator,
+            _ if scalar_bytes(name).is_some() => Self::NumpyScalar,
             _ => return None,
         })
     }
@@ -108,6 +111,19 @@ impl Kind {
     pub(super) fn is_container(self) -> bool {
         use Kind::{Deque, Dict, List, OrderedDict, Set, Tuple};
         matches!(self, Dict | OrderedDict | List | Tuple | Set | Deque)
+    }
+}
+
+/// Bytes of the value in a NumPy scalar, which its type's name tells.
+pub(super) fn scalar_bytes(name: &str) -> Option<u64> {
+    let name = name.strip_prefix("numpy.")?;
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    match stem {
+        "bool" | "bool_" => Some(1),
+        "int" | "uint" | "float" | "complex" | "datetime" | "timedelta" => {
+            name[stem.len()..].parse().ok().map(|bits: u64| bits / 8)
+        }
+        _ => None,
     }
 }
 

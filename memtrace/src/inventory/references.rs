@@ -43,7 +43,8 @@ impl Reader<'_> {
             Kind::List => self.list_items(object, visit),
             Kind::Tuple => {
                 let length = self.size(object);
-                self.row(object.wrapping_add(24), length, visit)
+                let items = self.interpreter.structures.tuple_items;
+                self.row(object.wrapping_add(items), length, visit)
             }
             Kind::Set => self.members(object, visit),
             Kind::Deque => self.deque_items(object, visit),

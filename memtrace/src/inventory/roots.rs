@@ -20,6 +20,9 @@ use crate::{
     python::{Interpreter, Refusal},
 };
 
+/// What following variables may take of the time, in hundredths.
+const VARIABLES_SHARE: u32 = 60;
+
 impl Inventory {
     /// Reads the objects of an interpreter, as far as limits allow. Fails if the lists of its
     /// collector cannot be found, for then its layout is another one than known.
@@ -35,11 +38,16 @@ impl Inventory {
         let mut tally = Tally::new(limits.listed);
         tally.coverage.tracked = tracked.objects.len() as u64;
         tally.coverage.failed_objects = tracked.broken;
-        let counted = arenas.iter().map(|arena| tally.count_arena(&mut reader, *arena)).collect();
         let ranges: Vec<Range> = arenas.iter().map(|arena| arena.range).collect();
         let activations = reader.activations();
         let mut graph = Graph::new(&ranges, limits.objects);
-        graph.follow_all(&mut reader, &mut tally, (&activations, &tracked));
+        // What variables hold comes first, but must not take all the time.
+        reader.view.allow(VARIABLES_SHARE);
+        graph.follow_variables(&mut reader, &mut tally, (&activations, &tracked));
+        reader.view.allow(100);
+        let counted =
+            arenas.iter().map(|arena| tally.count_arena(&mut reader, &graph, *arena)).collect();
+        graph.follow_rest(&mut reader, &mut tally, &tracked);
         let allocator = allocator(&arenas, &tally);
         let mut holders = Holders { graph, activations };
         Ok(reader.conclude(tally, &mut holders, (allocator, counted)))
@@ -55,7 +63,7 @@ fn allocator(arenas: &[RawArena], tally: &Tally) -> Allocator {
 }
 
 impl Graph<'_> {
-    fn follow_all(
+    fn follow_variables(
         &mut self,
         reader: &mut Reader<'_>,
         tally: &mut Tally,
@@ -66,6 +74,9 @@ impl Graph<'_> {
         };
         for (index, activation) in activations.iter().enumerate() {
             let index = index as u32;
+            if reader.view.spent().is_some() {
+                return;
+            }
             for (name, value) in reader.locals(activation) {
                 add(self, reader, value, Edge::Local(index, name));
             }
@@ -80,7 +91,14 @@ impl Graph<'_> {
             }
         }
         self.follow(reader, tally);
+    }
+
+    fn follow_rest(&mut self, reader: &mut Reader<'_>, tally: &mut Tally, tracked: &Tracked) {
+        self.follow(reader, tally);
         for object in &tracked.objects {
+            if reader.view.spent().is_some() {
+                break;
+            }
             if self.number(*object).is_none() {
                 self.add(reader, tally, Node { object: *object, from: ROOT, edge: Edge::Stray });
                 self.follow(reader, tally);

@@ -3,7 +3,7 @@
 //! those of `io.BytesIO`, are not counted.
 
 use super::{
-    kind::{Kind, flag},
+    kind::{Kind, flag, scalar_bytes},
     reader::{OB_SIZE, Reader},
     types::{Type, TypeId},
 };
@@ -19,7 +19,11 @@ impl Reader<'_> {
     /// Bytes of an object, its head included; `None`: it contradicts itself.
     pub(super) fn size_of(&mut self, object: u64, id: TypeId) -> Option<u64> {
         let of = self.described(id);
-        let (kind, head) = (of.kind, of.head());
+        let (kind, mut head) = (of.kind, of.head());
+        if kind == Kind::NumpyScalar {
+            // `__sizeof__` counts the value a second time.
+            head += scalar_bytes(&of.name).unwrap_or(0);
+        }
         let sizes = Sizes { basic: of.basic_size, item: of.item_size };
         let size = self.own_size(object, kind, sizes)?;
         let is_static = kind == Kind::Type && !self.is_heap_type(object);
@@ -32,13 +36,14 @@ impl Reader<'_> {
         Some(match kind {
             Kind::Int => self.int_size(object, sizes)?,
             Kind::Str => self.str_size(object)?,
-            Kind::List => basic + word(self, 32)?.checked_mul(8)?,
+            Kind::List => basic.checked_add(word(self, 32)?.checked_mul(8)?)?,
             Kind::Dict => basic.checked_add(self.dict_bytes(object)?)?,
             Kind::OrderedDict => basic.checked_add(self.ordered_dict_bytes(object)?)?,
             Kind::Set => basic.checked_add(self.set_bytes(object)?)?,
             Kind::Deque => {
                 let items = word(self, 40)?.checked_add(self.size(object))?;
-                basic + items.checked_next_multiple_of(BLOCK_ITEMS)? / BLOCK_ITEMS * BLOCK_BYTES
+                let blocks = items.div_ceil(BLOCK_ITEMS);
+                basic.checked_add(blocks.checked_mul(BLOCK_BYTES)?)?
             }
             Kind::ByteArray => basic.checked_add(word(self, 24)?)?,
             Kind::TypedArray => {

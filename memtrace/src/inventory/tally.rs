@@ -3,7 +3,8 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
-    arenas::{Place, RawArena},
+    arenas::{Place, Pool, RawArena},
+    graph::Graph,
     kind::Kind,
     model::{Arena, Coverage, TypeTotal},
     reader::Reader,
@@ -73,13 +74,8 @@ impl Tally {
         }
     }
 
-    /// Counts an object.
-    pub(super) fn count(
-        &mut self,
-        reader: &mut Reader<'_>,
-        object: u64,
-        id: TypeId,
-    ) -> Option<u64> {
+    /// Counts an object; its bytes, unless it contradicts itself.
+    fn count(&mut self, reader: &mut Reader<'_>, object: u64, id: TypeId) -> Option<u64> {
         let Some(bytes) = reader.size_of(object, id) else {
             self.coverage.failed_objects += 1;
             return None;
@@ -90,25 +86,44 @@ impl Tally {
         let (count, total) = &mut self.totals[id.index()];
         (*count, *total) = (*count + 1, total.saturating_add(bytes));
         self.coverage.objects += 1;
+        Some(bytes)
+    }
+
+    /// Lists an object if it is one of those that are, and large.
+    fn list(&mut self, reader: &mut Reader<'_>, (object, id): (u64, TypeId), bytes: u64) {
         match reader.described(id).kind {
-            Kind::NumpyArray => self.count_array(reader, object),
+            Kind::NumpyArray => self.list_array(reader, object),
             kind if kind.is_container() => self.containers.add(bytes, object),
             _ if reader.is_data_frame(id) => self.data_frames.add(bytes, object),
             _ => {}
         }
-        Some(bytes)
     }
 
-    fn count_array(&mut self, reader: &mut Reader<'_>, object: u64) {
+    fn list_array(&mut self, reader: &mut Reader<'_>, object: u64) {
         let Some(array) = reader.array(object) else { return };
         self.array_count += 1;
         self.array_bytes = self.array_bytes.saturating_add(array.owned_bytes());
         self.arrays.add(array.bytes().unwrap_or(0), object);
     }
 
+    /// Takes note of an object that references led to; pools count what is in them.
+    pub(super) fn reached(&mut self, reader: &mut Reader<'_>, found: (u64, TypeId), pooled: bool) {
+        let (object, id) = found;
+        let bytes =
+            if pooled { reader.size_of(object, id) } else { self.count(reader, object, id) };
+        if let Some(bytes) = bytes {
+            self.list(reader, found, bytes);
+        }
+    }
+
     /// Counts what is in an arena.
-    pub(super) fn count_arena(&mut self, reader: &mut Reader<'_>, arena: RawArena) -> Arena {
-        let mut found = Found::default();
+    pub(super) fn count_arena(
+        &mut self,
+        reader: &mut Reader<'_>,
+        graph: &Graph<'_>,
+        arena: RawArena,
+    ) -> Arena {
+        let mut found = Found::new(graph);
         for address in reader.pools(arena) {
             if reader.view.is_late() {
                 break;
@@ -117,18 +132,25 @@ impl Tally {
             match reader.pool(address, arena) {
                 Place::Free => {}
                 Place::Failed => self.coverage.failed_pools += 1,
-                Place::Used(pool) => {
-                    found.pools += 1;
-                    for block in pool.blocks() {
-                        self.count_block(reader, block, pool.block_size, &mut found);
-                    }
-                }
+                Place::Used(pool) => self.count_pool(reader, &pool, &mut found),
             }
         }
         found.into_arena(arena)
     }
 
-    fn count_block(&mut self, reader: &mut Reader<'_>, block: u64, size: u64, found: &mut Found) {
+    fn count_pool(&mut self, reader: &mut Reader<'_>, pool: &Pool, found: &mut Found<'_>) {
+        found.pools += 1;
+        for block in pool.blocks() {
+            self.count_block(reader, (block, pool.block_size), found);
+        }
+    }
+
+    fn count_block(
+        &mut self,
+        reader: &mut Reader<'_>,
+        (block, size): (u64, u64),
+        found: &mut Found<'_>,
+    ) {
         self.coverage.blocks += 1;
         found.blocks += 1;
         found.bytes += size;
@@ -137,9 +159,13 @@ impl Tally {
         self.hooked[usize::from(is_hooked)] += 1;
         let start = if is_hooked { block + DEBUG_HEAD } else { block };
         let object = object_in(reader, start, (block + size) - start);
-        let counted = object.and_then(|(object, id)| Some((id, self.count(reader, object, id)?)));
-        if let Some((id, bytes)) = counted {
+        let counted =
+            object.and_then(|(object, id)| Some((object, id, self.count(reader, object, id)?)));
+        if let Some((object, id, bytes)) = counted {
             found.add(id, bytes);
+            if found.graph.number(object).is_none() {
+                self.list(reader, (object, id), bytes);
+            }
         } else {
             self.coverage.other_blocks += 1;
             self.coverage.other_bytes += size;
@@ -168,8 +194,8 @@ impl Tally {
 }
 
 /// What was found in one arena.
-#[derive(Default)]
-struct Found {
+struct Found<'g> {
+    graph: &'g Graph<'g>,
     pools: u32,
     blocks: u32,
     bytes: u64,
@@ -177,7 +203,11 @@ struct Found {
     types: Vec<(u32, u64)>,
 }
 
-impl Found {
+impl<'g> Found<'g> {
+    fn new(graph: &'g Graph<'g>) -> Self {
+        Self { graph, pools: 0, blocks: 0, bytes: 0, types: Vec::new() }
+    }
+
     fn add(&mut self, id: TypeId, bytes: u64) {
         if self.types.len() <= id.index() {
             self.types.resize(id.index() + 1, (0, 0));

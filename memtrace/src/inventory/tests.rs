@@ -111,6 +111,7 @@ const STUCK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/workloads/stu
 
 #[test]
 fn sizes_are_those_of_getsizeof_to_the_byte() {
+    let mut wrong = Vec::new();
     for path in interpreters() {
         let python = Python::start(&path, &[STUCK]);
         let said: serde_json::Value =
@@ -120,18 +121,17 @@ fn sizes_are_those_of_getsizeof_to_the_byte() {
         let mut reader = Reader::new(&live, &interpreter, &limits());
         let samples = said["sizes"].as_array().unwrap();
         assert!(samples.len() > 80);
-        let mut wrong = Vec::new();
         for sample in samples {
             let object = sample[0].as_u64().unwrap();
             let id = reader.type_of(object);
             let size = id.and_then(|id| reader.size_of(object, id));
             let name = id.map(|id| reader.described(id).name.clone());
             if (size, name.as_deref()) != (sample[1].as_u64(), sample[2].as_str()) {
-                wrong.push((sample.clone(), name, size));
+                wrong.push(format!("{} {sample} {name:?} {size:?}", path.display()));
             }
         }
-        assert!(wrong.is_empty(), "{}: {wrong:#?}", path.display());
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// A small process, recorded, and all of it found.

@@ -1,7 +1,10 @@
 //! Memory as it was when it was first looked at, within limits: read in large pieces, the latest of
 //! them kept.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use foldhash::fast::RandomState;
 use memtrace_abi::mapping::Range;
@@ -11,7 +14,7 @@ use crate::heap::Memory;
 
 const PAGE: u64 = 4096;
 /// Bytes read at once; a multiple of pages and of pools, so that no block lies across two.
-const PIECE: u64 = 64 << 10;
+const PIECE: u64 = 256 << 10;
 const PIECE_PAGES: u64 = PIECE / PAGE;
 /// User space ends below this on x86-64 with four levels of page tables; five are opt-in.
 const ADDRESS_END: u64 = 1 << 47;
@@ -19,7 +22,7 @@ const ADDRESS_END: u64 = 1 << 47;
 struct Piece {
     number: u64,
     /// One bit a page.
-    present: u32,
+    present: u64,
     bytes: Box<[u8]>,
 }
 
@@ -33,6 +36,8 @@ pub(super) struct View<'m> {
     recent: usize,
     max_pieces: usize,
     bytes_left: u64,
+    start: Instant,
+    time: Duration,
     end: Instant,
     read_bytes: u64,
     spent: Option<Spent>,
@@ -48,6 +53,8 @@ impl<'m> View<'m> {
             recent: 0,
             max_pieces: (limits.kept_bytes / PIECE as usize).max(16),
             bytes_left: limits.read_bytes,
+            start: Instant::now(),
+            time: limits.time,
             end: Instant::now() + limits.time,
             read_bytes: 0,
             spent: None,
@@ -69,6 +76,14 @@ impl<'m> View<'m> {
             self.spent = Some(Spent::Time);
         }
         self.spent.is_some()
+    }
+
+    /// Lets the reading go on up to a share of all its time, in hundredths.
+    pub(super) fn allow(&mut self, share: u32) {
+        self.end = self.start + self.time * share / 100;
+        if self.spent == Some(Spent::Time) && Instant::now() < self.end {
+            self.spent = None;
+        }
     }
 
     /// What is around an address is read afresh when it is next looked at.
@@ -190,7 +205,7 @@ impl<'m> View<'m> {
 }
 
 /// Reads the pages of a piece that are in memory, and says which.
-fn fill(memory: &dyn Memory, number: u64, bytes: &mut [u8]) -> u32 {
+fn fill(memory: &dyn Memory, number: u64, bytes: &mut [u8]) -> u64 {
     let start = number * PIECE;
     let first = memory.read(start, bytes) as u64 / PAGE;
     let mut present = mask(0, first);
@@ -213,15 +228,15 @@ fn fill(memory: &dyn Memory, number: u64, bytes: &mut [u8]) -> u32 {
 }
 
 /// Bits of `count` pages from the first on.
-fn mask(first: u64, count: u64) -> u32 {
-    let bits = (1_u64 << count.min(PIECE_PAGES)) - 1;
-    (bits << first) as u32 & ((1 << PIECE_PAGES) - 1)
+fn mask(first: u64, count: u64) -> u64 {
+    (first..first.saturating_add(count).min(PIECE_PAGES)).fold(0, |bits, page| bits | 1 << page)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
-    use std::{cell::Cell, time::Duration};
 
     /// Pages with even numbers are present and full of their number.
     struct Even(Cell<usize>);
@@ -251,14 +266,14 @@ mod tests {
     fn present_pages_are_read_around_absent_ones() {
         let memory = Even(Cell::default());
         let mut view = View::new(&memory, &limits());
-        for page in 16..32 {
+        for page in 64..128 {
             let expected = (page % 2 == 0).then_some(page as u8);
             assert_eq!(view.byte(page * PAGE + 4095), expected, "page {page}");
         }
-        assert_eq!(memory.0.get(), 8, "the absent ones are not tried");
-        assert_eq!(view.word(18 * PAGE + 8), Some(0x1212_1212_1212_1212));
-        assert_eq!(view.words::<2>(19 * PAGE - 8), None);
-        assert_eq!(view.bytes(18 * PAGE + 4090, 100), [18; 6]);
+        assert_eq!(memory.0.get(), 32, "the absent ones are not tried");
+        assert_eq!(view.word(66 * PAGE + 8), Some(0x4242_4242_4242_4242));
+        assert_eq!(view.words::<2>(67 * PAGE - 8), None);
+        assert_eq!(view.bytes(66 * PAGE + 4090, 100), [66; 6]);
     }
 
     #[test]
@@ -271,7 +286,7 @@ mod tests {
         assert_eq!((view.pieces.len(), view.numbers.len()), (16, 16));
         assert_eq!(view.spent(), Some(Spent::Bytes));
         assert_eq!(view.byte(200 * PIECE), None);
-        assert_eq!(view.byte(60 * PIECE), Some(192), "what is kept can be looked at");
+        assert_eq!(view.byte(60 * PIECE), Some(0), "what is kept can be looked at");
     }
 
     #[test]
@@ -281,7 +296,7 @@ mod tests {
         for address in [0, 8, ADDRESS_END, u64::MAX - 7, u64::MAX] {
             assert_eq!(view.byte(address), None);
         }
-        assert_eq!(view.word(18 * PAGE + 1), None);
+        assert_eq!(view.word(66 * PAGE + 1), None);
         assert_eq!(memory.0.get(), 0);
     }
 
@@ -289,7 +304,7 @@ mod tests {
     fn time_ends_the_reading() {
         let memory = Even(Cell::default());
         let mut view = View::new(&memory, &Limits { time: Duration::ZERO, ..limits() });
-        assert_eq!(view.byte(18 * PAGE), None);
+        assert_eq!(view.byte(66 * PAGE), None);
         assert_eq!(view.spent(), Some(Spent::Time));
     }
 }

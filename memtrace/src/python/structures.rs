@@ -45,6 +45,8 @@ pub struct Structures {
     pub locals: Locals,
     /// In a generator: its frame (3.11 and later).
     pub generator_frame: Option<u64>,
+    /// In a tuple: the first item.
+    pub tuple_items: u64,
     /// `sizeof(PyTypeObject)`.
     pub type_size: u64,
     /// `sizeof(PyHeapTypeObject)`.
@@ -112,6 +114,7 @@ const V3_8: Structures = Structures {
     frame_globals: 48,
     locals: Locals::Three([72, 88, 80], 32),
     generator_frame: None,
+    tuple_items: 24,
     type_size: 416,
     heap_type_size: 880,
     qualified_name: 864,
@@ -179,7 +182,9 @@ const V3_13: Structures = Structures {
     ..V3_12
 };
 
+/// Tuples keep their hash before their items.
 const V3_14: Structures = Structures {
+    tuple_items: 32,
     interpreters_head: 808,
     interpreter_next: 7272,
     frame_locals: 80,
