@@ -116,6 +116,8 @@ enum Shown {
     Peak,
     /// Everything that was allocated, released or not.
     Allocated,
+    /// Free memory that stays resident, by the blocks that keep it there.
+    Fragmentation,
 }
 
 impl From<Shown> for View {
@@ -124,6 +126,7 @@ impl From<Shown> for View {
             Shown::Live => Self::Live,
             Shown::Peak => Self::Peak,
             Shown::Allocated => Self::Allocated,
+            Shown::Fragmentation => Self::Fragmentation,
         }
     }
 }

@@ -21,7 +21,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use memtrace_abi::{
-    allocation::{StackKey, Totals},
+    allocation::{Allocation, StackKey, Totals},
     loss::Loss,
     mapping::Mapping,
     process::{Process, ProcessTotals, state},
@@ -180,6 +180,12 @@ impl Kernel {
     /// The totals of every stack of every process.
     pub fn totals(&self) -> Result<Vec<(StackKey, Totals)>> {
         self.counts.totals()
+    }
+
+    /// The live allocation at an address of the process in a slot, if it was recorded.
+    #[must_use]
+    pub fn allocation(&self, slot: u32, address: u64) -> Option<Allocation> {
+        self.counts.allocation(slot, address)
     }
 
     /// All stacks.

@@ -87,7 +87,7 @@
 //!
 //! | what | version | where |
 //! |---|---|---|
-//! | recording, `.memtrace` | 1, behind the magic `MEMTRACE` | [`recording`] |
+//! | recording, `.memtrace` | 2, behind the magic `MEMTRACE` | [`recording`] |
 //! | JSON report | 1, the field `schema` | `report::json`, with its schema |
 //! | unwind table on disk, `.unwind` | 1, in the magic; others are made anew | `unwind::cache` |
 //!

@@ -62,6 +62,13 @@ impl Outputs {
         new_file_beside(path).map(drop).map_err(Reason::Refused)
     }
 
+    /// Whether the heaps of processes matter to what will be written.
+    #[must_use]
+    pub fn need_heaps(&self) -> bool {
+        let is_recording = |path: &PathBuf| matches!(Format::of(path), Ok(Format::Recording));
+        self.view == View::Fragmentation || self.files.iter().any(is_recording)
+    }
+
     /// Writes every file, also when one of them fails.
     pub fn write(&self, profile: &Profile) -> Result<()> {
         let written = self.files.iter().map(|path| self.write_one(profile, path));

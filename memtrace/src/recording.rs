@@ -20,7 +20,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::profile::Profile;
 
 const MAGIC: [u8; 8] = *b"MEMTRACE";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Most bytes that a recording may unpack to; a million deep stacks take a fifth of it.
 const MAX_BYTES: u64 = 1 << 30;
 /// Most elements of one collection. An element can be 50 times larger in memory than packed.

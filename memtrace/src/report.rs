@@ -3,6 +3,7 @@
 
 mod flamegraph;
 mod folded;
+pub mod heap;
 mod html;
 mod json;
 mod pprof;

@@ -116,10 +116,15 @@ pub(super) mod tests {
     }
 
     impl Pages {
-        pub(crate) fn write(&mut self, address: u64, bytes: &[u8]) {
-            for (address, byte) in (address..).zip(bytes) {
+        pub(crate) fn write(&mut self, address: u64, mut bytes: &[u8]) {
+            let mut address = address;
+            while !bytes.is_empty() {
                 let page = self.pages.entry(address / PAGE).or_insert([0; PAGE as usize]);
-                page[(address % PAGE) as usize] = *byte;
+                let rest = &mut page[(address % PAGE) as usize..];
+                let part = rest.len().min(bytes.len());
+                rest[..part].copy_from_slice(&bytes[..part]);
+                bytes = &bytes[part..];
+                address += part as u64;
             }
         }
 

@@ -8,7 +8,7 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray},
 };
 use memtrace_abi::{
-    allocation::{StackChunk, StackKey, Totals},
+    allocation::{Allocation, Place, StackChunk, StackKey, Totals},
     frame::{CHUNK_FRAMES, MAX_FRAMES},
     loss::Loss,
     process::ProcessTotals,
@@ -20,6 +20,7 @@ use super::take;
 pub(super) struct Counts {
     totals: HashMap<MapData, StackKey, Totals>,
     stacks: HashMap<MapData, u64, StackChunk>,
+    live: HashMap<MapData, Place, Allocation>,
     processes: Array<MapData, ProcessTotals>,
     losses: PerCpuArray<MapData, u64>,
 }
@@ -29,6 +30,7 @@ impl Counts {
         Ok(Self {
             totals: take(ebpf, "TOTALS")?,
             stacks: take(ebpf, "STACKS")?,
+            live: take(ebpf, "LIVE")?,
             processes: take(ebpf, "PROCESS_TOTALS")?,
             losses: take(ebpf, "LOSSES")?,
         })
@@ -52,6 +54,11 @@ impl Counts {
     /// The totals of every stack of every process.
     pub(super) fn totals(&self) -> Result<Vec<(StackKey, Totals)>> {
         self.totals.iter().collect::<Result<_, _>>().context("read the totals of stacks")
+    }
+
+    /// The live allocation at an address of a process.
+    pub(super) fn allocation(&self, process: u32, address: u64) -> Option<Allocation> {
+        self.live.get(&Place { address, process, reserved: 0 }, 0).ok()
     }
 
     /// All chunks of stacks.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Amounts, printable};
+use super::{Amounts, Heap, printable};
 
 /// A traced process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct Process {
     pub calls: Calls,
     /// Its resident memory at the end of tracing; `None`: not known, as after its own end.
     pub rss_bytes: Option<u64>,
+    /// Its heap at the end of tracing, if that was looked at.
+    pub heap: Option<Heap>,
     /// When it ended, from the start of tracing; `None`: it outlived the tracing.
     pub ended: Option<Duration>,
 }

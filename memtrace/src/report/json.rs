@@ -12,7 +12,7 @@
 //!   "processes": [ { "pid": 4242, "comm": "python3", "command_line": "python3 job.py",
 //!     "python": "3.11.7", "amounts": AMOUNTS, "peak_seconds": 12.3, "ended_seconds": null,
 //!     "calls": { "allocations": 1, "releases": 0, "unknown_releases": 0, "failures": 0 },
-//!     "rss_bytes": 4096 } ],
+//!     "rss_bytes": 4096, "heap": HEAP } ],
 //!   "totals": AMOUNTS,
 //!   "view": "live",
 //!   "coverage": { "counted": AMOUNT, "stacks": AMOUNT, "incomplete": AMOUNT },
@@ -26,9 +26,13 @@
 //! }
 //! ```
 //!
-//! `AMOUNTS` is `{ "live": AMOUNT, "peak": AMOUNT, "allocated": AMOUNT }` and `AMOUNT` is
-//! `{ "bytes": 64, "objects": 1 }`. `view` is what `lines` are sorted by and what `coverage` and
-//! `callee` are about. `kind` is `python`, `native` or `gap`. A stack's `process` is an index into
+//! `AMOUNTS` is `{ "live": AMOUNT, "peak": AMOUNT, "allocated": AMOUNT, "fragmentation": AMOUNT }`
+//! and `AMOUNT` is `{ "bytes": 64, "objects": 1 }`; fragmentation is free memory that stays resident
+//! because of blocks on the same pages, its objects are those blocks. `HEAP` is `null` unless the
+//! heap was looked at, else `{ "arenas": [ { "name": "main arena", "size": 8192, "resident": 8192,
+//! "live": 100, "blocks": 1, "free": 8092, "pinned": 3996, "trimmable": 4096, "kept": 0 } ],
+//! "remarks": [ "malloc_trim(0) would return 4.00 KiB." ] }`, in bytes. `view` is what `lines` are sorted by and what `coverage` and
+//! `callee` are about. `kind` is `python`, `native`, `gap`, or `origin` for memory without a stack. A stack's `process` is an index into
 //! `processes`, its `frames` are indices into `frames`, outermost first. `schema` grows when a
 //! field changes its meaning or goes away.
 
@@ -125,6 +129,7 @@ fn process(process: &Process) -> Value {
         "ended_seconds": process.ended.as_ref().map(Duration::as_secs_f64),
         "calls": process.calls,
         "rss_bytes": process.rss_bytes,
+        "heap": process.heap,
     })
 }
 
@@ -180,6 +185,7 @@ impl<'a> FrameEntry<'a> {
                 ..Self::at(location.as_ref())
             },
             Frame::Gap { reason } => Self { kind: "gap", name: Some(reason), ..Self::default() },
+            Frame::Origin { what } => Self { kind: "origin", name: Some(what), ..Self::default() },
         }
     }
 

@@ -1,5 +1,6 @@
 //! What memtrace prints to the terminal: what holds the memory, at a glance.
 
+mod heap;
 mod page;
 
 use std::io::Write;
@@ -41,6 +42,7 @@ pub fn write(profile: &Profile, screen: Screen, mut to: impl Write) -> Result<()
     processes(profile, &mut page);
     live_lines(profile, &mut page);
     peak_lines(profile, &mut page);
+    heap::heaps(profile, &mut page);
     caveats(profile, &mut page);
     to.write_all(page.text().as_bytes()).and_then(|()| to.flush()).context("print the summary")
 }

@@ -14,12 +14,17 @@ use memtrace_abi::{
     process::ProcessTotals,
 };
 
-use super::{codes::Codes, target::Target};
+use super::{
+    codes::Codes,
+    fragmentation::{Fragmentation, Owner},
+    target::Target,
+};
 use crate::{
     kernel::{Kernel, Stacks},
     objects::Objects,
     process::host,
     profile::{Amount, Amounts, Builder, Calls, Cost, Frame, Loss, Process, Profile, Session},
+    report::units::Size,
     symbolize::Resolver,
 };
 
@@ -33,6 +38,8 @@ pub struct Context {
     pub codes: Codes,
     /// What else the reader must know.
     pub notes: Vec<String>,
+    /// Who pins free memory, by process slot.
+    pub heaps: Vec<(u32, Fragmentation)>,
     /// What tracing cost.
     pub cost: Cost,
     /// Bytes between samples.
@@ -128,10 +135,35 @@ impl Recorded {
             let frames = frames.into_iter().map(|frame| builder.intern(frame)).collect();
             builder.add_stack(key.process, frames, amounts(totals, process.epoch()));
         }
+        for (process, heap) in &self.context.heaps {
+            for (owner, amount) in &heap.owners {
+                let frames = self.owner(*owner, names);
+                let frames = frames.into_iter().map(|frame| builder.intern(frame)).collect();
+                let amounts = Amounts { fragmentation: *amount, ..Amounts::default() };
+                builder.add_stack(*process, frames, amounts);
+            }
+        }
         let mut profile = builder.finish();
         profile.losses = self.losses.iter().map(|(loss, count)| explain(*loss, *count)).collect();
         profile.notes = self.notes();
         profile
+    }
+
+    /// The frames that stand for who pins memory.
+    fn owner(&self, owner: Owner, names: &Names) -> Vec<Frame> {
+        let origin = |what: String| Frame::Origin { what };
+        let unseen = match self.context.sample_interval {
+            0 => "before attach",
+            _ => "before attach or not sampled",
+        };
+        match owner {
+            Owner::Stack(stack) => self.frames(stack, names),
+            Owner::Unseen(size) => {
+                let (from, to) = (Size(size), Size(2 * size));
+                vec![origin(format!("{unseen}: blocks of {from} to {to}"))]
+            }
+            Owner::Allocator => vec![origin("malloc's own data".to_owned())],
+        }
     }
 
     /// The frames of a stack, outermost first.
@@ -194,7 +226,9 @@ impl Recorded {
                 live: amount(totals.live_bytes, totals.live_objects),
                 peak: amount(peak_bytes, peak_objects),
                 allocated: amount(totals.allocated_bytes, totals.allocated_objects),
+                fragmentation: self.heap(target.slot).map_or_else(Amount::default, pinned),
             },
+            heap: self.heap(target.slot).map(|heap| heap.heap.clone()),
             peak_at,
             calls: Calls {
                 allocations: totals.allocations,
@@ -206,6 +240,10 @@ impl Recorded {
             rss_bytes: status.filter(|_| target.ended.is_none()).map(|s| s.memory.resident),
             ended: target.ended,
         }
+    }
+
+    fn heap(&self, slot: u32) -> Option<&Fragmentation> {
+        self.context.heaps.iter().find(|(process, _)| *process == slot).map(|(_, heap)| heap)
     }
 
     /// From a time since boot to one since tracing began.
@@ -229,7 +267,13 @@ fn amounts(totals: &Totals, epoch: u64) -> Amounts {
         live: amount(totals.live_bytes, totals.live_objects),
         peak: amount(peak_bytes, peak_objects),
         allocated: amount(totals.allocated_bytes, totals.allocated_objects),
+        ..Amounts::default()
     }
+}
+
+/// Everything that is pinned in a heap.
+fn pinned(heap: &Fragmentation) -> Amount {
+    heap.owners.iter().map(|(_, amount)| *amount).sum()
 }
 
 fn amount(bytes: u64, objects: u64) -> Amount {

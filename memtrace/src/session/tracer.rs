@@ -15,6 +15,7 @@ use super::{
     codes::Codes,
     cost::Meter,
     fold::Recorded,
+    fragmentation::Fragmentation,
     progress::State,
     target::{NoAllocator, Target},
 };
@@ -290,14 +291,32 @@ impl Tracer {
         Ok(state)
     }
 
+    /// Who pins free memory in each target that still runs, by slot.
+    fn read_heaps(&mut self) -> Vec<(u32, Fragmentation)> {
+        let mut heaps = Vec::new();
+        for target in self.targets.iter().filter(|target| target.ended.is_none()) {
+            let slot = target.slot;
+            let stack_of = |address| Some(self.kernel.allocation(slot, address)?.stack);
+            match Fragmentation::read(&target.process, stack_of) {
+                Ok(heap) => heaps.push((slot, heap)),
+                Err(error) => {
+                    let pid = target.pid();
+                    self.notes.push(format!("no heap of process {pid} to show: {error:#}"));
+                }
+            }
+        }
+        heaps
+    }
+
     /// Ends the tracing. Nothing is recorded any more when this returns; the threads take the
     /// probes off.
-    pub fn finish(mut self) -> Result<(Recorded, Vec<JoinHandle<()>>)> {
+    pub fn finish(mut self, needs_heaps: bool) -> Result<(Recorded, Vec<JoinHandle<()>>)> {
         let duration = self.began.elapsed();
         for target in &mut self.targets {
             self.kernel.stop(target.slot)?;
             target.look();
         }
+        let heaps = if needs_heaps { self.read_heaps() } else { Vec::new() };
         let blind = self.targets.iter().filter(|target| !target.has_allocator());
         self.notes.extend(blind.map(|target| NoAllocator::of(target).to_string()));
         let cost = self.meter.finish(&mut self.kernel, &self.targets)?;
@@ -311,6 +330,7 @@ impl Tracer {
                 targets: self.targets,
                 codes: self.codes,
                 notes: self.notes,
+                heaps,
                 cost,
                 sample_interval: self.sample_interval,
                 duration,
