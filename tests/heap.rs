@@ -2,6 +2,8 @@
 
 /// Threads that allocate all the time.
 mod busy;
+/// Who pins free memory.
+mod fragmentation;
 /// What `malloc_trim(0)` gives back, foretold.
 mod trim;
 
