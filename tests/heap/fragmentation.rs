@@ -32,13 +32,14 @@ fn pinned_bytes_are_charged_to_the_stacks_of_the_blocks_that_pin_them() {
     assert_eq!(report.losses(), Vec::<String>::new());
     let pinned = pinned(&report);
     assert_eq!((report.total(VIEW).0, report.counted(VIEW).0), (pinned, pinned));
-    assert!((60 << 20..80 << 20).contains(&pinned), "{pinned}");
+    assert!((50 << 20..75 << 20).contains(&pinned), "{pinned}");
     let (late, late_blocks) = report.within(VIEW, "keep_late");
     let (early, early_blocks) = unseen(&report);
     println!("{pinned} pinned: {late} by 20000 traced blocks, {early} by 5000 older ones");
     assert!((19_990..=20_000).contains(&late_blocks), "{late_blocks}");
     assert!((4_990..=5_010).contains(&early_blocks), "{early_blocks}");
-    assert!((late * 5).abs_diff(pinned * 4) < pinned / 20, "four of five: {late}");
+    // Four of five blocks; but some of them lie between the older ones.
+    assert!((70..85).contains(&(100 * late / pinned)), "{late}");
     assert_eq!(report.within(VIEW, "fill_up"), (0, 0), "what is free pins nothing");
     assert!(late + early <= pinned && pinned - late - early < 64 << 10);
 }

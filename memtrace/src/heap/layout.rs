@@ -10,7 +10,7 @@
 use std::fmt;
 
 use object::{
-    Object as _, ObjectSegment as _, RelocationFlags, SegmentFlags,
+    Object as _, ObjectSegment as _, ObjectSymbol, RelocationFlags, SegmentFlags,
     elf::{PF_W, R_X86_64_RELATIVE},
 };
 
@@ -121,10 +121,9 @@ impl Layout {
 }
 
 fn symbols<'data>(file: &object::File<'data>) -> impl Iterator<Item = &'data [u8]> {
-    use object::ObjectSymbol as _;
     file.dynamic_symbols()
         .chain(file.symbols())
-        .filter(|symbol| symbol.is_definition())
+        .filter(ObjectSymbol::is_definition)
         .filter_map(|symbol| symbol.name_bytes().ok())
 }
 

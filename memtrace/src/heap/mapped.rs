@@ -96,7 +96,7 @@ impl<'a, M: Memory> Search<'a, M> {
         let before_fits = before == 0 || before == HUGE && self.layout.mapped_extra() > 0;
         let size = size_of(word).checked_add(self.layout.mapped_extra())?;
         let chunk = Range { start, end: start.checked_add(size)? };
-        let fits = flags == MAPPED && before_fits && size > 0 && size % PAGE == 0;
+        let fits = flags == MAPPED && before_fits && size > 0 && size.is_multiple_of(PAGE);
         (fits && chunk.end <= end).then_some(chunk)
     }
 }

@@ -116,8 +116,7 @@ pub(super) mod tests {
     }
 
     impl Pages {
-        pub(crate) fn write(&mut self, address: u64, mut bytes: &[u8]) {
-            let mut address = address;
+        pub(crate) fn write(&mut self, mut address: u64, mut bytes: &[u8]) {
             while !bytes.is_empty() {
                 let page = self.pages.entry(address / PAGE).or_insert([0; PAGE as usize]);
                 let rest = &mut page[(address % PAGE) as usize..];
@@ -126,6 +125,11 @@ pub(super) mod tests {
                 bytes = &bytes[part..];
                 address += part as u64;
             }
+        }
+
+        /// The rest of the page that holds the address.
+        fn from(&self, address: u64) -> Option<&[u8]> {
+            Some(&self.pages.get(&(address / PAGE))?[(address % PAGE) as usize..])
         }
 
         pub(crate) fn word(&mut self, address: u64, word: u64) {
@@ -137,13 +141,13 @@ pub(super) mod tests {
         fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
             self.reads.set(self.reads.get() + 1);
             let mut length = 0;
-            while length < buffer.len() {
-                let Some(at) = address.checked_add(length as u64) else { break };
-                let Some(page) = self.pages.get(&(at / PAGE)) else { break };
-                let rest = &page[(at % PAGE) as usize..];
+            while let Some(rest) = self.from(address.saturating_add(length as u64)) {
                 let part = rest.len().min(buffer.len() - length);
                 buffer[length..length + part].copy_from_slice(&rest[..part]);
                 length += part;
+                if length == buffer.len() {
+                    break;
+                }
             }
             length
         }

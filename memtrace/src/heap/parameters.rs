@@ -122,10 +122,10 @@ impl Parameters {
         let is_power = |bytes: u64| bytes == 0 || bytes.is_power_of_two() && bytes >= 4096;
         let holds = is_power(parameters.thp_bytes)
             && is_power(parameters.huge_bytes)
-            && parameters.mapped_bytes % 4096 == 0
+            && parameters.mapped_bytes.is_multiple_of(4096)
             && parameters.mapped_bytes <= values.after(1)
             && values.after(3) <= CACHE_BINS
-            && parameters.cache_count <= u64::from(u16::MAX);
+            && u16::try_from(parameters.cache_count).is_ok();
         if holds { Ok(parameters) } else { Err(Refusal::Inconsistent("mp_")) }
     }
 

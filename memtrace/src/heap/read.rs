@@ -124,9 +124,9 @@ impl Heap {
             for part in found {
                 let (chunks, looks) = Walk::new(finder, descriptor.address, part).run();
                 self.looks += looks;
-                if let Some(chunks) = chunks {
-                    parts.insert(part.range.start, Part::new(finder.memory, chunks));
-                }
+                let part =
+                    chunks.map(|chunks| (part.range.start, Part::new(finder.memory, chunks)));
+                parts.extend(part);
             }
             found =
                 finder.descriptor(descriptor.address).map_or_else(Vec::new, |d| finder.parts(&d));

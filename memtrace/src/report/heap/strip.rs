@@ -88,29 +88,34 @@ impl Strip {
         self.columns[index][kind as usize] += bytes;
     }
 
-    /// One path for each colour: columns that look the same are drawn as one.
+    /// One path for each colour.
     fn draw(&self, top: u64) -> String {
         let heights: Vec<_> = self.columns.iter().map(heights).collect();
         let mut svg = String::new();
         for kind in Use::ALL {
-            let mut path = String::new();
-            let mut x = LEFT;
-            for run in heights.chunk_by(|one, next| one == next) {
-                let width = run.len() as u64;
-                let below: u64 = run[0][..kind as usize].iter().sum();
-                let height = run[0][kind as usize];
-                if height > 0 {
-                    let y = top + HEIGHT - below - height;
-                    let _ = write!(path, "M{x} {y}h{width}v{height}h-{width}z");
-                }
-                x += width;
-            }
+            let path = path(&heights, kind as usize, top);
             if !path.is_empty() {
                 let _ = writeln!(svg, "<path fill=\"{}\" d=\"{path}\"/>", kind.colour());
             }
         }
         svg
     }
+}
+
+/// The part of a kind in all columns: those that look the same are drawn as one.
+fn path(heights: &[Column], kind: usize, top: u64) -> String {
+    let mut path = String::new();
+    let mut x = LEFT;
+    for run in heights.chunk_by(|one, next| one == next) {
+        let (width, height) = (run.len() as u64, run[0][kind]);
+        if height > 0 {
+            let below: u64 = run[0][..kind].iter().sum();
+            let y = top + HEIGHT - below - height;
+            let _ = write!(path, "M{x} {y}h{width}v{height}h-{width}z");
+        }
+        x += width;
+    }
+    path
 }
 
 impl Charge for Strip {
@@ -147,9 +152,9 @@ fn heights(column: &Column) -> Column {
 
 /// The picture.
 pub(super) fn draw(heap: &Heap, subject: &str) -> String {
-    let longest = heap.arenas.iter().map(Arena::bytes).max().unwrap_or_default();
-    let unit = longest.div_ceil(COLUMNS).max(PAGE);
     let accounts = heap.accounts(&mut |_: &Chunk, _| {});
+    let longest = heap.arenas.iter().map(Arena::bytes).fold(accounts.mapped.resident, u64::max);
+    let unit = longest.div_ceil(COLUMNS).max(PAGE);
     let mut rows = Vec::new();
     for (index, arena) in heap.arenas.iter().enumerate() {
         let mut strip = Strip::new(unit);
@@ -167,7 +172,9 @@ pub(super) fn draw(heap: &Heap, subject: &str) -> String {
     page.rest(rows.get(MAX_ROWS..).unwrap_or_default());
     page.mapped(heap, &accounts.mapped, unit);
     page.scale(unit);
-    sentences(heap, &accounts).iter().for_each(|sentence| page.sentence(sentence));
+    for sentence in sentences(heap, &accounts) {
+        page.sentence(&sentence);
+    }
     page.finish()
 }
 
@@ -227,7 +234,9 @@ impl Page {
             return;
         }
         let mut sum = Account::default();
-        rows.iter().for_each(|(_, account, _)| sum.add(account));
+        for (_, account, _) in rows {
+            sum.add(account);
+        }
         self.label(&format!("{} more", rows.len()), &sum, self.y);
         self.y += ROW;
     }
