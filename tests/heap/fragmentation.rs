@@ -19,7 +19,7 @@ fn unseen(report: &Report) -> (u64, u64) {
     let is_origin =
         |frame: &&Value| frame["kind"] == "origin" && frame["name"] != "malloc's own data";
     let stacks = report.stacks();
-    let unseen = stacks.iter().filter(|stack| stack.frames.iter().any(|frame| is_origin(frame)));
+    let unseen = stacks.iter().filter(|stack| stack.frames.iter().any(is_origin));
     unseen.map(|stack| stack.amount(VIEW)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
 

@@ -14,7 +14,7 @@ use object::{
     elf::{PF_W, R_X86_64_RELATIVE},
 };
 
-use super::{Refusal, parameters, parameters::Fields};
+use super::{Refusal, memory::PAGE, parameters, parameters::Fields};
 
 /// The oldest known minor version.
 pub const OLDEST: u8 = 28;
@@ -112,6 +112,12 @@ impl Layout {
     /// Bytes of `heap_info`, padding included: 2.35 added the page size.
     pub(super) const fn heap_info(&self) -> u64 {
         if self.version.minor < 35 { 32 } else { 48 }
+    }
+
+    /// What the sum of all mappings is a multiple of: 2.43 counts 16 bytes too many each time that
+    /// `mremap_chunk` resizes one.
+    pub(super) const fn mapped_unit(&self) -> u64 {
+        if self.version.minor < 43 { PAGE } else { 16 }
     }
 
     /// Bytes of a mapped chunk beyond its size and the bytes before it: 2.43 leaves its header out.

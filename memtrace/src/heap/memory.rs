@@ -141,13 +141,12 @@ pub(super) mod tests {
         fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
             self.reads.set(self.reads.get() + 1);
             let mut length = 0;
-            while let Some(rest) = self.from(address.saturating_add(length as u64)) {
-                let part = rest.len().min(buffer.len() - length);
+            let wanted = buffer.len();
+            let next = |length: usize| self.from(address.saturating_add(length as u64));
+            while let Some(rest) = next(length).filter(|_| length < wanted) {
+                let part = rest.len().min(wanted - length);
                 buffer[length..length + part].copy_from_slice(&rest[..part]);
                 length += part;
-                if length == buffer.len() {
-                    break;
-                }
             }
             length
         }

@@ -85,7 +85,7 @@ fn record() -> Recording {
     let process = Process::open(python.id()).unwrap();
     let mappings = process.mappings().unwrap();
     let layout = layout(&process, &mappings).unwrap();
-    let live = Live::new(process.memory(), Instant::now() + Duration::from_secs(60));
+    let live = Live::new(process.memory(), Instant::now() + Duration::from_mins(1));
     let recorder = Recorder { memory: &live, pages: RefCell::default() };
     let anonymous = anonymous(&mappings);
     Heap::read(&recorder, &layout, &anonymous).unwrap();
@@ -119,7 +119,7 @@ fn forgery() -> impl Strategy<Value = u64> {
         (0_u64..1 << 22),
         (0_u64..64).prop_map(|bit| 1 << bit),
         Just(0),
-        Just(u64::MAX & !15),
+        Just(!15),
     ]
 }
 
