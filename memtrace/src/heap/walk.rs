@@ -168,7 +168,7 @@ impl<'a, M: Memory> Walk<'a, M> {
         };
         self.part = part;
         for _ in 0..FIRST_LOOK << (2 * self.obstacle.1) {
-            if self.chunks.range().end <= self.part.first || self.chunks.pop().is_none() {
+            if self.chunks.range().end <= self.part.first || !self.step_back() {
                 break;
             }
         }
@@ -176,6 +176,14 @@ impl<'a, M: Memory> Walk<'a, M> {
         self.looks += 1;
         self.copy.forget();
         true
+    }
+
+    /// Takes the last chunk away, unless it is a stretch that was given up before.
+    fn step_back(&mut self) -> bool {
+        let last = self.chunks.pop();
+        let lost = last.filter(|chunk| chunk.state == State::Unknown);
+        lost.inspect(|chunk| self.chunks.push(chunk.size, State::Unknown));
+        last.is_some() && lost.is_none()
     }
 
     /// Leaves out everything up to the next chunk that the arena itself names; `false` if none.
