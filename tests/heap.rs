@@ -2,6 +2,8 @@
 
 /// Threads that allocate all the time.
 mod busy;
+/// Who pins free memory.
+mod fragmentation;
 /// What `malloc_trim(0)` gives back, foretold.
 mod trim;
 
@@ -15,7 +17,7 @@ use memtrace::{
 use crate::support::workload::{Sums, Workload, compile};
 
 /// What it is given to read a heap here; a user waits for less.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A program with a heap of this shape, which it has built and told of.
 fn shaped(shape: &str) -> (Workload, Sums) {

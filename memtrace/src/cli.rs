@@ -149,6 +149,8 @@ enum Shown {
     Allocated,
     /// Resident and live memory over time: .svg, .html or .json.
     Timeline,
+    /// Free memory that stays resident, by the blocks that keep it there.
+    Fragmentation,
 }
 
 impl From<Shown> for Content {
@@ -157,6 +159,7 @@ impl From<Shown> for Content {
             Shown::Live => View::Live.into(),
             Shown::Peak => View::Peak.into(),
             Shown::Allocated => View::Allocated.into(),
+            Shown::Fragmentation => View::Fragmentation.into(),
             Shown::Timeline => Self::Timeline,
         }
     }

@@ -54,6 +54,8 @@ mod memory;
 mod parameters;
 mod read;
 mod refusal;
+#[cfg(test)]
+mod tests;
 mod trim;
 mod walk;
 

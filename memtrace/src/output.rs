@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 
 pub use self::unwritable::{Reason, Unwritable};
 use crate::{
-    profile::Profile,
+    profile::{Profile, View},
     recording,
     report::{
         self, Content, Format,
@@ -61,6 +61,14 @@ impl Outputs {
         }
         // Removed again at once: nothing is left behind, however memtrace ends.
         new_file_beside(path).map(drop).map_err(Reason::Refused)
+    }
+
+    /// Whether the heaps of processes matter to what will be written.
+    #[must_use]
+    pub fn need_heaps(&self) -> bool {
+        let is_recording = |path: &PathBuf| matches!(Format::of(path), Ok(Format::Recording));
+        matches!(self.content, Content::Memory(View::Fragmentation))
+            || self.files.iter().any(is_recording)
     }
 
     /// Writes every file, also when one of them fails.

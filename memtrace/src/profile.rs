@@ -7,6 +7,7 @@ mod builder;
 mod decomposition;
 #[cfg(test)]
 pub mod example;
+mod fragmentation;
 mod frame;
 mod lines;
 mod process;
@@ -25,6 +26,7 @@ pub use self::{
     budget::{BasisPoints, Shed},
     builder::Builder,
     decomposition::{Allocator, Class, Decomposition, Live, Measured, Part, Segment, User},
+    fragmentation::{Arena, Heap},
     frame::{Frame, Location, printable},
     lines::Line,
     process::{Calls, Process},
@@ -74,11 +76,13 @@ pub enum View {
     Peak,
     /// Allocated since tracing began, released or not.
     Allocated,
+    /// Free, but in memory at the end of tracing: for those whose blocks keep it there.
+    Fragmentation,
 }
 
 impl View {
     /// Every view.
-    pub const ALL: [Self; 3] = [Self::Live, Self::Peak, Self::Allocated];
+    pub const ALL: [Self; 4] = [Self::Live, Self::Peak, Self::Allocated, Self::Fragmentation];
 
     /// The name that users type.
     #[must_use]
@@ -87,6 +91,7 @@ impl View {
             Self::Live => "live",
             Self::Peak => "peak",
             Self::Allocated => "allocated",
+            Self::Fragmentation => "fragmentation",
         }
     }
 }
@@ -100,6 +105,8 @@ pub struct Amounts {
     pub peak: Amount,
     /// Allocated since tracing began.
     pub allocated: Amount,
+    /// Free memory on the pages of its blocks, its share of it; the objects are those blocks.
+    pub fragmentation: Amount,
 }
 
 impl Amounts {
@@ -110,6 +117,7 @@ impl Amounts {
             View::Live => self.live,
             View::Peak => self.peak,
             View::Allocated => self.allocated,
+            View::Fragmentation => self.fragmentation,
         }
     }
 }
@@ -119,6 +127,7 @@ impl AddAssign for Amounts {
         self.live += other.live;
         self.peak += other.peak;
         self.allocated += other.allocated;
+        self.fragmentation += other.fragmentation;
     }
 }
 

@@ -5,6 +5,7 @@ mod budget;
 mod codes;
 mod cost;
 mod fold;
+mod fragmentation;
 mod history;
 mod launch;
 mod progress;
@@ -126,7 +127,7 @@ struct Run<'options> {
 /// Traces until it is time to stop, and reports.
 async fn record(mut tracer: Tracer, run: &mut Run<'_>) -> Result<()> {
     let command_ended = run.wait(&mut tracer).await?;
-    let (recorded, detaching) = tracer.finish()?;
+    let (recorded, detaching) = tracer.finish(run.options.outputs.need_heaps())?;
     run.resume_command();
     run.progress.say("resolving symbols");
     let names = recorded.unresolved();

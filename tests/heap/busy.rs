@@ -22,6 +22,9 @@ fn a_heap_that_changes_is_read_right() {
         for block in &staying {
             assert!(is_live(&heap, *block), "reading {reading}: {block:x?}");
         }
+        let largest = heap.chunks().filter(|chunk| chunk.state == State::Live);
+        let largest = largest.map(|chunk| chunk.size).max().unwrap_or_default();
+        assert!(largest <= 100_048, "reading {reading}: {largest} bytes");
         looks += heap.looks;
         size += heap.chunks().map(|chunk| chunk.size).sum::<u64>();
         let lost = heap.chunks().filter(|chunk| chunk.state == State::Unknown);

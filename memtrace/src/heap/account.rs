@@ -162,7 +162,9 @@ impl Heap {
         let arenas: Vec<_> = self.arenas.iter().map(|arena| self.account(arena, charge)).collect();
         let mapped = self.mapped_account();
         let mut total = mapped;
-        arenas.iter().for_each(|account| total.add(account));
+        for account in &arenas {
+            total.add(account);
+        }
         Accounts { arenas, mapped, total }
     }
 

@@ -62,7 +62,7 @@ impl Descriptor {
     fn has_bins(&self, layout: &Layout) -> bool {
         (0..BINS).zip(self.bins.chunks_exact(2)).all(|(index, links)| {
             let bin = self.bin(layout, index);
-            let leads = |link: u64| link != bin && link != 0 && link % ALIGNMENT == 0;
+            let leads = |link: u64| link != bin && link != 0 && link.is_multiple_of(ALIGNMENT);
             links.iter().all(|link| *link == bin) || links.iter().all(|link| leads(*link))
         })
     }
@@ -160,7 +160,7 @@ impl<M: Memory> Finder<'_, M> {
     fn top_end(&self, arena: &Descriptor) -> Option<u64> {
         let size = size_of(*read_words(self.memory, arena.top.checked_add(SIZE)?, 1)?.first()?);
         let end = arena.top.checked_add(size)?;
-        (size >= MIN_SIZE && end % PAGE == 0).then_some(end)
+        (size >= MIN_SIZE && end.is_multiple_of(PAGE)).then_some(end)
     }
 
     fn thread_parts(&self, arena: &Descriptor) -> Vec<Part> {
@@ -193,10 +193,10 @@ impl<M: Memory> Finder<'_, M> {
         let end = heap.checked_add(size)?;
         let holds = owner == arena.address
             && heap != 0
-            && size % PAGE == 0
+            && size.is_multiple_of(PAGE)
             && size <= self.heap_bytes()
             && first + 2 * HEADER <= end
-            && previous % self.heap_bytes() == 0;
+            && previous.is_multiple_of(self.heap_bytes());
         holds.then_some((Part { range: Range { start: heap, end }, first, has_top }, previous))
     }
 

@@ -10,11 +10,11 @@
 use std::fmt;
 
 use object::{
-    Object as _, ObjectSegment as _, RelocationFlags, SegmentFlags,
+    Object as _, ObjectSegment as _, ObjectSymbol, RelocationFlags, SegmentFlags,
     elf::{PF_W, R_X86_64_RELATIVE},
 };
 
-use super::{Refusal, parameters, parameters::Fields};
+use super::{Refusal, memory::PAGE, parameters, parameters::Fields};
 
 /// The oldest known minor version.
 pub const OLDEST: u8 = 28;
@@ -114,6 +114,12 @@ impl Layout {
         if self.version.minor < 35 { 32 } else { 48 }
     }
 
+    /// What the sum of all mappings is a multiple of: 2.43 counts 16 bytes too many each time that
+    /// `mremap_chunk` resizes one.
+    pub(super) const fn mapped_unit(&self) -> u64 {
+        if self.version.minor < 43 { PAGE } else { 16 }
+    }
+
     /// Bytes of a mapped chunk beyond its size and the bytes before it: 2.43 leaves its header out.
     pub(super) const fn mapped_extra(&self) -> u64 {
         if self.version.minor < 43 { 0 } else { 16 }
@@ -121,10 +127,9 @@ impl Layout {
 }
 
 fn symbols<'data>(file: &object::File<'data>) -> impl Iterator<Item = &'data [u8]> {
-    use object::ObjectSymbol as _;
     file.dynamic_symbols()
         .chain(file.symbols())
-        .filter(|symbol| symbol.is_definition())
+        .filter(ObjectSymbol::is_definition)
         .filter_map(|symbol| symbol.name_bytes().ok())
 }
 

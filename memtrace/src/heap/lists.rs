@@ -66,6 +66,13 @@ struct Contents {
     chunks: Vec<(u64, u64)>,
 }
 
+impl Contents {
+    /// Whether a chunk carries the same mark as those before it.
+    fn has_mark(&mut self, marked: bool, mark: u64) -> bool {
+        !marked || *self.mark.get_or_insert(mark) == mark
+    }
+}
+
 impl<'a, M: Memory> Lists<'a, M> {
     pub(super) const fn new(memory: &'a M, layout: &'a Layout, parameters: &'a Parameters) -> Self {
         Self { memory, layout, parameters }
@@ -76,22 +83,25 @@ impl<'a, M: Memory> Lists<'a, M> {
     pub(super) fn add_fast(&self, arena: &Descriptor, listed: &mut Listed) -> bool {
         let mut copy = Copy::new(self.memory, ANYWHERE);
         let limit = arena.system / MIN_SIZE;
-        (MIN_SIZE..).step_by(ALIGNMENT as usize).zip(&arena.fast).all(|(size, head)| {
+        let mut is_whole = true;
+        for (size, head) in (MIN_SIZE..).step_by(ALIGNMENT as usize).zip(&arena.fast) {
             let mut chunk = *head;
-            for _ in 0..=limit {
-                if chunk == 0 {
-                    return true;
-                }
-                let memory = chunk.wrapping_add(HEADER);
-                let link = self.link(&mut copy, memory, |found| found == size);
-                let Some((next, _)) = link else { return false };
-                if listed.insert(chunk, (size, State::Fast)).is_some() {
-                    return false;
-                }
-                chunk = next;
+            let mut length = 0;
+            while chunk != 0 && length <= limit {
+                let next = self.next_fast(&mut copy, chunk, size);
+                let is_new = next.is_some() && listed.insert(chunk, (size, State::Fast)).is_none();
+                is_whole &= is_new;
+                chunk = next.filter(|_| is_new).unwrap_or_default();
+                length += 1;
             }
-            false
-        })
+        }
+        is_whole
+    }
+
+    /// The chunk behind one in a fastbin of a size; 0 at the end.
+    fn next_fast(&self, copy: &mut Copy<'_, M>, chunk: u64, size: u64) -> Option<u64> {
+        let memory = chunk.checked_add(HEADER)?;
+        self.link(copy, memory, |found| found == size).map(|(next, _)| next)
     }
 
     /// What the free chunk's memory links to, and the chunk's size, if that is one that `fits`.
@@ -101,7 +111,7 @@ impl<'a, M: Memory> Lists<'a, M> {
         memory: u64,
         fits: impl FnOnce(u64) -> bool,
     ) -> Option<(u64, u64)> {
-        if memory < HEADER || memory % ALIGNMENT != 0 {
+        if memory < HEADER || !memory.is_multiple_of(ALIGNMENT) {
             return None;
         }
         let size = size_of(copy.word(memory - SIZE)?);
@@ -166,7 +176,9 @@ impl<'a, M: Memory> Lists<'a, M> {
         let cache = Cache::of(self.layout);
         let words = read_words(self.memory, address, cache.size() as usize / 8)?;
         let (counts, heads) = words.split_at((cache.bins * cache.count / 8) as usize);
-        if heads.iter().all(|head| *head == 0) || heads.iter().any(|head| head % ALIGNMENT != 0) {
+        if heads.iter().all(|head| *head == 0)
+            || heads.iter().any(|head| !head.is_multiple_of(ALIGNMENT))
+        {
             return None;
         }
         let mut copy = Copy::new(self.memory, ANYWHERE);
@@ -206,12 +218,9 @@ impl<'a, M: Memory> Lists<'a, M> {
                 // The first of a list is what its thread changes last.
                 return (index > 0).then_some(());
             };
-            if marked {
-                let mark = copy.word(memory + SIZE)?;
-                if *contents.mark.get_or_insert(mark) != mark {
-                    contents.is_consistent = false;
-                    return Some(());
-                }
+            if !contents.has_mark(marked, copy.word(memory + SIZE)?) {
+                contents.is_consistent = false;
+                return Some(());
             }
             contents.chunks.push((memory - HEADER, size));
             memory = next;
@@ -225,7 +234,7 @@ impl<'a, M: Memory> Lists<'a, M> {
 fn bin_of(size: u64) -> Option<u64> {
     let index = size.checked_sub(MIN_SIZE)? / ALIGNMENT;
     if index < SMALL_BINS {
-        return (size % ALIGNMENT == 0).then_some(index);
+        return (size.is_multiple_of(ALIGNMENT)).then_some(index);
     }
     // `large_csize2tidx`: one bin for each power of two, up to 4 MiB.
     let size = u32::try_from(size).ok()?;

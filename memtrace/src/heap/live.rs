@@ -40,7 +40,7 @@ impl Heap {
 }
 
 /// Where the process's C library keeps its heap.
-fn layout(process: &Process, mappings: &Mappings) -> Result<Layout> {
+pub(super) fn layout(process: &Process, mappings: &Mappings) -> Result<Layout> {
     let groups = mappings.executables();
     let is_library = |mapping: &Mapping| {
         let name = mapping.path.file_name().unwrap_or_default().to_string_lossy();
@@ -62,7 +62,7 @@ fn layout(process: &Process, mappings: &Mappings) -> Result<Layout> {
 }
 
 /// Where mapped chunks may be.
-fn anonymous(mappings: &Mappings) -> Vec<Range> {
+pub(super) fn anonymous(mappings: &Mappings) -> Vec<Range> {
     let may_hold = |mapping: &&Mapping| {
         mapping.kind() == Kind::Anonymous
             && mapping.permissions.is_writable()
@@ -72,7 +72,7 @@ fn anonymous(mappings: &Mappings) -> Vec<Range> {
 }
 
 /// The memory of a running process, until a moment.
-struct Live {
+pub(super) struct Live {
     memory: memory::Memory,
     until: Instant,
     is_late: Cell<bool>,
@@ -81,7 +81,7 @@ struct Live {
 }
 
 impl Live {
-    const fn new(memory: memory::Memory, until: Instant) -> Self {
+    pub(super) const fn new(memory: memory::Memory, until: Instant) -> Self {
         Self { memory, until, is_late: Cell::new(false), error: RefCell::new(None) }
     }
 

@@ -51,7 +51,8 @@ impl<'a, M: Memory> Search<'a, M> {
     }
 
     fn is_complete(&self) -> bool {
-        (self.found.len() as u64, self.bytes) == self.wanted || self.found.len() >= MAX_FOUND
+        let found = (self.found.len() as u64, self.bytes);
+        is_all(self.layout, found, self.wanted) || self.found.len() >= MAX_FOUND
     }
 
     /// Chunks one behind the other from the start of a range on; what is left is added to `rest`.
@@ -96,7 +97,16 @@ impl<'a, M: Memory> Search<'a, M> {
         let before_fits = before == 0 || before == HUGE && self.layout.mapped_extra() > 0;
         let size = size_of(word).checked_add(self.layout.mapped_extra())?;
         let chunk = Range { start, end: start.checked_add(size)? };
-        let fits = flags == MAPPED && before_fits && size > 0 && size % PAGE == 0;
+        let fits = flags == MAPPED && before_fits && size > 0 && size.is_multiple_of(PAGE);
         (fits && chunk.end <= end).then_some(chunk)
     }
+}
+
+/// Whether the number and the bytes of what was found are those that malloc counts.
+pub(super) fn is_all(layout: &Layout, found: (u64, u64), wanted: (u64, u64)) -> bool {
+    let unit = layout.mapped_unit();
+    let surplus = wanted.1.checked_sub(found.1);
+    // Where units are small, as much as 65,535 resizes make.
+    found.0 == wanted.0
+        && surplus.is_some_and(|surplus| surplus == 0 || unit < PAGE && surplus < 1 << 20)
 }

@@ -119,11 +119,20 @@ pub(super) mod tests {
     }
 
     impl Pages {
-        pub(crate) fn write(&mut self, address: u64, bytes: &[u8]) {
-            for (address, byte) in (address..).zip(bytes) {
+        pub(crate) fn write(&mut self, mut address: u64, mut bytes: &[u8]) {
+            while !bytes.is_empty() {
                 let page = self.pages.entry(address / PAGE).or_insert([0; PAGE as usize]);
-                page[(address % PAGE) as usize] = *byte;
+                let rest = &mut page[(address % PAGE) as usize..];
+                let part = rest.len().min(bytes.len());
+                rest[..part].copy_from_slice(&bytes[..part]);
+                bytes = &bytes[part..];
+                address += part as u64;
             }
+        }
+
+        /// The rest of the page that holds the address.
+        fn from(&self, address: u64) -> Option<&[u8]> {
+            Some(&self.pages.get(&(address / PAGE))?[(address % PAGE) as usize..])
         }
 
         pub(crate) fn word(&mut self, address: u64, word: u64) {
@@ -135,11 +144,10 @@ pub(super) mod tests {
         fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
             self.reads.set(self.reads.get() + 1);
             let mut length = 0;
-            while length < buffer.len() {
-                let Some(at) = address.checked_add(length as u64) else { break };
-                let Some(page) = self.pages.get(&(at / PAGE)) else { break };
-                let rest = &page[(at % PAGE) as usize..];
-                let part = rest.len().min(buffer.len() - length);
+            let wanted = buffer.len();
+            let next = |length: usize| self.from(address.saturating_add(length as u64));
+            while let Some(rest) = next(length).filter(|_| length < wanted) {
+                let part = rest.len().min(wanted - length);
                 buffer[length..length + part].copy_from_slice(&rest[..part]);
                 length += part;
             }

@@ -92,7 +92,8 @@ pub struct Parameters {
     pub huge_bytes: u64,
     /// Chunks with a mapping of their own.
     pub mapped_count: u64,
-    /// What those mappings cover.
+    /// What those mappings cover. glibc 2.43 forgets to count a header each time that it resizes
+    /// one (`mremap_chunk`), so that this may be some multiples of 16 too large.
     pub mapped_bytes: u64,
     /// Where the main arena began to grow; 0: nowhere yet.
     pub start: u64,
@@ -122,10 +123,10 @@ impl Parameters {
         let is_power = |bytes: u64| bytes == 0 || bytes.is_power_of_two() && bytes >= 4096;
         let holds = is_power(parameters.thp_bytes)
             && is_power(parameters.huge_bytes)
-            && parameters.mapped_bytes % 4096 == 0
+            && parameters.mapped_bytes.is_multiple_of(layout.mapped_unit())
             && parameters.mapped_bytes <= values.after(1)
             && values.after(3) <= CACHE_BINS
-            && parameters.cache_count <= u64::from(u16::MAX);
+            && u16::try_from(parameters.cache_count).is_ok();
         if holds { Ok(parameters) } else { Err(Refusal::Inconsistent("mp_")) }
     }
 

@@ -10,7 +10,7 @@ use super::{
     arena::{Descriptor, Finder},
     chunk::{Chunks, State},
     lists::{Listed, Lists, MAX_CANDIDATES},
-    mapped::Search,
+    mapped::{Search, is_all},
     memory::PAGE,
     walk::Walk,
 };
@@ -124,9 +124,9 @@ impl Heap {
             for part in found {
                 let (chunks, looks) = Walk::new(finder, descriptor.address, part).run();
                 self.looks += looks;
-                if let Some(chunks) = chunks {
-                    parts.insert(part.range.start, Part::new(finder.memory, chunks));
-                }
+                let part =
+                    chunks.map(|chunks| (part.range.start, Part::new(finder.memory, chunks)));
+                parts.extend(part);
             }
             found =
                 finder.descriptor(descriptor.address).map_or_else(Vec::new, |d| finder.parts(&d));
@@ -192,7 +192,7 @@ impl Heap {
             .collect();
         let bytes = self.mapped.iter().map(|part| length(part.chunks.range())).sum::<u64>();
         let count = self.mapped.len() as u64;
-        if (count, bytes) != wanted {
+        if !is_all(&self.layout, (count, bytes), wanted) {
             self.doubts.push(format!(
                 "malloc counts {} chunks with mappings of their own, {} bytes in all; found were \
                  {count} with {bytes} bytes.",

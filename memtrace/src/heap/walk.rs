@@ -113,7 +113,7 @@ impl<'a, M: Memory> Walk<'a, M> {
         let word = self.copy.word(place.checked_add(SIZE)?)?;
         let size = size_of(word);
         let behind = place.checked_add(size)?;
-        if word & MAPPED != 0 || size % ALIGNMENT != 0 || behind > end {
+        if word & MAPPED != 0 || !size.is_multiple_of(ALIGNMENT) || behind > end {
             return None;
         }
         if let Some(step) = self.end(place, size) {
@@ -168,7 +168,7 @@ impl<'a, M: Memory> Walk<'a, M> {
         };
         self.part = part;
         for _ in 0..FIRST_LOOK << (2 * self.obstacle.1) {
-            if self.chunks.range().end <= self.part.first || self.chunks.pop().is_none() {
+            if self.chunks.range().end <= self.part.first || !self.step_back() {
                 break;
             }
         }
@@ -176,6 +176,14 @@ impl<'a, M: Memory> Walk<'a, M> {
         self.looks += 1;
         self.copy.forget();
         true
+    }
+
+    /// Takes the last chunk away, unless it is a stretch that was given up before.
+    fn step_back(&mut self) -> bool {
+        let last = self.chunks.pop();
+        let lost = last.filter(|chunk| chunk.state == State::Unknown);
+        lost.inspect(|chunk| self.chunks.push(chunk.size, State::Unknown));
+        last.is_some() && lost.is_none()
     }
 
     /// Leaves out everything up to the next chunk that the arena itself names; `false` if none.
@@ -214,13 +222,12 @@ impl<'a, M: Memory> Walk<'a, M> {
         let mut copy = Copy::new(self.finder.memory, ANYWHERE);
         for (index, links) in (0..BINS).zip(arena.bins.chunks_exact(2)) {
             let bin = arena.bin(self.finder.layout, index);
-            let mut chunk = links[0];
-            while chunk != bin && chunk % ALIGNMENT == 0 && anchors.len() < MAX_ANCHORS {
-                if !anchors.insert(chunk) {
-                    break;
-                }
-                let Some(next) = copy.word(chunk.wrapping_add(HEADER)) else { break };
-                chunk = next;
+            let mut next = Some(links[0]);
+            while let Some(chunk) =
+                next.filter(|chunk| *chunk != bin && anchors.len() < MAX_ANCHORS)
+            {
+                let is_new = chunk.is_multiple_of(ALIGNMENT) && anchors.insert(chunk);
+                next = copy.word(chunk.wrapping_add(HEADER)).filter(|_| is_new);
             }
         }
         anchors.insert(arena.top);

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::{
-    Amount, Amounts, AtPeak, BasisPoints, Builder, ByKind, Calls, Cost, Decomposition, Frame, Live,
-    Location, Loss, Measured, Point, Probe, Process, Profile, Recorder, Segment, Session, Shed,
-    Timeline, User,
+    Amount, Amounts, Arena, AtPeak, BasisPoints, Builder, ByKind, Calls, Cost, Decomposition,
+    Frame, Heap, Live, Location, Loss, Measured, Point, Probe, Process, Profile, Recorder, Segment,
+    Session, Shed, Timeline, User,
 };
 
 /// Live bytes that the first process counted, but no stack holds.
@@ -132,6 +132,7 @@ fn parent() -> Process {
             distance: Duration::from_millis(34),
             before: false,
         }),
+        heap: Some(heap()),
         ..Process::default()
     }
 }
@@ -190,6 +191,11 @@ fn stacks(parent: u32, worker: u32) -> Vec<(u32, Vec<Frame>, Amounts)> {
         (parent, vec![gap(), native("blas_memory_alloc", blas), libc("malloc")], amounts(9, 9, 9)),
         (parent, vec![native("blas_memory_alloc", blas), libc("malloc")], amounts(32, 32, 32)),
         (parent, vec![unknown], amounts(2, 2, 2)),
+        (
+            parent,
+            vec![before()],
+            Amounts { fragmentation: amounts(3, 0, 0).live, ..Amounts::default() },
+        ),
         (worker, [vec![cache()], numpy("array_empty")].concat(), amounts(128, 256, 900)),
         (
             worker,
@@ -214,6 +220,29 @@ fn libc(symbol: &str) -> Frame {
     native(symbol, "/usr/lib/x86_64-linux-gnu/libc.so.6")
 }
 
+fn before() -> Frame {
+    Frame::Origin { what: "before attach: blocks of 64 B to 128 B".into() }
+}
+
+/// A heap of 96 MiB that is mostly pinned.
+fn heap() -> Heap {
+    let arena = |name: &str, size: u64| Arena {
+        name: name.into(),
+        size: size * MIB,
+        resident: size / 2 * MIB,
+        live: size / 8 * MIB,
+        blocks: 1000,
+        free: size / 8 * 7 * MIB,
+        pinned: size / 4 * MIB,
+        trimmable: size / 8 * MIB,
+        kept: 0,
+    };
+    Heap {
+        arenas: vec![arena("main arena", 64), arena("thread arena 1", 32)],
+        remarks: vec!["malloc_trim(0) would return 12.0 MiB (measured).".into()],
+    }
+}
+
 fn gap() -> Frame {
     Frame::Gap { reason: "incomplete: no unwind information".into() }
 }
@@ -221,5 +250,6 @@ fn gap() -> Frame {
 /// In MiB; an object is 1 MiB.
 fn amounts(live: u64, peak: u64, allocated: u64) -> Amounts {
     let amount = |mebibytes| Amount { bytes: mebibytes * MIB, objects: mebibytes };
-    Amounts { live: amount(live), peak: amount(peak), allocated: amount(allocated) }
+    let fragmentation = amount(live / 8);
+    Amounts { live: amount(live), peak: amount(peak), allocated: amount(allocated), fragmentation }
 }

@@ -32,6 +32,11 @@ pub enum Frame {
         /// Why, for instance `incomplete: no unwind information`.
         reason: String,
     },
+    /// There is no stack, and it is known why.
+    Origin {
+        /// Where the memory is from, for instance `before attach`.
+        what: String,
+    },
 }
 
 /// A line of a source file.
@@ -60,7 +65,9 @@ impl Frame {
                 format!("{}+{address:#x}", module_name(module))
             }
             Self::Native { symbol: None, module: None, address, .. } => format!("{address:#x}"),
-            Self::Gap { reason } => format!("[{}]", printable(reason)),
+            Self::Gap { reason: text } | Self::Origin { what: text } => {
+                format!("[{}]", printable(text))
+            }
         }
     }
 

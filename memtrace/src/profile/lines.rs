@@ -60,6 +60,11 @@ impl Profile {
 
     /// The line that a stack counts for, and the function below it.
     fn blame(&self, stack: &Stack, functions: &[u32]) -> (Option<u32>, Option<u32>) {
+        if let &[only] = &*stack.frames
+            && matches!(self.frames[only as usize], Frame::Origin { .. })
+        {
+            return (Some(only), None);
+        }
         let Some(position) = self.line_of(stack) else {
             return (self.native_callee(&stack.frames, functions), None);
         };

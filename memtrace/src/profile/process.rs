@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Amounts, AtPeak, Decomposition, Shed, printable};
+use super::{Amounts, AtPeak, Decomposition, Heap, Shed, printable};
 
 /// A traced process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Process {
     pub at_peak: Option<AtPeak>,
     /// That its probes were taken off before the end; `None`: they were not.
     pub shed: Option<Shed>,
+    /// Its heap at the end of tracing, if that was looked at.
+    pub heap: Option<Heap>,
     /// When it ended, from the start of tracing; `None`: it outlived the tracing.
     pub ended: Option<Duration>,
 }

@@ -63,7 +63,7 @@ pub(super) fn head(title: &str, style: &str) -> String {
 }
 
 fn lines(profile: &Profile, view: View) -> String {
-    let columns = ["live", "at peak", "allocated", "objects", "share", "processes", "line"];
+    let columns = ["live", "at peak", "allocated", "pins", "objects", "share", "processes", "line"];
     let lines = profile.lines(view);
     let total = profile.total(view).bytes;
     let rows = lines.iter().map(|line| line_cells(profile, view, total, line));
@@ -71,6 +71,7 @@ fn lines(profile: &Profile, view: View) -> String {
         View::Live => "most live first",
         View::Peak => "most at the peak first",
         View::Allocated => "most allocated first",
+        View::Fragmentation => "those that pin most first",
     };
     table(&format!("Memory by line, {order}"), &columns, rows)
 }
@@ -130,7 +131,7 @@ fn paragraphs(texts: Vec<String>) -> String {
 fn processes(profile: &Profile) -> String {
     let mut processes: Vec<&Process> = profile.processes.iter().collect();
     processes.sort_by_key(|process| Reverse(process.amounts.live));
-    let columns = ["live", "at peak", "allocated", "RSS", "process"];
+    let columns = ["live", "at peak", "allocated", "pinned", "RSS", "process"];
     table("Processes, most live first", &columns, processes.into_iter().map(process_cells))
 }
 
@@ -145,7 +146,7 @@ fn process_cells(process: &Process) -> Vec<String> {
 }
 
 fn sizes(amounts: Amounts) -> Vec<String> {
-    let sizes = [amounts.live, amounts.peak, amounts.allocated];
+    let sizes = [amounts.live, amounts.peak, amounts.allocated, amounts.fragmentation];
     sizes.iter().map(|amount| Size(amount.bytes).to_string()).collect()
 }
 

@@ -14,7 +14,8 @@
 //!     "calls": { "allocations": 1, "releases": 0, "unknown_releases": 0, "failures": 0 },
 //!     "rss_bytes": 4096, "highest_rss_bytes": 8192, "decomposition": DECOMPOSITION,
 //!     "at_peak": { "anonymous": 4096, "shared": 0, "file": 0, "distance_seconds": -0.02 },
-//!     "shed": { "seconds": 4.5, "share": 0.62, "after_seconds": 2.0, "limit": 0.1 } } ],
+//!     "shed": { "seconds": 4.5, "share": 0.62, "after_seconds": 2.0, "limit": 0.1 },
+//!     "heap": HEAP } ],
 //!   "totals": AMOUNTS,
 //!   "view": "live",
 //!   "coverage": { "counted": AMOUNT, "stacks": AMOUNT, "incomplete": AMOUNT },
@@ -32,9 +33,13 @@
 //! }
 //! ```
 //!
-//! `AMOUNTS` is `{ "live": AMOUNT, "peak": AMOUNT, "allocated": AMOUNT }` and `AMOUNT` is
-//! `{ "bytes": 64, "objects": 1 }`. `view` is what `lines` are sorted by and what `coverage` and
-//! `callee` are about. `kind` is `python`, `native` or `gap`. A stack's `process` is an index into
+//! `AMOUNTS` is `{ "live": AMOUNT, "peak": AMOUNT, "allocated": AMOUNT, "fragmentation": AMOUNT }`
+//! and `AMOUNT` is `{ "bytes": 64, "objects": 1 }`; fragmentation is free memory that stays resident
+//! because of blocks on the same pages, its objects are those blocks. `HEAP` is `null` unless the
+//! heap was looked at, else `{ "arenas": [ { "name": "main arena", "size": 8192, "resident": 8192,
+//! "live": 100, "blocks": 1, "free": 8092, "pinned": 3996, "trimmable": 4096, "kept": 0 } ],
+//! "remarks": [ "malloc_trim(0) would return 4.00 KiB." ] }`, in bytes. `view` is what `lines` are sorted by and what `coverage` and
+//! `callee` are about. `kind` is `python`, `native`, `gap`, or `origin` for memory without a stack. A stack's `process` is an index into
 //! `processes`, its `frames` are indices into `frames`, outermost first. `schema` grows when a
 //! field changes its meaning or goes away.
 //!
@@ -151,6 +156,7 @@ fn process(process: &Process) -> Value {
         "decomposition": process.decomposition.as_ref().map(resident::decomposition),
         "at_peak": process.at_peak.as_ref().map(resident::at_peak),
         "shed": process.shed.as_ref().map(resident::shed),
+        "heap": process.heap,
     })
 }
 
@@ -207,6 +213,7 @@ impl<'a> FrameEntry<'a> {
                 ..Self::at(location.as_ref())
             },
             Frame::Gap { reason } => Self { kind: "gap", name: Some(reason), ..Self::default() },
+            Frame::Origin { what } => Self { kind: "origin", name: Some(what), ..Self::default() },
         }
     }
 

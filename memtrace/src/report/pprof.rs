@@ -12,10 +12,11 @@ use prost::Message as _;
 use crate::profile::{Amount, Frame, Process, Profile, Session, Stack, View, printable};
 
 /// In the order of a sample's values.
-const SAMPLE_TYPES: [(View, &str, &str); 3] = [
+const SAMPLE_TYPES: [(View, &str, &str); 4] = [
     (View::Live, "inuse_objects", "inuse_space"),
     (View::Allocated, "alloc_objects", "alloc_space"),
     (View::Peak, "peak_objects", "peak_space"),
+    (View::Fragmentation, "pinning_objects", "pinned_space"),
 ];
 
 /// Writes every view; pprof shows `view` first.
@@ -130,7 +131,7 @@ impl Tables {
             Frame::Native { location, module, address, .. } => {
                 (location.as_ref(), module.as_deref(), *address)
             }
-            Frame::Gap { .. } => (None, None, 0),
+            Frame::Gap { .. } | Frame::Origin { .. } => (None, None, 0),
         };
         let file = location.map_or("", |location| &location.file);
         let line = self.line(&frame.name(), file, location.and_then(|location| location.line));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::profile::{Amount, Process, Profile, View, printable};
+use crate::profile::{Amount, Frame, Process, Profile, View, printable};
 
 use super::{
     resident, shedding,
@@ -20,6 +20,7 @@ pub(super) fn title(profile: &Profile, view: View) -> String {
         View::Live => "live memory",
         View::Peak => "memory at its peak",
         View::Allocated => "memory allocated, released or not",
+        View::Fragmentation => "free memory, by the blocks that keep it resident",
     };
     let objects = Count(total.objects);
     format!("{subject}: {memory}, {} in {objects} objects", Size(total.bytes))
@@ -50,6 +51,9 @@ pub(super) fn circumstances(profile: &Profile, view: View) -> String {
     if let [Process { highest_rss_bytes: Some(highest), .. }] = &*profile.processes {
         parts.push(format!("at most {}", Size(*highest)));
     }
+    if view == View::Fragmentation {
+        parts.extend(unseen(profile));
+    }
     if session.sample_interval_bytes > 0 {
         let interval = Size(session.sample_interval_bytes);
         parts.push(format!("estimated from one sample per {interval}"));
@@ -68,6 +72,7 @@ pub(super) fn caveats(profile: &Profile, view: View) -> Vec<String> {
     caveats.extend(shedding::remarks(profile));
     caveats.extend(resident_at_peak(profile, view));
     caveats.extend(untraced(profile, view));
+    caveats.extend(heaps(profile, view));
     caveats.extend(several_peaks(profile, view));
     caveats.extend(uncovered(profile, view));
     caveats.extend(losses(profile));
@@ -136,6 +141,32 @@ fn untraced(profile: &Profile, view: View) -> Option<String> {
              memory that the allocator keeps."
         )
     })
+}
+
+/// What is to be said of the heaps that the view is about.
+fn heaps(profile: &Profile, view: View) -> Vec<String> {
+    if view != View::Fragmentation {
+        return Vec::new();
+    }
+    let looked_at =
+        profile.processes.iter().filter_map(|process| Some((process, process.heap.as_ref()?)));
+    let remarks: Vec<_> = looked_at
+        .flat_map(|(process, heap)| heap.remarks.iter().map(|remark| (process.text(), remark)))
+        .map(|(process, remark)| format!("{process}: {}", printable(remark)))
+        .collect();
+    if remarks.is_empty() {
+        return vec!["No heap was looked at while this was traced.".into()];
+    }
+    remarks
+}
+
+/// How much of the view is charged to blocks that nobody was seen to allocate.
+fn unseen(profile: &Profile) -> Option<String> {
+    let is_origin = |frame: &u32| matches!(profile.frames[*frame as usize], Frame::Origin { .. });
+    let unseen = profile.stacks.iter().filter(|stack| stack.frames.iter().any(is_origin));
+    let unseen = unseen.map(|stack| stack.amounts.fragmentation).sum::<Amount>().bytes;
+    let total = profile.total(View::Fragmentation).bytes;
+    (total > 0).then(|| format!("{} pinned by blocks without a stack", Share(unseen, total)))
 }
 
 fn several_peaks(profile: &Profile, view: View) -> Option<String> {

@@ -1,5 +1,6 @@
 //! What memtrace prints to the terminal: what holds the memory, at a glance.
 
+mod heap;
 pub(super) mod page;
 mod resident;
 mod spark;
@@ -46,6 +47,7 @@ pub fn write(profile: &Profile, screen: Screen, mut to: impl Write) -> Result<()
     peak_lines(profile, &mut page);
     resident::decomposition(profile, &mut page);
     resident::segments(profile, &mut page);
+    heap::heaps(profile, &mut page);
     caveats(profile, &mut page);
     to.write_all(page.text().as_bytes()).and_then(|()| to.flush()).context("print the summary")
 }

@@ -189,7 +189,7 @@ impl Kind {
         match frame {
             Frame::Python { .. } => Self::Python,
             Frame::Native { .. } => Self::Native,
-            Frame::Gap { .. } => Self::Gap,
+            Frame::Gap { .. } | Frame::Origin { .. } => Self::Gap,
         }
     }
 }

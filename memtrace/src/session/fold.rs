@@ -14,12 +14,19 @@ use memtrace_abi::{
     process::ProcessTotals,
 };
 
-use super::{codes::Codes, history::History, target::Target, tracer::Resident};
+use super::{
+    codes::Codes,
+    fragmentation::{Fragmentation, Owner},
+    history::History,
+    target::Target,
+    tracer::Resident,
+};
 use crate::{
     kernel::{Kernel, Stacks},
     objects::Objects,
     process::host,
     profile::{Amount, Amounts, Builder, Calls, Cost, Frame, Loss, Process, Profile, Session},
+    report::units::Size,
     symbolize::Resolver,
 };
 
@@ -37,6 +44,8 @@ pub struct Context {
     pub resident: Resident,
     /// What else the reader must know.
     pub notes: Vec<String>,
+    /// Who pins free memory, by process slot.
+    pub heaps: Vec<(u32, Fragmentation)>,
     /// What tracing cost.
     pub cost: Cost,
     /// Bytes between samples.
@@ -135,19 +144,34 @@ impl Recorded {
         // Many stacks share few frames, and to name one costs far more than to look it up.
         let mut known = HashMap::new();
         let processes: Vec<_> = self.processes.iter().zip(&self.context.targets).collect();
-        for (key, totals) in &self.totals {
-            let Some((process, target)) = processes.get(key.process as usize) else { continue };
+        let mut frames = |builder: &mut Builder, process: usize, stack| {
+            let target = processes.get(process).map(|(_, target)| *target);
             let index = |packed| {
-                let frame = locate(target, Packed::unpack(packed));
+                let frame = Packed::unpack(packed);
+                let frame = target.map_or(frame, |target| locate(target, frame));
                 *known
                     .entry(frame.pack())
                     .or_insert_with(|| self.frame(frame, names).map(|frame| builder.intern(frame)))
             };
-            let frames = match self.stacks.frames(key.stack) {
-                Some(packed) => packed.into_iter().rev().filter_map(index).collect(),
-                None => vec![builder.intern(unrecorded())],
-            };
+            let packed = self.stacks.frames(stack)?;
+            Some(packed.into_iter().rev().filter_map(index).collect::<Vec<_>>())
+        };
+        for (key, totals) in &self.totals {
+            let Some((process, _)) = processes.get(key.process as usize) else { continue };
+            let frames = frames(&mut builder, key.process as usize, key.stack)
+                .unwrap_or_else(|| vec![builder.intern(unrecorded())]);
             builder.add_stack(key.process, frames, amounts(totals, process.epoch()));
+        }
+        for (process, heap) in &self.context.heaps {
+            for (owner, amount) in &heap.owners {
+                let frames = match owner {
+                    Owner::Stack(stack) => frames(&mut builder, *process as usize, *stack),
+                    _ => None,
+                };
+                let frames = frames.unwrap_or_else(|| vec![builder.intern(self.origin(*owner))]);
+                let amounts = Amounts { fragmentation: *amount, ..Amounts::default() };
+                builder.add_stack(*process, frames, amounts);
+            }
         }
         let mut profile = builder.finish();
         profile.losses = self.losses.iter().map(|(loss, count)| explain(*loss, *count)).collect();
@@ -155,6 +179,22 @@ impl Recorded {
         profile.segments = std::mem::take(&mut self.context.resident.segments);
         profile.timeline = self.context.history.finish();
         profile
+    }
+
+    /// The frame that stands for memory without a stack.
+    fn origin(&self, owner: Owner) -> Frame {
+        let unseen = match self.context.sample_interval {
+            0 => "before attach",
+            _ => "before attach or not sampled",
+        };
+        let what = match owner {
+            Owner::Stack(_) => "stack not recorded: the table was full".to_owned(),
+            Owner::Unseen(size) => {
+                format!("{unseen}: blocks of {} to {}", Size(size), Size(2 * size))
+            }
+            Owner::Allocator => "malloc's own data".to_owned(),
+        };
+        Frame::Origin { what }
     }
 
     /// A frame; `None` if others stand for it.
@@ -212,7 +252,9 @@ impl Recorded {
                 live: amount(totals.live_bytes, totals.live_objects),
                 peak: amount(peak_bytes, peak_objects),
                 allocated: amount(totals.allocated_bytes, totals.allocated_objects),
+                fragmentation: self.heap(target.slot).map_or_else(Amount::default, pinned),
             },
+            heap: self.heap(target.slot).map(|heap| heap.heap.clone()),
             peak_at,
             calls: Calls {
                 allocations: totals.allocations,
@@ -227,6 +269,10 @@ impl Recorded {
             shed: target.shed,
             ended: target.ended,
         }
+    }
+
+    fn heap(&self, slot: u32) -> Option<&Fragmentation> {
+        self.context.heaps.iter().find(|(process, _)| *process == slot).map(|(_, heap)| heap)
     }
 
     /// From a time since boot to one since tracing began.
@@ -266,7 +312,13 @@ fn amounts(totals: &Totals, epoch: u64) -> Amounts {
         live: amount(totals.live_bytes, totals.live_objects),
         peak: amount(peak_bytes, peak_objects),
         allocated: amount(totals.allocated_bytes, totals.allocated_objects),
+        ..Amounts::default()
     }
+}
+
+/// Everything that is pinned in a heap.
+fn pinned(heap: &Fragmentation) -> Amount {
+    heap.owners.iter().map(|(_, amount)| *amount).sum()
 }
 
 fn amount(bytes: u64, objects: u64) -> Amount {

@@ -3,7 +3,7 @@
 mod looks;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     mem,
     time::{Duration, Instant, SystemTime},
 };
@@ -16,6 +16,7 @@ use super::{
     codes::Codes,
     cost::Meter,
     fold::Recorded,
+    fragmentation::Fragmentation,
     history::History,
     progress::State,
     target::{NoAllocator, Target},
@@ -283,15 +284,37 @@ impl Tracer {
         }
     }
 
+    /// Who pins free memory in each target that still runs, by slot.
+    fn read_heaps(&mut self) -> Result<Vec<(u32, Fragmentation)>> {
+        let mut stacks = HashMap::new();
+        self.kernel.visit_live(|place, allocation| {
+            stacks.insert((place.process, place.address), allocation.stack);
+        })?;
+        let mut heaps = Vec::new();
+        for target in self.targets.iter().filter(|target| target.ended.is_none()) {
+            let slot = target.slot;
+            let stack_of = |address| stacks.get(&(slot, address)).copied();
+            match Fragmentation::read(&target.process, stack_of) {
+                Ok(heap) => heaps.push((slot, heap)),
+                Err(error) => {
+                    let pid = target.pid();
+                    self.notes.push(format!("no heap of process {pid} to show: {error:#}"));
+                }
+            }
+        }
+        Ok(heaps)
+    }
+
     /// Ends the tracing. Nothing is recorded any more when this returns, and the probes are
     /// being taken off.
-    pub fn finish(mut self) -> Result<(Recorded, Vec<Detaching>)> {
+    pub fn finish(mut self, needs_heaps: bool) -> Result<(Recorded, Vec<Detaching>)> {
         let duration = self.began.elapsed();
         for target in &self.targets {
             self.kernel.stop(target.slot)?;
         }
         self.look_now()?;
         let resident = self.resident();
+        let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
         let blind = self.targets.iter().filter(|target| !target.has_allocator());
         self.notes.extend(blind.map(|target| NoAllocator::of(target).to_string()));
         let cost = self.meter.finish(&self.kernel, &self.targets, self.limit)?;
@@ -308,6 +331,7 @@ impl Tracer {
                 history: self.history,
                 resident,
                 notes: self.notes,
+                heaps,
                 cost,
                 sample_interval: self.sample_interval,
                 duration,
