@@ -168,12 +168,13 @@ impl Reader<'_> {
     }
 
     fn walk_sample(&self, sample: &Sample) -> Stack {
-        let copied = Copied::new(sample);
+        let copied = Copied::new(sample, Some(self.memory.clone()));
         let Standing { registers, rdi, .. } = sample.standing;
         let start = Start { registers, rdi, python_frame: copied.python_frame() };
+        let steps = self.code.walk(start, |address| copied.word(address));
         Stack {
-            steps: self.code.walk(start, |address| copied.word(address)),
-            certainty: Certainty::Running,
+            steps,
+            certainty: if copied.is_exact() { Certainty::Running } else { Certainty::Moving },
             thread_state: sample.thread_state,
         }
     }

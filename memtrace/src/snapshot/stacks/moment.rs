@@ -2,7 +2,7 @@
 //! made while the thread ran.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
 };
 
@@ -10,6 +10,8 @@ use memtrace_abi::thread::{FrameCopy, Sample};
 
 use crate::process::memory::{Memory, PAGE_BYTES};
 
+/// How far beyond its copy a stack goes on at most: stacks of 8 MiB are usual.
+const MAX_OUTER_STACK: u64 = 64 << 20;
 /// Pages fetched at once: stacks are read upwards.
 const AHEAD: usize = 4;
 /// Pages that are kept: 16 MiB. A broken chain of frames may lead anywhere.
@@ -69,18 +71,21 @@ impl Pages {
     }
 }
 
-/// The copied stack of a thread.
+/// The copied stack of a thread. What lies beyond the copy is read from the process, later: some
+/// libraries keep large arrays on the stack.
 pub struct Copied<'sample> {
     sample: &'sample Sample,
+    beyond: Option<Pages>,
+    is_exact: Cell<bool>,
     frames: BTreeMap<u64, &'sample FrameCopy>,
 }
 
 impl<'sample> Copied<'sample> {
-    /// Of a sample.
-    pub fn new(sample: &'sample Sample) -> Self {
+    /// Of a sample, and of the memory of its process, if that may be used.
+    pub fn new(sample: &'sample Sample, memory: Option<Memory>) -> Self {
         let count = sample.frames.len().min(sample.frame_count as usize);
         let frames = sample.frames[..count].iter().map(|frame| (frame.address, frame)).collect();
-        Self { sample, frames }
+        Self { sample, beyond: memory.map(Pages::new), is_exact: Cell::new(true), frames }
     }
 
     /// The address of the innermost Python frame, or 0.
@@ -90,7 +95,21 @@ impl<'sample> Copied<'sample> {
 
     /// The word at an address of the native stack or of a Python frame.
     pub fn word(&self, address: u64) -> Option<u64> {
-        self.stack_word(address).or_else(|| self.frame_word(address))
+        let copied = self.stack_word(address).or_else(|| self.frame_word(address));
+        copied.or_else(|| self.word_beyond(address))
+    }
+
+    /// Whether all that was asked for was in the copy.
+    pub fn is_exact(&self) -> bool {
+        self.is_exact.get()
+    }
+
+    fn word_beyond(&self, address: u64) -> Option<u64> {
+        let end = self.sample.stack_start.checked_add(self.sample.stack_size)?;
+        let is_outer_stack = (end..end.saturating_add(MAX_OUTER_STACK)).contains(&address);
+        let word = self.beyond.as_ref().filter(|_| is_outer_stack)?.word(address)?;
+        self.is_exact.set(false);
+        Some(word)
     }
 
     fn stack_word(&self, address: u64) -> Option<u64> {
@@ -127,7 +146,7 @@ mod tests {
     #[test]
     fn words_come_from_the_copy_and_from_nowhere_else() {
         let sample = sample();
-        let copied = Copied::new(&sample);
+        let copied = Copied::new(&sample, None);
         assert_eq!(copied.python_frame(), 0x9000);
         assert_eq!([0x1010, 0x9010].map(|address| copied.word(address)), [Some(7), Some(8)]);
         for address in [0, 0xfff, 0x13f9, 0x1400, 0x8ff8, 0x9000 + 8 * FRAME_WORDS as u64] {
@@ -139,7 +158,7 @@ mod tests {
     fn absurd_counts_are_no_longer_than_the_copy() {
         let mut sample = sample();
         (sample.stack_size, sample.frame_count) = (u64::MAX, u64::MAX);
-        let copied = Copied::new(&sample);
+        let copied = Copied::new(&sample, None);
         assert_eq!(copied.word(0x1010), Some(7));
         assert_eq!(copied.word(0x1000 + sample.stack.len() as u64), None);
     }
