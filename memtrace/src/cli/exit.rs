@@ -1,7 +1,7 @@
 //! How memtrace ends: exit codes, and errors with a hint of what helps.
 
 use std::{
-    env,
+    env, fmt,
     io::{self, Write as _},
     process::ExitCode,
 };
@@ -107,6 +107,12 @@ fn causes(error: &Error) -> String {
 pub fn say(text: &str) {
     // There is nowhere to report a closed terminal to.
     let _ = writeln!(io::stderr(), "memtrace: {}", one_line(text));
+}
+
+/// Prints what cannot be done, where memtrace goes on, and what helps.
+pub fn complain(error: &impl fmt::Display, help: &str) {
+    say(&error.to_string());
+    hint(help);
 }
 
 fn hint(text: &str) {

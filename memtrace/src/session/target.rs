@@ -15,7 +15,12 @@ use crate::{
     attach::plan::{Probe as PlannedProbe, Program},
     kernel::{Kernel, Point, Probe},
     objects::{Known, Objects},
-    process::{Process, mappings::Mappings, status::Status, unusable::Reason},
+    process::{
+        Process,
+        mappings::Mappings,
+        status::Status,
+        unusable::{Reason, Unusable},
+    },
     profile::Shed,
     python::{Runtime, Specific},
 };
@@ -76,6 +81,8 @@ pub struct Target {
     pub status: Option<Status>,
     /// When it ended, since tracing began.
     pub ended: Option<Duration>,
+    /// Why it cannot be traced, if it became a program that cannot.
+    pub refusal: Option<Unusable>,
     /// The probes' share of its time.
     pub watch: Watch,
     /// When and why its probes were taken off, if they were.
@@ -106,6 +113,7 @@ impl Target {
             cpu_before: status.cpu_time,
             status: Some(status),
             ended: None,
+            refusal: None,
             watch: Watch::default(),
             shed: None,
             plan_in_use: Vec::new(),
