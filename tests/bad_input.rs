@@ -14,7 +14,7 @@ use std::{
 use crate::support::{
     memtrace,
     observe::{breakpoints, state, wait_until},
-    refusal::{as_nobody, in_namespace, refusal, refused},
+    refusal::{as_nobody, in_namespace, refusal, refused, without_capability},
     report::Report,
     workload::{Workload, compile},
 };
@@ -97,6 +97,36 @@ fn rights_that_are_missing_are_asked_for() {
     assert!(String::from_utf8_lossy(&doctor.stdout).contains("DENIED"));
     let output = as_nobody(&["--pid", &pid, "-o", "/root.svg"]);
     refusal(1, &output).says("write /root.svg: Permission denied", "folder");
+}
+
+#[test]
+fn a_root_without_capabilities_is_told_which() {
+    let target = Workload::c("simple");
+    let pid = target.pid().to_string();
+    for (option, option_of_container) in
+        [("sys_admin", "--cap-add SYS_ADMIN"), ("sys_ptrace", "--cap-add SYS_PTRACE")]
+    {
+        let run = |arguments: &[&str]| without_capability(option, arguments);
+        let doctor = run(&["doctor"]);
+        let text = String::from_utf8_lossy(&doctor.stdout);
+        assert_eq!(doctor.status.code(), Some(4), "{text}");
+        let denied = format!("DENIED   capability CAP_{}: ", option.to_uppercase());
+        let line = text.lines().find(|line| line.starts_with(&denied));
+        assert!(line.is_some_and(|line| line.ends_with(option_of_container)), "{text}");
+        assert!(text.ends_with("\nmemtrace may not trace: see what is DENIED.\n"), "{text}");
+        let refusal = refusal(4, &run(&["-d", "100ms", "--pid", &pid]));
+        refusal.says("", option_of_container);
+        assert!(!refusal.hint.contains("sudo"), "{}", refusal.hint);
+    }
+}
+
+#[test]
+fn doctor_misses_proc() {
+    let output = in_namespace("mount -t tmpfs none /proc", &["doctor"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("MISSING  /proc: ") && text.contains("mount -t proc"), "{text}");
+    assert!(text.ends_with("cannot trace here: see what is MISSING.\n"), "{text}");
 }
 
 #[test]

@@ -11,7 +11,10 @@ use anyhow::Error;
 use crate::{
     kernel::Unsupported,
     output::{self, Unwritable},
-    process::unusable::{self, Unusable},
+    process::{
+        rights,
+        unusable::{self, Unusable},
+    },
     recording::Unreadable,
     report::{NotInFormat, UnknownFormat},
     session::{NoAllocator, NotStarted},
@@ -160,7 +163,7 @@ fn classify(error: &Error) -> (Exit, Option<String>) {
 fn of_system(error: &Error) -> (Exit, Option<String>) {
     let code = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
     match code {
-        Some(libc::EPERM | libc::EACCES) => (Exit::NotPermitted, Some(as_root())),
+        Some(libc::EPERM | libc::EACCES) => (Exit::NotPermitted, Some(with_rights())),
         Some(libc::E2BIG | libc::ENOMEM) => {
             (Exit::Failure, Some("ask for smaller tables: --max-live, --max-stacks".into()))
         }
@@ -192,7 +195,7 @@ fn unsupported_kernel(unsupported: &Unsupported) -> (Exit, Option<String>) {
         Unsupported::Missing { remedy, .. } => {
             (Exit::KernelLacksFeature, Some(format!("needed: {remedy}; see memtrace doctor")))
         }
-        Unsupported::Denied => (Exit::NotPermitted, Some(as_root())),
+        Unsupported::Denied => (Exit::NotPermitted, Some(with_rights())),
         Unsupported::LockedDown => (
             Exit::KernelLacksFeature,
             Some("boot without lockdown=confidentiality; see memtrace doctor".into()),
@@ -201,7 +204,7 @@ fn unsupported_kernel(unsupported: &Unsupported) -> (Exit, Option<String>) {
 }
 
 /// The same command with the rights that it needs.
-fn as_root() -> String {
+fn with_rights() -> String {
     let quoted = |word: std::ffi::OsString| {
         let word = word.to_string_lossy().into_owned();
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
@@ -212,7 +215,7 @@ fn as_root() -> String {
         }
     };
     let words: Vec<_> = env::args_os().map(quoted).collect();
-    format!("run it as root: sudo {}", words.join(" "))
+    rights::remedy(&words.join(" "))
 }
 
 /// The reader of the output has gone: not an error, as with every filter.
