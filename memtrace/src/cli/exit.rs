@@ -10,7 +10,7 @@ use anyhow::Error;
 
 use crate::{
     kernel::Unsupported,
-    output::{self, Unwritable},
+    output::{self, SeveralErrors, Unwritable},
     process::{
         rights,
         unusable::{self, Unusable},
@@ -82,6 +82,10 @@ pub(super) fn nothing_to_do() -> Exit {
 pub fn report(error: &Error) -> Exit {
     if is_broken_pipe(error) {
         return Exit::Success;
+    }
+    if let Some(SeveralErrors(errors)) = error.downcast_ref() {
+        let exits: Vec<_> = errors.iter().map(report).collect();
+        return exits.first().copied().unwrap_or(Exit::Failure);
     }
     let (exit, help) = classify(error);
     say(&causes(error));
