@@ -91,7 +91,7 @@ struct Document<'a> {
 
 impl<'a> Document<'a> {
     fn new(profile: &'a Profile, view: View) -> Self {
-        let lines = profile.lines(view);
+        let (lines, texts) = (profile.lines(view), profile.frame_texts());
         Self {
             schema: SCHEMA,
             session: session(&profile.session),
@@ -100,7 +100,7 @@ impl<'a> Document<'a> {
             totals: profile.counted(),
             view: view.name(),
             coverage: profile.coverage(view),
-            lines: lines.iter().map(|line| LineEntry::new(profile, line)).collect(),
+            lines: lines.iter().map(|line| LineEntry::new(profile, line, &texts)).collect(),
             timeline: resident::timeline(&profile.timeline),
             segments: resident::segments(profile),
             losses: &profile.losses,
@@ -166,17 +166,17 @@ struct LineEntry<'a> {
 }
 
 impl<'a> LineEntry<'a> {
-    fn new(profile: &'a Profile, line: &Line) -> Self {
+    fn new(profile: &'a Profile, line: &Line, texts: &[String]) -> Self {
         let frame = |index: u32| &profile.frames[index as usize];
         let entry = line.frame.map(|index| FrameEntry::new(frame(index))).unwrap_or_default();
-        let unnamed = || line.frame.map(|index| frame(index).text());
+        let text = |index: u32| texts[index as usize].clone();
         Self {
-            function: entry.name.map(str::to_owned).or_else(unnamed),
+            function: entry.name.map(str::to_owned).or_else(|| line.frame.map(text)),
             module: entry.module,
             file: entry.file,
             line: entry.line,
             processes: line.processes,
-            callee: line.callee.map(|index| frame(index).text()),
+            callee: line.callee.map(text),
             amounts: line.amounts,
         }
     }
