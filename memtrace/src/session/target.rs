@@ -248,6 +248,9 @@ impl Target {
             if !self.planned.insert(number) {
                 continue;
             }
+            for skipped in &known.plan.skipped {
+                self.notes.push(format!("In {}, {skipped}.", known.name()));
+            }
             let allocator = self.allocators.len() as u8;
             if known.plan.code.is_some() && usize::from(allocator) >= MAX_ALLOCATORS {
                 self.notes.push(format!("too many allocators: {} is unseen", known.name()));
