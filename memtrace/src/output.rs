@@ -44,7 +44,8 @@ impl Outputs {
         let mut seen = HashSet::new();
         for path in &self.files {
             self.content.check(Format::of(path)?)?;
-            self.check_place(path, seen.insert(place(path))).map_err(|reason| unwritable(path, reason))?;
+            self.check_place(path, seen.insert(place(path)))
+                .map_err(|reason| unwritable(path, reason))?;
         }
         Ok(())
     }

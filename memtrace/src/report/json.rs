@@ -33,8 +33,8 @@
 //! ```
 //!
 //! `AMOUNTS` is `{ "live": AMOUNT, "peak": AMOUNT, "allocated": AMOUNT }` and `AMOUNT` is
-//! `{ "bytes": 64, "objects": 1 }`. `view` is what `lines` are sorted by and what `coverage` and
-//! `callee` are about. `kind` is `python`, `native` or `gap`. A stack's `process` is an index into
+//! `{ "bytes": 64, "objects": 1 }`. `lines` has every line with memory in any view; `view` is what
+//! they are sorted by and what `coverage` and `callee` are about. `kind` is `python`, `native` or `gap`. A stack's `process` is an index into
 //! `processes`, its `frames` are indices into `frames`, outermost first. `schema` grows when a
 //! field changes its meaning or goes away.
 //!
@@ -91,7 +91,7 @@ struct Document<'a> {
 
 impl<'a> Document<'a> {
     fn new(profile: &'a Profile, view: View) -> Self {
-        let (lines, texts) = (profile.lines(view), profile.frame_texts());
+        let (lines, texts) = (profile.every_line(view), profile.frame_texts());
         Self {
             schema: SCHEMA,
             session: session(&profile.session),
@@ -233,6 +233,17 @@ mod tests {
         assert_eq!(lines.iter().map(peak).sum::<u64>(), profile.total(View::Peak).bytes);
         let innermost = stacks[2]["frames"].as_array().unwrap().last().unwrap().as_u64().unwrap();
         assert_eq!(json["frames"][innermost as usize]["name"], "malloc");
+    }
+
+    #[test]
+    fn lines_hold_the_total_of_every_view() {
+        let profile = example::profile();
+        let document = Document::new(&profile, View::Live);
+        for view in View::ALL {
+            let sum: u64 = document.lines.iter().map(|line| line.amounts.of(view).bytes).sum();
+            assert_eq!(sum, profile.total(view).bytes, "{view:?}");
+        }
+        assert!(document.lines.len() > profile.lines(View::Live).len(), "some are live no more");
     }
 
     #[test]

@@ -86,14 +86,17 @@ pub(super) fn cost(profile: &Profile) -> Option<String> {
     let share = cost.share().map_or_else(String::new, |share| {
         format!(", {:.1} % of the CPU time of what was traced", 100.0 * share)
     });
-    let time = Elapsed(cost.time());
+    let time = match cost.time() {
+        time if time < Duration::from_millis(1) => "less than 1 ms".into(),
+        time => format!("about {}", Elapsed(time)),
+    };
     let slow = cost.probes.iter().filter(|probe| probe.slow && probe.hits > 0);
     let slow = slow.map(|probe| {
         let microseconds = Duration::from_nanos(probe.nanoseconds_per_hit).as_secs_f64() * 1e6;
         format!(" Slow: {}, {microseconds:.1} us per hit.", printable(&probe.name))
     });
     let slow: String = slow.collect();
-    Some(format!("Probes: {} hits took about {time}{share}.{slow}", Count(cost.hits())))
+    Some(format!("Probes: {} hits took {time}{share}.{slow}", Count(cost.hits())))
 }
 
 fn unsymbolized(profile: &Profile) -> Option<String> {

@@ -87,7 +87,8 @@ fn rate(profile: &Profile) -> String {
         u128::from(process.calls.allocations) * 1_000 / counted_for.as_millis().max(1)
     };
     let rate: u128 = profile.processes.iter().map(rate).sum();
-    format!("{} allocations/s", Count(u64::try_from(rate).unwrap_or(u64::MAX)))
+    let noun = if rate == 1 { "allocation" } else { "allocations" };
+    format!("{} {noun}/s", Count(u64::try_from(rate).unwrap_or(u64::MAX)))
 }
 
 fn processes(profile: &Profile, page: &mut Page) {
@@ -233,6 +234,18 @@ mod tests {
         );
         assert!(!coloured.contains("\x1b[31m"));
         assert!(!summary(&example::profile(), Screen::default()).contains('\x1b'));
+    }
+
+    #[test]
+    fn one_is_not_several() {
+        let mut profile = example::profile();
+        profile.session.duration = Duration::from_secs(1);
+        for process in &mut profile.processes {
+            (process.shed, process.calls.allocations) = (None, 0);
+        }
+        profile.processes[0].calls.allocations = 1;
+        let text = summary(&profile, Screen::default());
+        assert!(text.contains(" 1 allocation/s"), "{text}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod looks;
 
 use std::{
     collections::BTreeSet,
+    io::{self, IsTerminal as _},
     mem,
     time::{Duration, Instant, SystemTime},
 };
@@ -12,7 +13,7 @@ use anyhow::{Context as _, Error, Result, anyhow};
 use memtrace_abi::event::{Change, kind};
 
 use super::{
-    Options,
+    Goal, Options,
     codes::Codes,
     cost::Meter,
     fold::Recorded,
@@ -50,6 +51,8 @@ pub struct Tracer {
     notes: Vec<String>,
     sample_interval: u64,
     verbose: bool,
+    /// Whether it is said when tracing begins.
+    announced: bool,
     began: Instant,
     started: SystemTime,
     /// Probes of processes that have ended.
@@ -125,6 +128,7 @@ impl Tracer {
             notes: Vec::new(),
             sample_interval: options.sample_interval,
             verbose: options.verbose,
+            announced: options.verbose || is_unattended(options),
             began: Instant::now(),
             started: SystemTime::now(),
             retired: Vec::new(),
@@ -166,8 +170,8 @@ impl Tracer {
     fn announce(&self, slot: usize) {
         let is_recorded = |target: &&Target| target.has_allocator() && target.ended.is_none();
         let target = self.targets.get(slot).filter(is_recorded);
-        if let Some(target) = target.filter(|_| self.verbose) {
-            cli::say(&format!("tracing process {}", target.pid()));
+        if let Some(target) = target.filter(|_| self.announced) {
+            cli::say(&format!("tracing process {} ({})", target.pid(), target.comm));
         }
     }
 
@@ -349,6 +353,12 @@ impl Tracer {
         )?;
         Ok((recorded, self.detaching))
     }
+}
+
+/// Whether nobody sees progress who would like to. The standard error of a command is its own.
+fn is_unattended(options: &Options) -> bool {
+    let attaches = matches!(options.goal, Goal::Attach(_));
+    attaches && !options.quiet && !io::stderr().is_terminal()
 }
 
 /// One error is left for the caller.
