@@ -1,5 +1,7 @@
 //! Bytes and counts of C programs with known answers: exact, or wrong.
 
+/// Functions that the C library does not have.
+mod allocators;
 /// The C++ operators and exceptions.
 mod cpp;
 /// Allocations at the end of unusual ways through a program.

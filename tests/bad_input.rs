@@ -3,9 +3,9 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -16,7 +16,8 @@ use ::memtrace::recording::VERSION;
 use crate::support::{
     memtrace,
     observe::{breakpoints, state, wait_until},
-    refusal::{as_nobody, in_namespace, refusal, refused},
+    refusal::{as_nobody, in_namespace, refusal, refused, without_capability},
+    report::Report,
     workload::{Workload, compile},
 };
 
@@ -98,6 +99,36 @@ fn rights_that_are_missing_are_asked_for() {
     assert!(String::from_utf8_lossy(&doctor.stdout).contains("DENIED"));
     let output = as_nobody(&["--pid", &pid, "-o", "/root.svg"]);
     refusal(1, &output).says("write /root.svg: Permission denied", "folder");
+}
+
+#[test]
+fn a_root_without_capabilities_is_told_which() {
+    let target = Workload::c("simple");
+    let pid = target.pid().to_string();
+    for (option, option_of_container) in
+        [("sys_admin", "--cap-add SYS_ADMIN"), ("sys_ptrace", "--cap-add SYS_PTRACE")]
+    {
+        let run = |arguments: &[&str]| without_capability(option, arguments);
+        let doctor = run(&["doctor"]);
+        let text = String::from_utf8_lossy(&doctor.stdout);
+        assert_eq!(doctor.status.code(), Some(4), "{text}");
+        let denied = format!("DENIED   capability CAP_{}: ", option.to_uppercase());
+        let line = text.lines().find(|line| line.starts_with(&denied));
+        assert!(line.is_some_and(|line| line.ends_with(option_of_container)), "{text}");
+        assert!(text.ends_with("\nmemtrace may not trace: see what is DENIED.\n"), "{text}");
+        let refusal = refusal(4, &run(&["-d", "100ms", "--pid", &pid]));
+        refusal.says("", option_of_container);
+        assert!(!refusal.hint.contains("sudo"), "{}", refusal.hint);
+    }
+}
+
+#[test]
+fn doctor_misses_proc() {
+    let output = in_namespace("mount -t tmpfs none /proc", &["doctor"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("MISSING  /proc: ") && text.contains("mount -t proc"), "{text}");
+    assert!(text.ends_with("cannot trace here: see what is MISSING.\n"), "{text}");
 }
 
 #[test]
@@ -232,8 +263,48 @@ fn hostile_names_reach_no_terminal() {
     refused(1, ["-p", &pid, "-o", &missing]).says(r"no \u{1b}[31m.svg", "mkdir");
 }
 
-/// A static i386 program that calls `pause` for ever.
+#[test]
+fn a_command_that_cannot_be_traced_is_told_of_at_once_and_goes_on() {
+    let blind = compile("no_libc", &["-static", "-nostdlib", "-s"]);
+    let commands = [
+        (file_of_32_bits(), "does not run a 64-bit x86 program"),
+        (blind, "has no allocator: no file it has mapped has a symbol malloc"),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    for (number, (program, complaint)) in commands.into_iter().enumerate() {
+        let json = folder.path().join(format!("{number}.json"));
+        let mut memtrace = memtrace::command();
+        memtrace.arg("-o").arg(&json).arg("--").arg(&program);
+        memtrace.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut memtrace = memtrace.spawn().expect("memtrace starts");
+        let errors = BufReader::new(memtrace.stderr.take().expect("was piped"));
+        let mut lines = errors.lines().map(|line| line.expect("text"));
+        // The command runs until it is told to end.
+        assert!(lines.next().is_some_and(|line| line.contains(complaint)));
+        assert!(lines.next().is_some_and(|line| line.starts_with("hint: ")));
+        // SAFETY: the call takes two integers; the child has not been waited for.
+        unsafe { libc::kill(memtrace.id().cast_signed(), libc::SIGTERM) };
+        assert_eq!(memtrace.wait().expect("it ends").code(), Some(128 + libc::SIGTERM));
+        let report = Report::read(&json).0;
+        let [process] = &report["processes"].as_array().expect("processes")[..] else {
+            panic!("one process: {}", report["processes"])
+        };
+        let name = program.file_name().expect("a file").to_str().expect("text");
+        assert_eq!(process["comm"], name[..name.len().min(15)]);
+        assert!(process["ended_seconds"].is_number(), "{process}");
+        let notes = report["notes"].to_string();
+        assert_eq!(notes.matches(&format!("process {}", process["pid"])).count(), 1, "{notes}");
+        assert!(notes.contains(complaint), "{notes}");
+    }
+}
+
+/// Runs a program that calls `pause` for ever.
 fn program_of_32_bits() -> std::process::Child {
+    Command::new(file_of_32_bits()).spawn().expect("32-bit programs run")
+}
+
+/// A static i386 program that calls `pause` for ever.
+fn file_of_32_bits() -> PathBuf {
     let code = b"\xb8\x1d\0\0\0\xcd\x80\xeb\xf7";
     let (base, headers) = (0x0804_8000_u32, 52 + 32);
     let size = headers + code.len() as u32;
@@ -246,6 +317,5 @@ fn program_of_32_bits() -> std::process::Child {
     let mut file = fs::File::create(&path).expect("it is ours");
     file.write_all(&image).expect("it is ours");
     file.set_permissions(fs::Permissions::from_mode(0o700)).expect("it is ours");
-    drop(file);
-    Command::new(path).spawn().expect("32-bit programs run")
+    path
 }

@@ -77,8 +77,9 @@ impl Loss {
             Self::ReturnWithoutCall => "expected in the first moment after attaching",
             Self::CallWithoutReturn => "a thread ended or jumped out of the allocator",
             Self::ReleaseMissed => {
-                "expected for memory released while attaching or by a forked \
-                                    helper; the totals have been corrected"
+                "the totals have been corrected; until then it counted as live. How it was \
+                 released is not known: while attaching, by a forked helper, or by a function \
+                 that is not traced"
             }
             Self::EventsFull => {
                 "the names came with a later allocation, or those frames show as missing"

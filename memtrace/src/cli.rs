@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::exit::{Exit, report, say};
+pub use self::exit::{Exit, complain, report, say};
 use crate::{
     doctor,
     output::{self, Outputs},

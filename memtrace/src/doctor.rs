@@ -7,8 +7,10 @@ use anyhow::Result;
 use crate::{
     cli::Exit,
     kernel::{self, State},
-    process::namespaces,
+    process::{namespaces, rights},
 };
+
+const DOCTOR: &str = "memtrace doctor";
 
 /// Prints the findings; the exit says whether tracing can work.
 pub fn run() -> Result<Exit> {
@@ -20,7 +22,9 @@ pub fn run() -> Result<Exit> {
             State::Missing(remedy) => {
                 writeln!(out, "MISSING  {}: needs {remedy}", feature.name)?;
             }
-            State::Denied => writeln!(out, "DENIED   {}: run as root", feature.name)?,
+            State::Denied => {
+                writeln!(out, "DENIED   {}: {}", feature.name, rights::remedy(DOCTOR))?;
+            }
             State::LockedDown => {
                 writeln!(out, "LOCKED   {}: boot without lockdown=confidentiality", feature.name)?;
             }
@@ -28,10 +32,36 @@ pub fn run() -> Result<Exit> {
         writeln!(out, "         for: {}", feature.purpose)?;
         writeln!(out, "         without: {}", feature.without)?;
     }
+    let rights = write_rights(&mut out)?;
     write_namespace(&mut out)?;
-    let exit = verdict(features.iter().map(|feature| &feature.state));
+    let features = verdict(features.iter().map(|feature| &feature.state));
+    let exit = if features == Exit::Success { rights } else { features };
     writeln!(out, "\n{}", sentence(exit))?;
     Ok(exit)
+}
+
+/// What memtrace may do to processes; no kernel feature tells.
+fn write_rights(out: &mut impl io::Write) -> io::Result<Exit> {
+    let missing = match rights::missing() {
+        Ok(missing) => missing,
+        Err(error) => {
+            writeln!(out, "MISSING  /proc: {error}: mount it: mount -t proc proc /proc")?;
+            writeln!(out, "         for: everything that is known of processes")?;
+            writeln!(out, "         without: memtrace does not start")?;
+            return Ok(Exit::Failure);
+        }
+    };
+    for capability in &rights::NEEDED {
+        if missing.contains(&capability) {
+            let remedy = rights::remedy(DOCTOR);
+            writeln!(out, "DENIED   capability CAP_{}: {remedy}", capability.name)?;
+        } else {
+            writeln!(out, "ok       capability CAP_{}", capability.name)?;
+        }
+        writeln!(out, "         for: {}", capability.purpose)?;
+        writeln!(out, "         without: processes cannot be traced")?;
+    }
+    Ok(if missing.is_empty() { Exit::Success } else { Exit::NotPermitted })
 }
 
 fn write_namespace(out: &mut impl io::Write) -> io::Result<()> {
@@ -57,7 +87,8 @@ fn verdict<'a>(states: impl Iterator<Item = &'a State>) -> Exit {
 const fn sentence(exit: Exit) -> &'static str {
     match exit {
         Exit::Success => "memtrace can trace on this machine.",
-        Exit::NotPermitted => "memtrace may not trace as this user: sudo memtrace doctor",
+        Exit::NotPermitted => "memtrace may not trace: see what is DENIED.",
+        Exit::Failure => "memtrace cannot trace here: see what is MISSING.",
         _ => "memtrace cannot trace on this kernel.",
     }
 }

@@ -4,8 +4,8 @@ mod unwritable;
 
 use std::{
     collections::HashSet,
-    env,
-    fs::{File, OpenOptions},
+    env, fmt,
+    fs::{self, File, OpenOptions},
     io::{self, BufWriter, IsTerminal, Write as _},
     os::{
         fd::AsFd,
@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use tempfile::NamedTempFile;
 
 pub use self::unwritable::{Reason, Unwritable};
@@ -45,7 +45,8 @@ impl Outputs {
         let mut seen = HashSet::new();
         for path in &self.files {
             self.content.check(Format::of(path)?)?;
-            self.check_place(path, seen.insert(path)).map_err(|reason| unwritable(path, reason))?;
+            self.check_place(path, seen.insert(place(path)))
+                .map_err(|reason| unwritable(path, reason))?;
         }
         Ok(())
     }
@@ -71,7 +72,7 @@ impl Outputs {
             || self.files.iter().any(is_recording)
     }
 
-    /// Writes every file, also when one of them fails.
+    /// Writes every file, also when one of them fails; [`SeveralErrors`] if more than one does.
     pub fn write(&self, profile: &Profile) -> Result<()> {
         self.write_all(|format, to| report::write(profile, self.content, format, to))
     }
@@ -83,7 +84,12 @@ impl Outputs {
 
     fn write_all(&self, draw: impl Fn(Format, &mut dyn io::Write) -> Result<()>) -> Result<()> {
         let written = self.files.iter().map(|path| self.write_one(path, &draw));
-        written.collect::<Vec<_>>().into_iter().collect()
+        let mut errors: Vec<_> = written.filter_map(Result::err).collect();
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(SeveralErrors(errors).into()),
+        }
     }
 
     fn write_one(
@@ -106,6 +112,19 @@ impl Outputs {
         written.map(drop).map_err(|error| refused(error.error).into())
     }
 }
+
+/// Reports that could not be written, each with its own reason.
+#[derive(Debug)]
+pub struct SeveralErrors(pub Vec<Error>);
+
+impl fmt::Display for SeveralErrors {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<_> = self.0.iter().map(|error| format!("{error:#}")).collect();
+        out.write_str(&texts.join("; "))
+    }
+}
+
+impl std::error::Error for SeveralErrors {}
 
 /// Keeps the reason when writing fails: not every library that writes passes it on.
 struct Watched<'file> {
@@ -179,6 +198,13 @@ fn folder(path: &Path) -> &Path {
     folder.unwrap_or(Path::new("."))
 }
 
+/// The same for all paths of a file that need not be there yet. A link is a file of its own: it is
+/// replaced.
+fn place(path: &Path) -> PathBuf {
+    let folder = fs::canonicalize(folder(path)).unwrap_or_else(|_| folder(path).into());
+    folder.join(path.file_name().unwrap_or_default())
+}
+
 /// Under sudo the file belongs to the user who typed the command.
 fn give_to_caller(path: &Path) {
     let id = |name| env::var(name).ok().and_then(|id| id.parse().ok());
@@ -190,7 +216,7 @@ fn give_to_caller(path: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -236,8 +262,31 @@ mod tests {
         let path = folder.path().join("out.svg");
         let files = vec!["/nowhere/out.json".into(), path.clone()];
         let outputs = Outputs { files, ..Outputs::default() };
-        assert!(outputs.write(&Profile::default()).is_err());
+        assert!(outputs.write(&Profile::default()).unwrap_err().is::<Unwritable>());
         assert!(path.is_file());
+    }
+
+    #[test]
+    fn every_report_that_fails_is_named() {
+        let files = vec!["/nowhere/out.json".into(), "/proc/out.svg".into()];
+        let error = Outputs { files, ..Outputs::default() }.write(&Profile::default()).unwrap_err();
+        let SeveralErrors(errors) = error.downcast().unwrap();
+        let hints = errors.iter().map(|error| error.downcast_ref::<Unwritable>().unwrap().hint());
+        let expected =
+            ["make the folder: mkdir -p /nowhere", "write to a folder in which you may make files"];
+        assert_eq!(hints.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_file_is_the_same_by_all_its_paths() {
+        let folder = tempfile::tempdir().unwrap();
+        let direct = folder.path().join("out.svg");
+        let other = folder.path().join("./../").join(folder.path().file_name().unwrap());
+        let files = vec![direct, other.join("out.svg")];
+        let refused = Outputs { files, ..Outputs::default() }.check().unwrap_err();
+        assert!(format!("{refused:#}").ends_with("out.svg is named twice"), "{refused:#}");
+        assert_eq!(place(Path::new("a.svg")), place(Path::new("./a.svg")));
+        assert_ne!(place(Path::new("a.svg")), place(Path::new("b.svg")));
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod mounts;
 pub mod namespaces;
 pub mod object;
 pub mod residency;
+pub mod rights;
 pub mod status;
 pub mod threads;
 pub mod unusable;

@@ -7,6 +7,7 @@ mod builder;
 mod decomposition;
 #[cfg(test)]
 pub mod example;
+mod files;
 mod fragmentation;
 mod frame;
 mod lines;

@@ -74,6 +74,17 @@ pub fn as_nobody(arguments: &[&str]) -> Output {
         .expect("setpriv starts; it needs root")
 }
 
+/// memtrace as root without one capability.
+pub fn without_capability(name: &str, arguments: &[&str]) -> Output {
+    Command::new("setpriv")
+        .args([format!("--bounding-set=-{name}"), format!("--inh-caps=-{name}")])
+        .arg(env!("CARGO_BIN_EXE_memtrace"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("setpriv starts; it needs root")
+}
+
 fn open_to_all(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");

@@ -6,11 +6,15 @@ use memtrace_abi::probe::Meaning;
 /// name here.
 ///
 /// Releases come first, so that whoever attaches in this order misses no release of what it has
-/// seen allocated. C++ `operator new` is absent: it may throw, and the unwinder of exceptions
-/// cannot pass the trampoline that a return probe leaves on the stack.
-pub const FUNCTIONS: [(&str, Meaning); 11] = [
+/// seen allocated. Those that end in `x` are jemalloc's; their flags change nothing that matters
+/// here. C++ `operator new` is absent: it may throw, and the unwinder of exceptions cannot pass the
+/// trampoline that a return probe leaves on the stack. So is `operator delete`: it is another name
+/// of `free`, or calls it, or releases what only `operator new` has given.
+pub const FUNCTIONS: [(&str, Meaning); 15] = [
     ("free", Meaning::Free),
     ("cfree", Meaning::Free),
+    ("dallocx", Meaning::Free),
+    ("sdallocx", Meaning::Free),
     ("malloc", Meaning::Allocate),
     ("calloc", Meaning::AllocateArray),
     ("realloc", Meaning::Reallocate),
@@ -20,7 +24,12 @@ pub const FUNCTIONS: [(&str, Meaning); 11] = [
     ("memalign", Meaning::AllocateAligned),
     ("valloc", Meaning::Allocate),
     ("pvalloc", Meaning::Allocate),
+    ("mallocx", Meaning::Allocate),
+    ("rallocx", Meaning::Reallocate),
 ];
+
+/// `operator new(unsigned long)`, which an allocator may have of its own.
+pub const OPERATOR_NEW: &str = "_Znwm";
 
 /// The function that the dynamic linkers of glibc and musl call after changing the list of
 /// loaded libraries.
@@ -35,7 +44,7 @@ pub fn known(name: &[u8]) -> Option<&'static str> {
     FUNCTIONS
         .iter()
         .map(|(function, _)| *function)
-        .chain([LIBRARIES_CHANGED, GLIBC_LINKER])
+        .chain([OPERATOR_NEW, LIBRARIES_CHANGED, GLIBC_LINKER])
         .find(|known| known.as_bytes() == name)
 }
 

@@ -1,7 +1,7 @@
 //! How memtrace ends: exit codes, and errors with a hint of what helps.
 
 use std::{
-    env,
+    env, fmt,
     io::{self, Write as _},
     process::ExitCode,
 };
@@ -10,8 +10,11 @@ use anyhow::Error;
 
 use crate::{
     kernel::Unsupported,
-    output::{self, Unwritable},
-    process::unusable::{self, Unusable},
+    output::{self, SeveralErrors, Unwritable},
+    process::{
+        rights,
+        unusable::{self, Unusable},
+    },
     recording::Unreadable,
     report::{NotInFormat, UnknownFormat},
     session::{NoAllocator, NotStarted},
@@ -80,6 +83,10 @@ pub fn report(error: &Error) -> Exit {
     if is_broken_pipe(error) {
         return Exit::Success;
     }
+    if let Some(SeveralErrors(errors)) = error.downcast_ref() {
+        let exits: Vec<_> = errors.iter().map(report).collect();
+        return exits.first().copied().unwrap_or(Exit::Failure);
+    }
     let (exit, help) = classify(error);
     say(&causes(error));
     if let Some(help) = help {
@@ -107,6 +114,12 @@ fn causes(error: &Error) -> String {
 pub fn say(text: &str) {
     // There is nowhere to report a closed terminal to.
     let _ = writeln!(io::stderr(), "memtrace: {}", one_line(text));
+}
+
+/// Prints what cannot be done, where memtrace goes on, and what helps.
+pub fn complain(error: &impl fmt::Display, help: &str) {
+    say(&error.to_string());
+    hint(help);
 }
 
 fn hint(text: &str) {
@@ -154,7 +167,7 @@ fn classify(error: &Error) -> (Exit, Option<String>) {
 fn of_system(error: &Error) -> (Exit, Option<String>) {
     let code = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
     match code {
-        Some(libc::EPERM | libc::EACCES) => (Exit::NotPermitted, Some(as_root())),
+        Some(libc::EPERM | libc::EACCES) => (Exit::NotPermitted, Some(with_rights())),
         Some(libc::E2BIG | libc::ENOMEM) => {
             (Exit::Failure, Some("ask for smaller tables: --max-live, --max-stacks".into()))
         }
@@ -186,7 +199,7 @@ fn unsupported_kernel(unsupported: &Unsupported) -> (Exit, Option<String>) {
         Unsupported::Missing { remedy, .. } => {
             (Exit::KernelLacksFeature, Some(format!("needed: {remedy}; see memtrace doctor")))
         }
-        Unsupported::Denied => (Exit::NotPermitted, Some(as_root())),
+        Unsupported::Denied => (Exit::NotPermitted, Some(with_rights())),
         Unsupported::LockedDown => (
             Exit::KernelLacksFeature,
             Some("boot without lockdown=confidentiality; see memtrace doctor".into()),
@@ -195,7 +208,7 @@ fn unsupported_kernel(unsupported: &Unsupported) -> (Exit, Option<String>) {
 }
 
 /// The same command with the rights that it needs.
-fn as_root() -> String {
+fn with_rights() -> String {
     let quoted = |word: std::ffi::OsString| {
         let word = word.to_string_lossy().into_owned();
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
@@ -206,7 +219,7 @@ fn as_root() -> String {
         }
     };
     let words: Vec<_> = env::args_os().map(quoted).collect();
-    format!("run it as root: sudo {}", words.join(" "))
+    rights::remedy(&words.join(" "))
 }
 
 /// The reader of the output has gone: not an error, as with every filter.

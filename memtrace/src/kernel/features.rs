@@ -3,6 +3,7 @@
 use std::{
     fmt, fs,
     io::{self, Read as _},
+    os::fd::{FromRawFd as _, OwnedFd},
 };
 
 use aya::{
@@ -66,6 +67,8 @@ impl fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
+/// Holds the number by which the kernel knows perf events of user-space probes.
+const UPROBES: &str = "/sys/bus/event_source/devices/uprobe/type";
 /// Says in which mode the kernel is locked down; absent where it cannot be.
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
@@ -143,10 +146,7 @@ fn files() -> [Feature; 2] {
             name: "user-space probes (uprobes)",
             purpose: "sees calls of malloc, free and their like",
             without: "memtrace does not start",
-            state: file(
-                "/sys/bus/event_source/devices/uprobe/type",
-                "a kernel built with CONFIG_UPROBE_EVENTS=y, and /sys mounted",
-            ),
+            state: uprobes(),
         },
     ]
 }
@@ -177,12 +177,39 @@ fn helper(helper: BpfHelper, remedy: &'static str) -> State {
     }
 }
 
-fn file(path: &str, remedy: &'static str) -> State {
-    match fs::File::open(path) {
-        Ok(_) => State::Present,
+/// The kernel looks at rights before it looks at what is asked for: here, a probe in no file.
+fn uprobes() -> State {
+    match fs::read_to_string(UPROBES).map(|number| number.trim().parse()) {
+        Ok(Ok(number)) if !denied(&open_empty_event(number)) => State::Present,
+        Ok(Ok(_)) => State::Denied,
         Err(error) if denied(&error) => State::Denied,
-        Err(_) => State::Missing(remedy),
+        _ => State::Missing("a kernel built with CONFIG_UPROBE_EVENTS=y, and /sys mounted"),
     }
+}
+
+/// How the kernel refuses a perf event of this kind that lacks everything else.
+fn open_empty_event(kind: u32) -> io::Error {
+    // `struct perf_event_attr` of 72 bytes: its type and size come first.
+    let attributes = [u64::from(kind) | 72 << 32, 0, 0, 0, 0, 0, 0, 0, 0];
+    let (this_thread, any_cpu, no_group, close_on_exec) = (0, -1, -1, 8);
+    // SAFETY: the kernel reads as many bytes as the attributes say they have.
+    let event = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            attributes.as_ptr(),
+            this_thread,
+            any_cpu,
+            no_group,
+            close_on_exec,
+        )
+    };
+    let error = io::Error::last_os_error();
+    if let Ok(event @ 0..) = i32::try_from(event) {
+        // SAFETY: the descriptor is new and nobody else's.
+        drop(unsafe { OwnedFd::from_raw_fd(event) });
+        return io::ErrorKind::InvalidInput.into();
+    }
+    error
 }
 
 fn denied(error: &io::Error) -> bool {

@@ -45,7 +45,8 @@ impl Unwritable {
 
     fn hint_about(&self, error: &io::Error) -> String {
         match error.kind() {
-            ErrorKind::NotFound => {
+            // Some file systems, such as /proc, say so of what they will not hold.
+            ErrorKind::NotFound if !folder(&self.path).exists() => {
                 format!("make the folder: mkdir -p {}", folder(&self.path).display())
             }
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {

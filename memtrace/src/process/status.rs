@@ -108,6 +108,13 @@ pub(super) fn process_of_thread(directory: &Directory) -> io::Result<Option<u32>
     Ok(field(&status, "Tgid").and_then(|text| text.parse().ok()))
 }
 
+/// The capabilities that the main thread can use, one bit each.
+pub(super) fn effective_capabilities(directory: &Directory) -> io::Result<u64> {
+    let status = directory.read("status", STATUS_LIMIT)?;
+    let set = field(&status, "CapEff").and_then(|text| u64::from_str_radix(text, 16).ok());
+    set.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no line CapEff"))
+}
+
 /// Text for people: what is not UTF-8 is replaced, and so are control characters.
 pub(super) fn printable(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
@@ -170,5 +177,6 @@ mod tests {
         assert_eq!(resident, anonymous + file + shared);
         assert!(status.thread_count >= 2 && !status.comm.is_empty(), "{status:?}");
         assert_eq!(process_of_thread(&directory).unwrap(), Some(std::process::id()));
+        assert_ne!(effective_capabilities(&directory).unwrap(), 0, "this test needs root");
     }
 }

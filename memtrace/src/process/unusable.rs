@@ -5,7 +5,8 @@ use std::{error::Error, fmt, fs::File, io, os::unix::fs::FileExt as _, process};
 use ::object::elf::EM_X86_64;
 
 use super::{
-    deadline::Unanswered, directory::Directory, namespaces::proc_is_ours, status::process_of_thread,
+    deadline::Unanswered, directory::Directory, namespaces::proc_is_ours, rights,
+    status::process_of_thread,
 };
 
 /// Set in `stat`'s flags for kernel threads (`PF_KTHREAD`, include/linux/sched.h).
@@ -65,7 +66,7 @@ impl Unusable {
             Reason::MainThreadGone => "start the program with: memtrace -- COMMAND".into(),
             Reason::NotX86_64 => format!("see what it is: file -L /proc/{pid}/exe"),
             Reason::Itself => "trace another process".into(),
-            Reason::NotPermitted => format!("run as root: sudo memtrace --pid {pid}"),
+            Reason::NotPermitted => rights::remedy(&format!("memtrace --pid {pid}")),
             Reason::ForeignProc => "mount its own: mount -t proc proc /proc".into(),
             Reason::Unanswered(_) => format!("see what it waits for: cat /proc/{pid}/stack"),
             Reason::Unreadable(_) => "see what is missing: memtrace doctor".into(),

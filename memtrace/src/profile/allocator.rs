@@ -1,6 +1,6 @@
 //! Which native functions only hand memory on, so that blaming them would say nothing.
 
-const FUNCTIONS: [&str; 14] = [
+const FUNCTIONS: [&str; 16] = [
     "malloc",
     "calloc",
     "realloc",
@@ -10,6 +10,8 @@ const FUNCTIONS: [&str; 14] = [
     "memalign",
     "valloc",
     "pvalloc",
+    "mallocx",
+    "rallocx",
     "sysmalloc",
     "npy_alloc_cache",
     "npy_alloc_cache_zero",

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::files::FileNames;
+
 /// Longest name that is shown, in characters.
 const MAX_NAME: usize = 200;
 
@@ -49,20 +51,25 @@ pub struct Location {
 }
 
 impl Frame {
-    /// How the frame is shown: `qualname (file.py:line)`, `symbol (module)`, `module+0x1f`,
-    /// `[reason]`.
+    /// How the frame is shown by itself: `qualname (file.py:line)`, `symbol (module)`,
+    /// `module+0x1f`, `[reason]`. See [`Profile::frame_texts`](super::Profile::frame_texts).
     #[must_use]
     pub fn text(&self) -> String {
+        self.text_among(&FileNames::default())
+    }
+
+    /// How the frame is shown among others.
+    pub(super) fn text_among(&self, files: &FileNames) -> String {
         match self {
             Self::Python { qualname, location } => {
-                format!("{} ({})", printable(qualname), location.text())
+                format!("{} ({})", printable(qualname), location.text(files))
             }
             Self::Native { symbol: Some(symbol), module, .. } => {
                 let module = module.as_deref().unwrap_or("no file");
-                format!("{} ({})", printable(symbol), module_name(module))
+                format!("{} ({})", printable(symbol), files.name(module))
             }
             Self::Native { symbol: None, module: Some(module), address, .. } => {
-                format!("{}+{address:#x}", module_name(module))
+                format!("{}+{address:#x}", files.name(module))
             }
             Self::Native { symbol: None, module: None, address, .. } => format!("{address:#x}"),
             Self::Gap { reason: text } | Self::Origin { what: text } => {
@@ -84,10 +91,9 @@ impl Frame {
 }
 
 impl Location {
-    /// `file.py:line`, the file without its folders.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let file = printable(source_name(&self.file));
+    /// `file.py:line`.
+    fn text(&self, files: &FileNames) -> String {
+        let file = files.name(&self.file);
         self.line.map_or_else(|| file.clone(), |line| format!("{file}:{line}"))
     }
 }
@@ -132,23 +138,6 @@ fn is_invisible(character: char) -> bool {
 
 fn cut(name: &str, limit: usize) -> String {
     name.chars().take(limit - 1).chain(['…']).collect()
-}
-
-/// The file's own name; with its folder where the name alone says nothing.
-fn source_name(path: &str) -> &str {
-    let mut slashes = path.rmatch_indices('/').map(|(index, _)| index + 1);
-    let name = slashes.next().unwrap_or(0);
-    match &path[name..] {
-        "__init__.py" | "__main__.py" => &path[slashes.next().unwrap_or(0)..],
-        name => name,
-    }
-}
-
-/// The file's own name, without the ABI tag that extension modules carry.
-fn module_name(path: &str) -> String {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let untagged = name.split_once(".cpython-").or_else(|| name.split_once(".abi3."));
-    untagged.map_or_else(|| printable(name), |(stem, _)| printable(&format!("{stem}.so")))
 }
 
 #[cfg(test)]

@@ -33,6 +33,14 @@ impl Profile {
     /// Every line with memory in `view`, most bytes first.
     #[must_use]
     pub fn lines(&self, view: View) -> Vec<Line> {
+        let mut lines = self.every_line(view);
+        lines.retain(|line| line.amounts.of(view).bytes > 0);
+        lines
+    }
+
+    /// Every line with memory in any view, most bytes in `view` first.
+    #[must_use]
+    pub fn every_line(&self, view: View) -> Vec<Line> {
         let functions = self.functions();
         let mut tallies: HashMap<Option<u32>, Tally> = HashMap::new();
         for stack in &self.stacks {
@@ -41,7 +49,7 @@ impl Profile {
         }
         let mut lines: Vec<Line> =
             tallies.into_iter().map(|(frame, tally)| tally.line(frame)).collect();
-        lines.retain(|line| line.amounts.of(view).bytes > 0);
+        lines.retain(|line| line.amounts != Amounts::default());
         lines.sort_by_key(|line| (Reverse(line.amounts.of(view)), line.frame));
         lines
     }

@@ -66,7 +66,8 @@ fn lines(profile: &Profile, view: View) -> String {
     let columns = ["live", "at peak", "allocated", "pins", "objects", "share", "processes", "line"];
     let lines = profile.lines(view);
     let total = profile.total(view).bytes;
-    let rows = lines.iter().map(|line| line_cells(profile, view, total, line));
+    let names = profile.frame_texts();
+    let rows = lines.iter().map(|line| line_cells(&names, view, total, line));
     let order = match view {
         View::Live => "most live first",
         View::Peak => "most at the peak first",
@@ -76,13 +77,13 @@ fn lines(profile: &Profile, view: View) -> String {
     table(&format!("Memory by line, {order}"), &columns, rows)
 }
 
-fn line_cells(profile: &Profile, view: View, total: u64, line: &Line) -> Vec<String> {
+fn line_cells(names: &[String], view: View, total: u64, line: &Line) -> Vec<String> {
     let amount = line.amounts.of(view);
     let mut cells = sizes(line.amounts);
     cells.push(Count(amount.objects).to_string());
     cells.push(Share(amount.bytes, total).to_string());
     cells.push(line.processes.to_string());
-    let name = |frame: u32| escape(&profile.frames[frame as usize].text());
+    let name = |frame: u32| escape(&names[frame as usize]);
     let line_name = line.frame.map_or_else(|| remarks::NO_FRAME.into(), name);
     let callee = line.callee.map(name);
     let callee = callee.map(|callee| format!("<div class=\"aside\">in {callee}</div>"));

@@ -38,8 +38,10 @@
 //! because of blocks on the same pages, its objects are those blocks. `HEAP` is `null` unless the
 //! heap was looked at, else `{ "arenas": [ { "name": "main arena", "size": 8192, "resident": 8192,
 //! "live": 100, "blocks": 1, "free": 8092, "pinned": 3996, "trimmable": 4096, "kept": 0 } ],
-//! "remarks": [ "malloc_trim(0) would return 4.00 KiB." ] }`, in bytes. `view` is what `lines` are sorted by and what `coverage` and
-//! `callee` are about. `kind` is `python`, `native`, `gap`, or `origin` for memory without a stack. A stack's `process` is an index into
+//! "remarks": [ "malloc_trim(0) would return 4.00 KiB." ] }`, in bytes. `lines` has every line with
+//! memory in any view; `view` is what they are sorted by and what `coverage` and `callee` are about.
+//! `kind` is `python`, `native`, `gap`, or `origin` for memory without a stack. A stack's `process`
+//! is an index into
 //! `processes`, its `frames` are indices into `frames`, outermost first. `schema` grows when a
 //! field changes its meaning or goes away.
 //!
@@ -96,7 +98,7 @@ struct Document<'a> {
 
 impl<'a> Document<'a> {
     fn new(profile: &'a Profile, view: View) -> Self {
-        let lines = profile.lines(view);
+        let (lines, texts) = (profile.every_line(view), profile.frame_texts());
         Self {
             schema: SCHEMA,
             session: session(&profile.session),
@@ -105,7 +107,7 @@ impl<'a> Document<'a> {
             totals: profile.counted(),
             view: view.name(),
             coverage: profile.coverage(view),
-            lines: lines.iter().map(|line| LineEntry::new(profile, line)).collect(),
+            lines: lines.iter().map(|line| LineEntry::new(profile, line, &texts)).collect(),
             timeline: resident::timeline(&profile.timeline),
             segments: resident::segments(profile),
             losses: &profile.losses,
@@ -172,17 +174,17 @@ struct LineEntry<'a> {
 }
 
 impl<'a> LineEntry<'a> {
-    fn new(profile: &'a Profile, line: &Line) -> Self {
+    fn new(profile: &'a Profile, line: &Line, texts: &[String]) -> Self {
         let frame = |index: u32| &profile.frames[index as usize];
         let entry = line.frame.map(|index| FrameEntry::new(frame(index))).unwrap_or_default();
-        let unnamed = || line.frame.map(|index| frame(index).text());
+        let text = |index: u32| texts[index as usize].clone();
         Self {
-            function: entry.name.map(str::to_owned).or_else(unnamed),
+            function: entry.name.map(str::to_owned).or_else(|| line.frame.map(text)),
             module: entry.module,
             file: entry.file,
             line: entry.line,
             processes: line.processes,
-            callee: line.callee.map(|index| frame(index).text()),
+            callee: line.callee.map(text),
             amounts: line.amounts,
         }
     }
@@ -241,6 +243,17 @@ mod tests {
         assert_eq!(lines.iter().map(peak).sum::<u64>(), profile.total(View::Peak).bytes);
         let innermost = stacks[2]["frames"].as_array().unwrap().last().unwrap().as_u64().unwrap();
         assert_eq!(json["frames"][innermost as usize]["name"], "malloc");
+    }
+
+    #[test]
+    fn lines_hold_the_total_of_every_view() {
+        let profile = example::profile();
+        let document = Document::new(&profile, View::Live);
+        for view in View::ALL {
+            let sum: u64 = document.lines.iter().map(|line| line.amounts.of(view).bytes).sum();
+            assert_eq!(sum, profile.total(view).bytes, "{view:?}");
+        }
+        assert!(document.lines.len() > profile.lines(View::Live).len(), "some are live no more");
     }
 
     #[test]

@@ -76,6 +76,7 @@ pub(super) fn caveats(profile: &Profile, view: View) -> Vec<String> {
     caveats.extend(several_peaks(profile, view));
     caveats.extend(uncovered(profile, view));
     caveats.extend(losses(profile));
+    caveats.extend(unknown_releases(profile));
     caveats.extend(failures(profile));
     caveats.extend(profile.notes.iter().map(|note| printable(note)));
     caveats
@@ -90,14 +91,17 @@ pub(super) fn cost(profile: &Profile) -> Option<String> {
     let share = cost.share().map_or_else(String::new, |share| {
         format!(", {:.1} % of the CPU time of what was traced", 100.0 * share)
     });
-    let time = Elapsed(cost.time());
+    let time = match cost.time() {
+        time if time < Duration::from_millis(1) => "less than 1 ms".into(),
+        time => format!("about {}", Elapsed(time)),
+    };
     let slow = cost.probes.iter().filter(|probe| probe.slow && probe.hits > 0);
     let slow = slow.map(|probe| {
         let microseconds = Duration::from_nanos(probe.nanoseconds_per_hit).as_secs_f64() * 1e6;
         format!(" Slow: {}, {microseconds:.1} us per hit.", printable(&probe.name))
     });
     let slow: String = slow.collect();
-    Some(format!("Probes: {} hits took about {time}{share}.{slow}", Count(cost.hits())))
+    Some(format!("Probes: {} hits took {time}{share}.{slow}", Count(cost.hits())))
 }
 
 fn unsymbolized(profile: &Profile) -> Option<String> {
@@ -220,6 +224,23 @@ fn failures(profile: &Profile) -> Option<String> {
     let failures = failures.fold(0, u64::saturating_add);
     (failures > 0)
         .then(|| format!("{} allocations failed: no memory was returned.", Count(failures)))
+}
+
+/// Releases of what was never recorded, where they are many; when sampled, most are.
+fn unknown_releases(profile: &Profile) -> Option<String> {
+    let calls = || profile.processes.iter().map(|process| process.calls);
+    let unknown = calls().map(|calls| calls.unknown_releases).fold(0, u64::saturating_add);
+    let known = calls().map(|calls| calls.releases).fold(0, u64::saturating_add);
+    let all = known.saturating_add(unknown);
+    let is_notable = unknown >= 100 && unknown >= all / 10;
+    (is_notable && profile.session.sample_interval_bytes == 0).then(|| {
+        format!(
+            "{} of {} releases were of memory that was not recorded: it is from before tracing \
+             began, or was allocated by a function that is not traced.",
+            Count(unknown),
+            Count(all)
+        )
+    })
 }
 
 /// Of all processes together, where known.

@@ -43,8 +43,9 @@ pub fn write(profile: &Profile, screen: Screen, mut to: impl Write) -> Result<()
     totals(profile, &mut page);
     resident::timeline(profile, &mut page);
     processes(profile, &mut page);
-    live_lines(profile, &mut page);
-    peak_lines(profile, &mut page);
+    let names = profile.frame_texts();
+    live_lines(profile, &names, &mut page);
+    peak_lines(profile, &names, &mut page);
     resident::decomposition(profile, &mut page);
     resident::segments(profile, &mut page);
     heap::heaps(profile, &mut page);
@@ -88,7 +89,8 @@ fn rate(profile: &Profile) -> String {
         u128::from(process.calls.allocations) * 1_000 / counted_for.as_millis().max(1)
     };
     let rate: u128 = profile.processes.iter().map(rate).sum();
-    format!("{} allocations/s", Count(u64::try_from(rate).unwrap_or(u64::MAX)))
+    let noun = if rate == 1 { "allocation" } else { "allocations" };
+    format!("{} {noun}/s", Count(u64::try_from(rate).unwrap_or(u64::MAX)))
 }
 
 fn processes(profile: &Profile, page: &mut Page) {
@@ -119,7 +121,7 @@ fn process_name(process: &Process) -> String {
     format!("{}{}", process.text(), ended.unwrap_or_default())
 }
 
-fn live_lines(profile: &Profile, page: &mut Page) {
+fn live_lines(profile: &Profile, names: &[String], page: &mut Page) {
     let lines = profile.lines(View::Live);
     let total = profile.counted().live.max(profile.total(View::Live));
     page.blank();
@@ -145,14 +147,14 @@ fn live_lines(profile: &Profile, page: &mut Page) {
         let Amount { bytes, objects } = line.amounts.live;
         let share = Share(bytes, total.bytes).to_string();
         let numbers = format!("  {:>9} {share:>7} {:>10}  ", Size(bytes), Count(objects));
-        page.row(&numbers, &name(profile, line.frame));
-        page.aside(numbers.len(), &aside(profile, line));
+        page.row(&numbers, name(names, line.frame));
+        page.aside(numbers.len(), &aside(names, line));
     }
     page.more(lines.len(), TOP, "lines");
 }
 
 /// What the peak was made of, where that is another story than what is live.
-fn peak_lines(profile: &Profile, page: &mut Page) {
+fn peak_lines(profile: &Profile, names: &[String], page: &mut Page) {
     let counted = profile.counted();
     if counted.peak.bytes / 11 <= counted.live.bytes / 10 {
         return;
@@ -172,7 +174,7 @@ fn peak_lines(profile: &Profile, page: &mut Page) {
             [amounts.peak, amounts.live, amounts.allocated].map(|amount| Size(amount.bytes));
         let [peak, live, allocated] = sizes;
         let numbers = format!("  {peak:>9} {live:>9} {allocated:>9}  ");
-        page.row(&numbers, &name(profile, line.frame));
+        page.row(&numbers, name(names, line.frame));
     }
     page.more(lines.len(), TOP, "lines");
     page.paragraph(
@@ -182,12 +184,12 @@ fn peak_lines(profile: &Profile, page: &mut Page) {
     );
 }
 
-fn name(profile: &Profile, frame: Option<u32>) -> String {
-    frame.map_or_else(|| remarks::NO_FRAME.into(), |frame| profile.frames[frame as usize].text())
+fn name(names: &[String], frame: Option<u32>) -> &str {
+    frame.map_or(remarks::NO_FRAME, |frame| &names[frame as usize])
 }
 
-fn aside(profile: &Profile, line: &Line) -> String {
-    let callee = line.callee.map(|callee| format!("in {}", name(profile, Some(callee))));
+fn aside(names: &[String], line: &Line) -> String {
+    let callee = line.callee.map(|callee| format!("in {}", name(names, Some(callee))));
     let processes = (line.processes > 1).then(|| format!("{} processes", line.processes));
     [processes, callee].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
@@ -236,6 +238,18 @@ mod tests {
         );
         assert!(!coloured.contains("\x1b[31m"));
         assert!(!summary(&example::profile(), Screen::default()).contains('\x1b'));
+    }
+
+    #[test]
+    fn one_is_not_several() {
+        let mut profile = example::profile();
+        profile.session.duration = Duration::from_secs(1);
+        for process in &mut profile.processes {
+            (process.shed, process.calls.allocations) = (None, 0);
+        }
+        profile.processes[0].calls.allocations = 1;
+        let text = summary(&profile, Screen::default());
+        assert!(text.contains(" 1 allocation/s"), "{text}");
     }
 
     #[test]

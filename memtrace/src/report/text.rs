@@ -40,6 +40,15 @@ pub(super) fn fit(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// The end of `text`, cut to `width` characters.
+pub(super) fn fit_end(text: &str, width: usize) -> String {
+    let count = length(text);
+    if count <= width {
+        return text.into();
+    }
+    ['…'].into_iter().chain(text.chars().skip(count + 1 - width.max(1))).collect()
+}
+
 /// In characters.
 pub(super) fn length(text: &str) -> usize {
     text.chars().count()
@@ -68,6 +77,9 @@ mod tests {
         assert_eq!(fit("größe", 5), "größe");
         assert_eq!(fit("größer", 5), "größ…");
         assert_eq!(fit("x", 0), "…");
+        assert_eq!(fit_end("größe", 5), "größe");
+        assert_eq!(fit_end("größer", 5), "…ößer");
+        assert_eq!(fit_end("x", 0), "…");
     }
 
     #[test]

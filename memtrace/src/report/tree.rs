@@ -156,9 +156,10 @@ impl Growth {
             })
         };
         let process = |process: &Process| Label { text: process.text(), kind: Kind::Process };
-        let frame = |frame: &Frame| Label { text: frame.text(), kind: Kind::of(frame) };
+        let frame = |(frame, text)| Label { text, kind: Kind::of(frame) };
         let processes = profile.processes.iter().map(process).map(&mut number).collect();
-        let frames = profile.frames.iter().map(frame).map(&mut number).collect();
+        let frames =
+            profile.frames.iter().zip(profile.frame_texts()).map(frame).map(&mut number).collect();
         let root = Node { parent: 0, label: 0, bytes: 0, own: 0 };
         let tree = Tree { nodes: vec![root], labels };
         Self { tree, children: HashMap::new(), processes, frames }

@@ -49,18 +49,7 @@ impl Progress {
         let milliseconds = state.elapsed.saturating_sub(last.elapsed).as_millis().max(1);
         let allocations = u128::from(state.allocations.saturating_sub(last.allocations));
         let rate = u64::try_from(allocations * 1000 / milliseconds).unwrap_or(u64::MAX);
-        let probes =
-            state.share.map_or_else(|| "probes off".into(), |share| format!("probes {share}"));
-        let losses = match state.losses {
-            0 => "nothing lost".to_owned(),
-            losses => format!("{} losses", Count(losses)),
-        };
-        self.write(&format!(
-            "memtrace: {} · live {} · {}/s allocations · {probes} · {losses} · Ctrl-C to report",
-            Elapsed(state.elapsed),
-            Size(state.live_bytes),
-            Count(rate),
-        ));
+        self.write(&describe(state, rate, width()));
     }
 
     /// Removes the line.
@@ -70,12 +59,71 @@ impl Progress {
 
     fn write(&self, line: &str) {
         if self.shown {
-            // A line that wraps could not be removed again.
-            let width = terminal_size::terminal_size_of(io::stderr());
-            let width = width.map_or(80, |(width, _)| usize::from(width.0));
-            let line: String = line.chars().take(width.saturating_sub(1)).collect();
+            let line: String = line.chars().take(width()).collect();
             // A terminal that is gone is no reason to stop.
             let _ = write!(io::stderr(), "\r\x1b[K{line}");
         }
+    }
+}
+
+/// Characters that fit: a line that wraps could not be removed again.
+fn width() -> usize {
+    let width = terminal_size::terminal_size_of(io::stderr());
+    width.map_or(80, |(width, _)| usize::from(width.0)).saturating_sub(1)
+}
+
+/// The state in a line of at most `width` characters, if it can be; what matters least goes first.
+fn describe(state: &State, rate: u64, width: usize) -> String {
+    let probes = state.share.map_or_else(|| "probes off".into(), |share| format!("probes {share}"));
+    let losses = match state.losses {
+        0 => "nothing lost".to_owned(),
+        losses => format!("{} losses", Count(losses)),
+    };
+    let mut parts = vec![
+        "memtrace".to_owned(),
+        Elapsed(state.elapsed).to_string(),
+        format!("live {}", Size(state.live_bytes)),
+        format!("{}/s allocations", Count(rate)),
+        probes,
+        losses,
+        "Ctrl-C to report".to_owned(),
+    ];
+    let dispensable = if state.losses == 0 { [5, 0, 2, 2] } else { [0, 2, 2, 2] };
+    for place in dispensable {
+        if parts.join(" · ").chars().count() <= width {
+            break;
+        }
+        parts.remove(place);
+    }
+    parts.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_to_end_it_is_never_cut_off() {
+        let state = State {
+            elapsed: Duration::from_secs(725),
+            live_bytes: 123 << 20,
+            share: Some(BasisPoints(1_230)),
+            ..State::default()
+        };
+        let texts = [200, 79, 60].map(|width| describe(&state, 123_456, width));
+        assert_eq!(
+            texts,
+            [
+                "memtrace · 12 min 05 s · live 123 MiB · 123,456/s allocations · probes 12.3 % · \
+                 nothing lost · Ctrl-C to report",
+                "12 min 05 s · live 123 MiB · probes 12.3 % · Ctrl-C to report",
+                "12 min 05 s · live 123 MiB · Ctrl-C to report",
+            ]
+        );
+        let losing = describe(&State { losses: 7, ..state }, 123_456, 79);
+        assert_eq!(
+            losing,
+            "12 min 05 s · live 123 MiB · probes 12.3 % · 7 losses · Ctrl-C to report"
+        );
     }
 }

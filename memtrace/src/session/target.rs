@@ -15,7 +15,12 @@ use crate::{
     attach::plan::{Probe as PlannedProbe, Program},
     kernel::{Kernel, Point, Probe},
     objects::{Known, Objects},
-    process::{Process, mappings::Mappings, status::Status, unusable::Reason},
+    process::{
+        Process,
+        mappings::Mappings,
+        status::Status,
+        unusable::{Reason, Unusable},
+    },
     profile::Shed,
 };
 
@@ -75,6 +80,8 @@ pub struct Target {
     pub status: Option<Status>,
     /// When it ended, since tracing began.
     pub ended: Option<Duration>,
+    /// Why it cannot be traced, if it became a program that cannot.
+    pub refusal: Option<Unusable>,
     /// The probes' share of its time.
     pub watch: Watch,
     /// When and why its probes were taken off, if they were.
@@ -105,6 +112,7 @@ impl Target {
             cpu_before: status.cpu_time,
             status: Some(status),
             ended: None,
+            refusal: None,
             watch: Watch::default(),
             shed: None,
             plan_in_use: Vec::new(),
@@ -238,6 +246,9 @@ impl Target {
             }
             if !self.planned.insert(number) {
                 continue;
+            }
+            for skipped in &known.plan.skipped {
+                self.notes.push(format!("In {}, {skipped}.", known.name()));
             }
             let allocator = self.allocators.len() as u8;
             if known.plan.code.is_some() && usize::from(allocator) >= MAX_ALLOCATORS {

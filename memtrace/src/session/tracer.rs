@@ -4,6 +4,7 @@ mod looks;
 
 use std::{
     collections::{BTreeSet, HashMap},
+    io::{self, IsTerminal as _},
     mem,
     time::{Duration, Instant, SystemTime},
 };
@@ -12,7 +13,7 @@ use anyhow::{Context as _, Error, Result, anyhow};
 use memtrace_abi::event::{Change, kind};
 
 use super::{
-    Options,
+    Goal, Options,
     codes::Codes,
     cost::Meter,
     fold::Recorded,
@@ -25,7 +26,7 @@ use crate::{
     cli,
     kernel::{self, Detaching, Event, Events, Kernel, Log, Probe},
     objects::Objects,
-    process::Process,
+    process::{Process, unusable::Unusable},
     profile::BasisPoints,
 };
 pub use looks::Resident;
@@ -51,6 +52,8 @@ pub struct Tracer {
     notes: Vec<String>,
     sample_interval: u64,
     verbose: bool,
+    /// Whether it is said when tracing begins.
+    announced: bool,
     began: Instant,
     started: SystemTime,
     /// Probes of processes that have ended.
@@ -125,6 +128,7 @@ impl Tracer {
             notes: Vec::new(),
             sample_interval: options.sample_interval,
             verbose: options.verbose,
+            announced: options.verbose || is_unattended(options),
             began: Instant::now(),
             started: SystemTime::now(),
             retired: Vec::new(),
@@ -166,8 +170,8 @@ impl Tracer {
     fn announce(&self, slot: usize) {
         let is_recorded = |target: &&Target| target.has_allocator() && target.ended.is_none();
         let target = self.targets.get(slot).filter(is_recorded);
-        if let Some(target) = target.filter(|_| self.verbose) {
-            cli::say(&format!("tracing process {}", target.pid()));
+        if let Some(target) = target.filter(|_| self.announced) {
+            cli::say(&format!("tracing process {} ({})", target.pid(), target.comm));
         }
     }
 
@@ -207,7 +211,7 @@ impl Tracer {
             }
             kind::EXEC if self.end(change.process) => {
                 if let Err(error) = self.follow_exec(change.pid, change.process) {
-                    self.notes.push(format!("process {}: {error:#}", change.pid));
+                    self.note_failure(change.pid, &error);
                 }
             }
             _ => {}
@@ -223,19 +227,50 @@ impl Tracer {
         // What had nothing to probe, as a child that becomes a command, has nothing to report.
         let is_kept = !before.plan_in_use.is_empty();
         let slot = if is_kept { self.targets.len() as u32 } else { old };
-        let mut target = Target::new(Process::open(pid)?, slot, before.is_paused_on_change())?;
+        let (process, refusal) = match Process::open(pid) {
+            Ok(process) => (process, None),
+            // What it is called and when it ends can be told all the same.
+            Err(refusal) => (before.process.clone(), Some(refusal)),
+        };
+        let mut target = Target::new(process, slot, before.is_paused_on_change())?;
         self.kernel.watch_process(pid, slot)?;
+        if let Some(refusal) = refusal {
+            cli::complain(&refusal, &refusal.hint());
+            target.refusal = Some(refusal);
+            self.put(target);
+            return Ok(());
+        }
         // Twice: libraries may be loaded before the first look has put a probe on the loading.
         let attached = target
             .refresh(&mut self.kernel, &mut self.objects)
             .and_then(|_| target.refresh(&mut self.kernel, &mut self.objects))
             .and_then(|_| target.start(&mut self.kernel, &self.objects));
-        match self.targets.get_mut(slot as usize) {
+        if attached.is_ok()
+            && let Err(blind) = target.check_plan()
+        {
+            cli::complain(&blind, &blind.hint());
+        }
+        self.put(target);
+        self.announce(slot as usize);
+        attached
+    }
+
+    /// Puts a target into its slot.
+    fn put(&mut self, target: Target) {
+        match self.targets.get_mut(target.slot as usize) {
             Some(place) => *place = target,
             None => self.targets.push(target),
         }
-        self.announce(slot as usize);
-        attached
+    }
+
+    /// Tells the reader of the report what went wrong with a process.
+    fn note_failure(&mut self, pid: u32, error: &Error) {
+        let names_it = error.is::<Unusable>() || error.is::<NoAllocator>();
+        self.notes.push(if names_it {
+            error.to_string()
+        } else {
+            format!("process {pid}: {error:#}")
+        });
     }
 
     fn refresh(&mut self, slot: u32) {
@@ -247,9 +282,7 @@ impl Tracer {
         let pid = target.pid();
         match target.refresh(&mut self.kernel, &mut self.objects) {
             Ok(true) if self.verbose => cli::say(&format!("other libraries in process {pid}")),
-            Err(error) if target.process.check().is_ok() => {
-                self.notes.push(format!("process {pid}: {error:#}"));
-            }
+            Err(error) if target.process.check().is_ok() => self.note_failure(pid, &error),
             Ok(_) | Err(_) => {}
         }
         if !had_allocator {
@@ -271,10 +304,10 @@ impl Tracer {
         true
     }
 
-    /// Whether every target has ended.
+    /// Whether every target has ended, or become a program that cannot be traced.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.targets.iter().all(|target| target.ended.is_some())
+        self.targets.iter().all(|target| target.ended.is_some() || target.refusal.is_some())
     }
 
     /// Takes the probes of processes that have ended off, once there is time for it.
@@ -316,7 +349,10 @@ impl Tracer {
         let resident = self.resident();
         let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
         let blind = self.targets.iter().filter(|target| !target.has_allocator());
-        self.notes.extend(blind.map(|target| NoAllocator::of(target).to_string()));
+        self.notes.extend(blind.map(|target| match &target.refusal {
+            Some(refusal) => refusal.to_string(),
+            None => NoAllocator::of(target).to_string(),
+        }));
         let cost = self.meter.finish(&self.kernel, &self.targets, self.limit)?;
         let mut probes = self.retired;
         probes.extend(self.kernel.spent_probes());
@@ -340,6 +376,12 @@ impl Tracer {
         )?;
         Ok((recorded, self.detaching))
     }
+}
+
+/// Whether nobody sees progress who would like to. The standard error of a command is its own.
+fn is_unattended(options: &Options) -> bool {
+    let attaches = matches!(options.goal, Goal::Attach(_));
+    attaches && !options.quiet && !io::stderr().is_terminal()
 }
 
 /// One error is left for the caller.

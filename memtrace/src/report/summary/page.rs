@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        text::{fit, length, wrap},
+        text::{fit, fit_end, length, wrap},
         units::Count,
     },
     Screen,
@@ -50,7 +50,7 @@ impl Page {
     /// A line of less importance, indented; none if there is nothing to say.
     pub(in crate::report) fn aside(&mut self, indent: usize, text: &str) {
         if !text.is_empty() {
-            let text = fit(text, self.width - indent);
+            let text = fit_frame(text, self.width - indent);
             self.emphasise(DIM, &format!("{:indent$}{text}", ""));
         }
     }
@@ -85,11 +85,14 @@ impl Page {
     }
 }
 
-/// Cuts the name before the place: `very.long.na… (file.py:3)`.
+/// Cuts the name before the place, and of a long place its front: `very.long.na… (file.py:3)`,
+/// `f (…long_name.py:3)`. The line's number stays.
 fn fit_frame(text: &str, width: usize) -> String {
     match text.rsplit_once(" (") {
-        Some((name, place)) if length(text) > width && length(place) + 12 < width => {
-            format!("{} ({place}", fit(name, width - length(place) - 2))
+        Some((name, place)) if length(text) > width => {
+            let name = fit(name, (width / 3).max(width.saturating_sub(length(place) + 2)));
+            let place = fit_end(place, width.saturating_sub(length(&name) + 2));
+            format!("{name} ({place}")
         }
         _ => fit(text, width),
     }
@@ -104,6 +107,8 @@ mod tests {
         assert_eq!(fit_frame("Class.method (file.py:3)", 30), "Class.method (file.py:3)");
         let cut = fit_frame("Outer.<locals>.Class.method (file.py:3)", 30);
         assert_eq!(cut, "Outer.<locals>.C… (file.py:3)".replace("C…", "Cl…"));
-        assert_eq!(fit_frame("f (a-file-with-a-long-name.py:3)", 12), "f (a-file-w…");
+        assert_eq!(fit_frame("f (a-file-with-a-long-name.py:3)", 12), "f (…me.py:3)");
+        let both = fit_frame("Outer.<locals>.method (a-file-with-a-long-name.py:3)", 30);
+        assert_eq!(both, "Outer.<lo… (…a-long-name.py:3)");
     }
 }
