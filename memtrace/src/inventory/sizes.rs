@@ -26,8 +26,15 @@ impl Reader<'_> {
         }
         let sizes = Sizes { basic: of.basic_size, item: of.item_size };
         let size = self.own_size(object, kind, sizes)?;
-        let is_static = kind == Kind::Type && !self.is_heap_type(object);
+        // 3.11 and 3.12 count a head for types that have none (`_PyType_PreHeaderSize`).
+        let counts_all = matches!(self.interpreter.structures.minor, 11 | 12);
+        let is_static = kind == Kind::Type && !counts_all && !self.is_heap_type(object);
         size.checked_add(if is_static { 0 } else { head }).filter(|size| *size <= MAX_SIZE)
+    }
+
+    /// The fixed part and the items.
+    fn extended(&mut self, object: u64, sizes: Sizes) -> Option<u64> {
+        sizes.basic.checked_add(sizes.item.checked_mul(self.items(object, sizes.item)?)?)
     }
 
     fn own_size(&mut self, object: u64, kind: Kind, sizes: Sizes) -> Option<u64> {
@@ -60,7 +67,9 @@ impl Reader<'_> {
                 basic + self.cells_as_arguments(object)?
             }
             Kind::NumpyArray => self.array_size(object, basic)?,
-            _ => basic.checked_add(sizes.item.checked_mul(self.items(object, sizes.item)?)?)?,
+            // `_PyObject_VAR_SIZE` rounds up (3.11 `Objects/codeobject.c`, `code_sizeof`).
+            Kind::Code => self.extended(object, sizes)?.checked_next_multiple_of(8)?,
+            _ => self.extended(object, sizes)?,
         })
     }
 
@@ -78,7 +87,9 @@ impl Reader<'_> {
         if self.interpreter.structures.minor >= 12 {
             return sizes.basic.checked_add((digits >> 3).max(1).checked_mul(sizes.item)?);
         }
-        digits.cast_signed().unsigned_abs().checked_mul(4)?.checked_add(24)
+        // From 3.11.2 on zero counts a digit that it does not use.
+        let least = u64::from(self.interpreter.structures.minor >= 11);
+        digits.cast_signed().unsigned_abs().max(least).checked_mul(4)?.checked_add(24)
     }
 
     fn str_size(&mut self, object: u64) -> Option<u64> {

@@ -76,7 +76,7 @@ fn path(frame: &Frame) -> Option<&str> {
     match frame {
         Frame::Python { location, .. } => Some(&location.file),
         Frame::Native { module, .. } => module.as_deref(),
-        Frame::Gap { .. } => None,
+        Frame::Gap { .. } | Frame::Origin { .. } => None,
     }
 }
 
