@@ -45,7 +45,7 @@ fn write_rights(out: &mut impl io::Write) -> io::Result<Exit> {
     let missing = match rights::missing() {
         Ok(missing) => missing,
         Err(error) => {
-            writeln!(out, "MISSING  /proc: {error}: mount it: mount -t proc proc /proc")?;
+            writeln!(out, "MISSING  {} ({error})", rights::MOUNT_PROC)?;
             writeln!(out, "         for: everything that is known of processes")?;
             writeln!(out, "         without: memtrace does not start")?;
             return Ok(Exit::Failure);

@@ -26,7 +26,10 @@ pub const NEEDED: [Capability; 2] = [
     },
 ];
 
-/// What tracing needs and memtrace does not have.
+/// What brings back what everything about processes is read from.
+pub const MOUNT_PROC: &str = "/proc: mount it: mount -t proc proc /proc";
+
+/// What tracing needs and memtrace does not have. An error if processes cannot be looked at.
 pub fn missing() -> io::Result<Vec<&'static Capability>> {
     let held = status::effective_capabilities(&Directory::open(std::process::id())?)?;
     Ok(lacking(held))

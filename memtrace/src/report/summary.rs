@@ -253,6 +253,20 @@ mod tests {
     }
 
     #[test]
+    fn many_releases_of_what_was_not_recorded_are_told_of() {
+        let mut profile = example::profile();
+        let wide = Screen { width: 200, colour: false };
+        profile.session.sample_interval_bytes = 0;
+        assert!(!summary(&profile, wide).contains("memory that was not recorded"));
+        profile.processes[0].calls.unknown_releases = 390_000;
+        let text = summary(&profile, wide);
+        assert!(text.contains(" releases were of memory that was not recorded"), "{text}");
+        // Of a sample, most are.
+        profile.session.sample_interval_bytes = 512;
+        assert!(!summary(&profile, wide).contains("memory that was not recorded"));
+    }
+
+    #[test]
     fn a_peak_like_the_present_is_not_repeated() {
         let mut profile = example::profile();
         assert!(summary(&profile, Screen::default()).contains("Live at the peak"));

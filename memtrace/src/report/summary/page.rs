@@ -89,13 +89,18 @@ impl Page {
 /// `f (…long_name.py:3)`. The line's number stays.
 fn fit_frame(text: &str, width: usize) -> String {
     match text.rsplit_once(" (") {
-        Some((name, place)) if length(text) > width => {
+        Some((name, place)) if length(text) > width && is_frame(place, width) => {
             let name = fit(name, (width / 3).max(width.saturating_sub(length(place) + 2)));
             let place = fit_end(place, width.saturating_sub(length(&name) + 2));
             format!("{name} ({place}")
         }
         _ => fit(text, width),
     }
+}
+
+/// Behind the place of a frame there is nothing.
+fn is_frame(place: &str, width: usize) -> bool {
+    place.ends_with(')') || length(place) + 12 < width
 }
 
 #[cfg(test)]
