@@ -97,7 +97,7 @@ async fn trace(options: &Options) -> Result<Exit> {
             progress.say("reading the mapped files");
             let mut objects = Objects::with_cache();
             if !options.quiet {
-                snapshot::print_brief(pids, &mut objects, &progress)?;
+                snapshot::print_brief(pids, &mut objects, &progress);
             }
             let tracer = Tracer::attach(pids, objects, options)?;
             record(tracer, &mut Run { signals, progress, launch: None, options }).await?;
