@@ -18,6 +18,8 @@ mod command;
 mod decomposition;
 /// Full tables, a late loader, targets that change all the time.
 mod faults;
+/// Heaps of known shapes.
+mod heap;
 /// What the verifier says of the kernel object.
 mod kernel_object;
 /// Bytes per line of Python programs with known answers.

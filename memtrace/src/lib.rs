@@ -16,6 +16,7 @@
 //! | [`attach`] | from a file to a probe plan: which functions, which instruction of each |
 //! | [`unwind`] | from `.eh_frame` to rows that the kernel can search; the cache of them on disk |
 //! | [`python`] | from a file to the layouts of the CPython in it; line tables |
+//! | [`heap`] | glibc's heap: every chunk, where free memory stays and why |
 //! | [`decomposition`] | what the resident memory of a process consists of |
 //! | [`kernel`] | the loaded kernel object: its programs, its maps, its events |
 //! | [`symbolize`] | from addresses to names of native functions |
@@ -119,6 +120,7 @@ pub mod attach;
 pub mod cli;
 pub mod decomposition;
 pub mod doctor;
+pub mod heap;
 pub mod kernel;
 pub mod objects;
 pub mod output;

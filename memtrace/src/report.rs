@@ -4,6 +4,7 @@
 mod chart;
 mod flamegraph;
 mod folded;
+pub mod heap;
 mod html;
 mod json;
 mod pprof;

@@ -87,6 +87,25 @@ impl Memory {
         Ok(bytes)
     }
 
+    /// Fills those pages of `buffer` that are in memory, and says which they are. `buffer` begins at
+    /// `address`, a multiple of [`PAGE_BYTES`], and has 1 MiB at most; what is beyond counts as not
+    /// in memory.
+    pub fn read_scattered(&self, address: u64, buffer: &mut [u8]) -> anyhow::Result<Vec<bool>> {
+        let count = buffer.len().min(CHUNK_BYTES) / PAGE_BYTES as usize;
+        let identity = self.process.identity();
+        let (mut is_read, bytes) = self
+            .process
+            .ask(move |directory| read_runs(directory, identity, address, count))
+            .with_context(|| format!("read {count} pages at {address:#x} of {identity}"))?;
+        let mut pages = bytes.chunks_exact(PAGE_BYTES as usize);
+        for (is_read, place) in is_read.iter_mut().zip(buffer.chunks_mut(PAGE_BYTES as usize)) {
+            let page = if *is_read { pages.next() } else { None };
+            page.inspect(|page| place.copy_from_slice(page));
+            *is_read = page.is_some();
+        }
+        Ok(is_read)
+    }
+
     fn read_chunk(&self, address: u64, length: usize) -> anyhow::Result<Vec<u8>> {
         let identity = self.process.identity();
         self.process
@@ -107,21 +126,49 @@ fn read_present(
     let pages = read_pages(directory, address, count)?;
     let present = pages.iter().take_while(|page| page.is_present()).count() as u64;
     let readable = (present * PAGE_BYTES).saturating_sub(in_page).min(length as u64);
-    let bytes = read_remote(identity.pid, address, readable as usize)?;
+    let bytes = read_remote(identity.pid, &[remote(address, readable as usize)])?;
     // The id belonged to this process all the time if it still does.
     directory.check()?;
     Ok(bytes)
 }
 
-fn read_remote(pid: u32, address: u64, length: usize) -> io::Result<Vec<u8>> {
+/// Whether each page is present, and the bytes of those that are; fewer if some went meanwhile.
+fn read_runs(
+    directory: &Directory,
+    identity: Identity,
+    address: u64,
+    count: usize,
+) -> io::Result<(Vec<bool>, Vec<u8>)> {
+    let pages = read_pages(directory, address, count)?;
+    let mut runs: Vec<libc::iovec> = Vec::new();
+    let mut start = address;
+    for run in pages.chunk_by(|one, next| one.is_present() == next.is_present()) {
+        let length = run.len() * PAGE_BYTES as usize;
+        if run[0].is_present() {
+            runs.push(remote(start, length));
+        }
+        start = start.wrapping_add(length as u64);
+    }
+    let bytes = read_remote(identity.pid, &runs)?;
+    // As above.
+    directory.check()?;
+    Ok((pages.iter().map(|page| page.is_present()).collect(), bytes))
+}
+
+const fn remote(address: u64, length: usize) -> libc::iovec {
+    libc::iovec { iov_base: address as *mut libc::c_void, iov_len: length }
+}
+
+/// At most `UIO_MAXIOV` (1024) ranges.
+fn read_remote(pid: u32, ranges: &[libc::iovec]) -> io::Result<Vec<u8>> {
+    let length = ranges.iter().map(|range| range.iov_len).sum();
     let mut bytes = vec![0_u8; length];
     let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: length };
-    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: length };
+    let (ranges, count) = (ranges.as_ptr(), ranges.len() as libc::c_ulong);
     // SAFETY: `local` is the whole of `bytes`, which nothing else uses meanwhile; the kernel checks
-    // `remote` against the other process and writes nothing there.
-    let read = unsafe {
-        libc::process_vm_readv(pid.cast_signed(), &raw const local, 1, &raw const remote, 1, 0)
-    };
+    // the remote ranges against the other process and writes nothing there.
+    let read =
+        unsafe { libc::process_vm_readv(pid.cast_signed(), &raw const local, 1, ranges, count, 0) };
     let Ok(read) = usize::try_from(read) else {
         let error = io::Error::last_os_error();
         let is_unreadable = error.raw_os_error() == Some(libc::EFAULT);
@@ -172,6 +219,22 @@ mod tests {
         assert_eq!(all[..2], [42, 0]);
         assert_eq!(process.status().unwrap().memory.shared, before);
         assert_eq!(before, PAGE_BYTES);
+    }
+
+    #[test]
+    fn pages_between_absent_ones_are_read() {
+        let script = "import mmap, ctypes; m = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE);\
+                      m[8192] = 7; m[20480] = 9;\
+                      print(ctypes.addressof(ctypes.c_char.from_buffer(m)), flush=True)";
+        let python = Workload::python(script);
+        let start: u64 = python.first_line().parse().unwrap();
+        let mut bytes = vec![1; MIB as usize];
+        let is_read = open(&python).memory().read_scattered(start, &mut bytes).unwrap();
+        let read: Vec<_> = (0..is_read.len()).filter(|page| is_read[*page]).collect();
+        assert_eq!((is_read.len(), read), (256, vec![2, 5]));
+        assert_eq!((bytes[0], bytes[8192], bytes[8193], bytes[20480]), (1, 7, 0, 9));
+        let is_read = open(&python).memory().read_scattered(1 << 46, &mut bytes).unwrap();
+        assert!(!is_read.contains(&true));
     }
 
     #[test]

@@ -1,0 +1,251 @@
+//! Free chunks that look like live ones to their neighbours: those in the fastbins of an arena and
+//! in the caches of threads (`tcache_perthread_struct`, malloc/malloc.c).
+//!
+//! No symbol leads to a thread's cache, but every cache is itself a live chunk of a certain size in
+//! some arena, and its contents give it away: lists of chunks of the right sizes, of the counted
+//! lengths, each chunk with the mark that freeing put on it.
+
+use std::collections::HashMap;
+
+use super::{
+    Layout, Parameters,
+    arena::Descriptor,
+    chunk::{ALIGNMENT, HEADER, MIN_SIZE, SIZE, State, size_of},
+    memory::{ANYWHERE, Copy, Memory, read_words},
+};
+
+/// Looks at a cache that contradicts itself: its thread may be using it.
+const MAX_LOOKS: usize = 4;
+/// Chunks that may be caches, of which each thread has one.
+pub(super) const MAX_CANDIDATES: usize = 1 << 16;
+/// Bins of chunks of one size each, from 32 bytes on in steps of 16.
+const SMALL_BINS: u64 = 64;
+
+/// Free chunks by address, with their size and where they are listed.
+pub(super) type Listed = HashMap<u64, (u64, State)>;
+
+/// Follows free lists.
+pub(super) struct Lists<'a, M> {
+    memory: &'a M,
+    layout: &'a Layout,
+    parameters: &'a Parameters,
+}
+
+/// `tcache_perthread_struct`: a count for each bin, then the head of each bin.
+#[derive(Clone, Copy)]
+struct Cache {
+    /// Bytes of one count.
+    count: u64,
+    bins: u64,
+    /// Whether free places are counted instead of chunks.
+    inverted: bool,
+    /// Whether freed chunks carry a mark.
+    marked: bool,
+}
+
+impl Cache {
+    const fn of(layout: &Layout) -> Self {
+        let minor = layout.version.minor;
+        Self {
+            count: if minor < 30 { 1 } else { 2 },
+            bins: if minor < 42 { SMALL_BINS } else { SMALL_BINS + 12 },
+            inverted: minor >= 42,
+            marked: minor >= 29,
+        }
+    }
+
+    const fn size(self) -> u64 {
+        self.bins * (self.count + SIZE)
+    }
+}
+
+/// What a cache held: whether it is one beyond doubt, and its chunks.
+struct Contents {
+    is_consistent: bool,
+    mark: Option<u64>,
+    chunks: Vec<(u64, u64)>,
+}
+
+impl Contents {
+    /// Whether a chunk carries the same mark as those before it.
+    fn has_mark(&mut self, marked: bool, mark: u64) -> bool {
+        !marked || *self.mark.get_or_insert(mark) == mark
+    }
+}
+
+impl<'a, M: Memory> Lists<'a, M> {
+    pub(super) const fn new(memory: &'a M, layout: &'a Layout, parameters: &'a Parameters) -> Self {
+        Self { memory, layout, parameters }
+    }
+
+    /// Adds the chunks in the fastbins of an arena; `false` if a list could not be followed to its
+    /// end.
+    pub(super) fn add_fast(&self, arena: &Descriptor, listed: &mut Listed) -> bool {
+        let mut copy = Copy::new(self.memory, ANYWHERE);
+        let limit = arena.system / MIN_SIZE;
+        let mut is_whole = true;
+        for (size, head) in (MIN_SIZE..).step_by(ALIGNMENT as usize).zip(&arena.fast) {
+            let mut chunk = *head;
+            let mut length = 0;
+            while chunk != 0 && length <= limit {
+                let next = self.next_fast(&mut copy, chunk, size);
+                let is_new = next.is_some() && listed.insert(chunk, (size, State::Fast)).is_none();
+                is_whole &= is_new;
+                chunk = next.filter(|_| is_new).unwrap_or_default();
+                length += 1;
+            }
+        }
+        is_whole
+    }
+
+    /// The chunk behind one in a fastbin of a size; 0 at the end.
+    fn next_fast(&self, copy: &mut Copy<'_, M>, chunk: u64, size: u64) -> Option<u64> {
+        let memory = chunk.checked_add(HEADER)?;
+        self.link(copy, memory, |found| found == size).map(|(next, _)| next)
+    }
+
+    /// What the free chunk's memory links to, and the chunk's size, if that is one that `fits`.
+    fn link(
+        &self,
+        copy: &mut Copy<'_, M>,
+        memory: u64,
+        fits: impl FnOnce(u64) -> bool,
+    ) -> Option<(u64, u64)> {
+        if memory < HEADER || !memory.is_multiple_of(ALIGNMENT) {
+            return None;
+        }
+        let size = size_of(copy.word(memory - SIZE)?);
+        let link = copy.word(memory)?;
+        let next = if self.layout.hides_links() { link ^ memory >> 12 } else { link };
+        fits(size).then_some((next, size))
+    }
+
+    /// Whether a live chunk of this size may be a thread's cache.
+    pub(super) fn may_be_cache(&self, size: u64) -> bool {
+        let own = (Cache::of(self.layout).size() + SIZE).next_multiple_of(ALIGNMENT);
+        // What is left of a chunk that is cut is at least 32 bytes, else it stays with it.
+        size == own || size == own + ALIGNMENT
+    }
+
+    /// Adds the chunks in the caches among the candidates, and the caches themselves as the
+    /// allocator's own. Returns how many were in use while they were read.
+    pub(super) fn add_caches(&self, candidates: &[(u64, u64)], listed: &mut Listed) -> usize {
+        let found: Vec<_> = candidates
+            .iter()
+            .filter_map(|(chunk, size)| Some((*chunk, *size, self.cache(chunk + HEADER)?)))
+            .collect();
+        let common = common(found.iter().filter_map(|(.., contents)| contents.mark));
+        let mut busy = 0;
+        for (chunk, size, contents) in found {
+            if contents.mark != self.expected_mark(chunk + HEADER, common) {
+                continue;
+            }
+            busy += usize::from(!contents.is_consistent);
+            listed.insert(chunk, (size, State::Own));
+            let cached = contents.chunks.into_iter();
+            listed.extend(cached.map(|(chunk, size)| (chunk, (size, State::Cached))));
+        }
+        busy
+    }
+
+    /// From 2.29 on the cache's own address, from 2.34 on a random number for all threads.
+    fn expected_mark(&self, cache: u64, common: Option<u64>) -> Option<u64> {
+        match self.layout.version.minor {
+            ..29 => None,
+            29..34 => Some(cache),
+            _ => common,
+        }
+    }
+
+    /// What is in the cache at an address, unless none is there or it is empty.
+    fn cache(&self, address: u64) -> Option<Contents> {
+        let mut last = None;
+        for _ in 0..MAX_LOOKS {
+            let contents = self.look(address)?;
+            if contents.is_consistent {
+                return Some(contents);
+            }
+            last = Some(contents);
+        }
+        // Without marks, only consistency tells a cache from other memory.
+        last.filter(|contents| contents.mark.is_some())
+    }
+
+    /// One look at what may be a cache. `None`: it is none.
+    fn look(&self, address: u64) -> Option<Contents> {
+        let cache = Cache::of(self.layout);
+        let words = read_words(self.memory, address, cache.size() as usize / 8)?;
+        let (counts, heads) = words.split_at((cache.bins * cache.count / 8) as usize);
+        if heads.iter().all(|head| *head == 0)
+            || heads.iter().any(|head| !head.is_multiple_of(ALIGNMENT))
+        {
+            return None;
+        }
+        let mut copy = Copy::new(self.memory, ANYWHERE);
+        let mut contents = Contents { is_consistent: true, mark: None, chunks: Vec::new() };
+        for (bin, head) in (0..).zip(heads) {
+            let count = self.count(cache, counts, bin)?;
+            if (count == 0) != (*head == 0) {
+                contents.is_consistent = false;
+                continue;
+            }
+            self.follow(&mut copy, bin, (*head, count), &mut contents)?;
+        }
+        Some(contents)
+    }
+
+    fn count(&self, cache: Cache, counts: &[u64], bin: u64) -> Option<u64> {
+        let (bits, each) = (8 * cache.count, 8 / cache.count);
+        let word = counts.get((bin / each) as usize)? >> (bin % each * bits);
+        let count = word & ((1 << bits) - 1);
+        if cache.inverted { self.parameters.cache_count.checked_sub(count) } else { Some(count) }
+    }
+
+    /// Adds the chunks of a list. `None` if the chunks contradict that this is a cache.
+    fn follow(
+        &self,
+        copy: &mut Copy<'_, M>,
+        bin: u64,
+        (head, count): (u64, u64),
+        contents: &mut Contents,
+    ) -> Option<()> {
+        let marked = Cache::of(self.layout).marked;
+        let mut memory = head;
+        for index in 0..count {
+            let fits = |size| bin_of(size) == Some(bin);
+            let Some((next, size)) = self.link(copy, memory, fits) else {
+                contents.is_consistent = false;
+                // The first of a list is what its thread changes last.
+                return (index > 0).then_some(());
+            };
+            if !contents.has_mark(marked, copy.word(memory + SIZE)?) {
+                contents.is_consistent = false;
+                return Some(());
+            }
+            contents.chunks.push((memory - HEADER, size));
+            memory = next;
+        }
+        contents.is_consistent &= memory == 0;
+        Some(())
+    }
+}
+
+/// The bin of a cache that holds chunks of a size.
+fn bin_of(size: u64) -> Option<u64> {
+    let index = size.checked_sub(MIN_SIZE)? / ALIGNMENT;
+    if index < SMALL_BINS {
+        return (size.is_multiple_of(ALIGNMENT)).then_some(index);
+    }
+    // `large_csize2tidx`: one bin for each power of two, up to 4 MiB.
+    let size = u32::try_from(size).ok()?;
+    Some(SMALL_BINS + u64::from(1040_u32.leading_zeros() - size.leading_zeros()))
+}
+
+/// What occurs most often.
+fn common(values: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut counts = HashMap::new();
+    for value in values {
+        *counts.entry(value).or_insert(0_usize) += 1;
+    }
+    counts.into_iter().max_by_key(|(value, count)| (*count, *value)).map(|(value, _)| value)
+}

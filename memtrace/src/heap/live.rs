@@ -1,0 +1,158 @@
+//! The heap of a running process: finds the C library among what it has mapped, and reads through
+//! the kernel, for a limited time.
+
+use std::{
+    cell::{Cell, RefCell},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use memtrace_abi::mapping::Range;
+
+use super::{Heap, Layout, Memory, PAGE, Refusal};
+use crate::process::{
+    Process,
+    mappings::{Kind, Mapping, Mappings},
+    memory::{self, MAX_PAGES},
+};
+
+/// How file names of C libraries begin; since 2.34 `libc.so.6`, before `libc-2.31.so`.
+const LIBRARIES: [&str; 2] = ["libc.so", "libc-2."];
+
+impl Heap {
+    /// Reads the heap of a running process. After `limit` nothing more is read, and the rest is
+    /// unknown.
+    ///
+    /// The error is a [`Refusal`] if there is no heap that could be read, else that of the process.
+    pub fn of_process(process: &Process, mappings: &Mappings, limit: Duration) -> Result<Self> {
+        let layout = layout(process, mappings)?;
+        let live = Live::new(process.memory(), Instant::now() + limit);
+        let heap = Self::read(&live, &layout, &anonymous(mappings));
+        if let Some(error) = live.error.take() {
+            return Err(error);
+        }
+        let mut heap = heap?;
+        if live.is_late.get() {
+            heap.doubts.push(format!("Reading was ended after {limit:?}: there was more."));
+        }
+        Ok(heap)
+    }
+}
+
+/// Where the process's C library keeps its heap.
+pub(super) fn layout(process: &Process, mappings: &Mappings) -> Result<Layout> {
+    let groups = mappings.executables();
+    let is_library = |mapping: &Mapping| {
+        let name = mapping.path.file_name().unwrap_or_default().to_string_lossy();
+        LIBRARIES.iter().any(|library| name.starts_with(library))
+    };
+    let mut candidates: Vec<&Mapping> = groups.iter().map(|group| group[0]).collect();
+    // A program that brings its C library along has it in its first file.
+    candidates.sort_by_key(|mapping| !is_library(mapping));
+    let libraries = candidates.iter().filter(|mapping| is_library(mapping)).count();
+    for mapping in candidates.into_iter().take(libraries + 1) {
+        let object = process.object(mapping)?;
+        let found = object.contents().whole().map_or(Ok(None), Layout::find);
+        if let Some(layout) = found.with_context(|| format!("read {}", mapping.path.display()))? {
+            let bias = object.bias(mapping).context("find where the C library is mapped")?;
+            return Ok(layout.in_process(bias));
+        }
+    }
+    Err(Refusal::NoGlibc.into())
+}
+
+/// Where mapped chunks may be.
+pub(super) fn anonymous(mappings: &Mappings) -> Vec<Range> {
+    let may_hold = |mapping: &&Mapping| {
+        mapping.kind() == Kind::Anonymous
+            && mapping.permissions.is_writable()
+            && !mapping.permissions.is_shared()
+    };
+    mappings.list.iter().filter(may_hold).map(|mapping| mapping.range).collect()
+}
+
+/// The memory of a running process, until a moment.
+pub(super) struct Live {
+    memory: memory::Memory,
+    until: Instant,
+    is_late: Cell<bool>,
+    /// The first that was met.
+    error: RefCell<Option<anyhow::Error>>,
+}
+
+impl Live {
+    pub(super) const fn new(memory: memory::Memory, until: Instant) -> Self {
+        Self { memory, until, is_late: Cell::new(false), error: RefCell::new(None) }
+    }
+
+    /// Nothing more is asked after the time, or of a process that has failed to answer.
+    fn is_over(&self) -> bool {
+        let is_late = Instant::now() > self.until;
+        self.is_late.set(self.is_late.get() || is_late);
+        is_late || self.error.borrow().is_some()
+    }
+
+    fn keep<T>(&self, answer: Result<T>) -> Option<T> {
+        match answer {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.error.borrow_mut().get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
+impl Memory for Live {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
+        if self.is_over() {
+            return 0;
+        }
+        self.keep(self.memory.read(address, buffer)).unwrap_or(0)
+    }
+
+    fn read_pages(&self, address: u64, buffer: &mut [u8]) -> Vec<bool> {
+        if self.is_over() {
+            return Vec::new();
+        }
+        self.keep(self.memory.read_scattered(address, buffer)).unwrap_or_default()
+    }
+
+    fn resident(&self, range: Range) -> Vec<bool> {
+        let mut resident = Vec::new();
+        let step = MAX_PAGES as u64 * PAGE;
+        let starts = (range.start..range.end).step_by(step as usize);
+        for start in starts {
+            let end = range.end.min(start.saturating_add(step));
+            let Some(pages) = self.keep(self.memory.pages(Range { start, end })) else { break };
+            resident.extend(pages.iter().map(|page| page.is_present()));
+        }
+        resident
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_python_has_a_heap_without_doubts() {
+        let mut python = std::process::Command::new("python3")
+            .args(["-c", "import time; keep = [bytes(n) for n in range(600, 9000)]; print(flush=True); time.sleep(99)"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0];
+        std::io::Read::read_exact(python.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let process = Process::open(python.id()).unwrap();
+        let mappings = process.mappings().unwrap();
+        let heap = Heap::of_process(&process, &mappings, Duration::from_secs(5));
+        python.kill().unwrap();
+        python.wait().unwrap();
+        let heap = heap.unwrap();
+        assert_eq!(heap.doubts, Vec::<String>::new());
+        let live = heap.accounts(&mut |_: &_, _| {}).total.live;
+        assert!(live > 8400 * 4800, "{live}");
+        assert!(Heap::of_process(&process, &mappings, Duration::from_secs(5)).is_err());
+    }
+}

@@ -1,0 +1,261 @@
+//! Reads a whole heap: arenas, their chunks, what is on free lists, mapped chunks, and which pages
+//! of all that are in memory.
+
+use std::collections::BTreeMap;
+
+use memtrace_abi::mapping::Range;
+
+use super::{
+    Chunk, Layout, Memory, Parameters, Refusal,
+    arena::{Descriptor, Finder},
+    chunk::{Chunks, State},
+    lists::{Listed, Lists, MAX_CANDIDATES},
+    mapped::{Search, is_all},
+    memory::PAGE,
+    walk::Walk,
+};
+
+/// How often the parts of an arena are listed.
+const MAX_LISTINGS: usize = 4;
+
+/// A heap as it was read. It may have changed meanwhile; what is here was true of each part when
+/// that was read.
+#[derive(Clone, Debug)]
+pub struct Heap {
+    /// Where and how the allocator is laid out.
+    pub layout: Layout,
+    /// The allocator's settings and counts.
+    pub parameters: Parameters,
+    /// The arenas, the main one first.
+    pub arenas: Vec<Arena>,
+    /// Chunks that have a mapping of their own: what each mapping covers, by address.
+    pub mapped: Vec<Part>,
+    /// How often a place had to be looked at again because it changed meanwhile.
+    pub looks: u32,
+    /// What may be wrong or missing, one sentence each.
+    pub doubts: Vec<String>,
+}
+
+/// An arena.
+#[derive(Clone, Debug)]
+pub struct Arena {
+    /// Address of its `struct malloc_state`.
+    pub address: u64,
+    /// Whether it is the one that grows by `brk`.
+    pub is_main: bool,
+    /// What it has got from the kernel by its own count, bytes; `parts` may cover less.
+    pub system_bytes: u64,
+    /// Its memory, by address.
+    pub parts: Vec<Part>,
+}
+
+/// An address range that belongs to malloc.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// What it holds, without gaps.
+    pub chunks: Chunks,
+    /// Whether each page that it touches is in memory; may be short if not all could be asked for.
+    pub resident: Vec<bool>,
+}
+
+impl Part {
+    fn new(memory: &impl Memory, chunks: Chunks) -> Self {
+        let Range { start, end } = chunks.range();
+        let pages = Range { start: start / PAGE * PAGE, end: end.next_multiple_of(PAGE) };
+        Self { chunks, resident: memory.resident(pages) }
+    }
+
+    /// Whether the page that holds the address, which is one of the part's, is in memory.
+    #[must_use]
+    pub fn is_resident(&self, address: u64) -> bool {
+        let first = self.chunks.range().start / PAGE;
+        let index = (address / PAGE).checked_sub(first);
+        index.is_some_and(|index| self.resident.get(index as usize) == Some(&true))
+    }
+}
+
+impl Heap {
+    /// Reads the heap of a process.
+    ///
+    /// `layout` has the process's addresses; `anonymous` are its writable mappings without a file,
+    /// in which mapped chunks are looked for. Takes as long as `memory` lets it; what could not be
+    /// read by then is [`State::Unknown`].
+    pub fn read(
+        memory: &impl Memory,
+        layout: &Layout,
+        anonymous: &[Range],
+    ) -> Result<Self, Refusal> {
+        let parameters = Parameters::read(memory, layout)?;
+        let finder = Finder { memory, layout, parameters: &parameters };
+        let (descriptors, is_whole) = finder.arenas()?;
+        let is_used = descriptors.iter().any(|arena| arena.has_memory(layout));
+        if !is_used && parameters.mapped_count == 0 {
+            return Err(Refusal::Unused);
+        }
+        let mut heap = Self {
+            layout: *layout,
+            parameters,
+            arenas: Vec::new(),
+            mapped: Vec::new(),
+            looks: 0,
+            doubts: Vec::new(),
+        };
+        if !is_whole {
+            heap.doubts.push("The list of arenas could not be followed to its end.".into());
+        }
+        for descriptor in &descriptors {
+            heap.read_arena(&finder, descriptor);
+        }
+        heap.read_lists(memory, &descriptors);
+        heap.read_mapped(memory, anonymous);
+        heap.doubt_coverage();
+        Ok(heap)
+    }
+
+    fn read_arena(&mut self, finder: &Finder<'_, impl Memory>, descriptor: &Descriptor) {
+        let mut parts = BTreeMap::new();
+        let mut found = finder.parts(descriptor);
+        // Parts come and go while others are read.
+        for _ in 0..MAX_LISTINGS {
+            found.retain(|part| !parts.contains_key(&part.range.start));
+            if found.is_empty() {
+                break;
+            }
+            for part in found {
+                let (chunks, looks) = Walk::new(finder, descriptor.address, part).run();
+                self.looks += looks;
+                let part =
+                    chunks.map(|chunks| (part.range.start, Part::new(finder.memory, chunks)));
+                parts.extend(part);
+            }
+            found =
+                finder.descriptor(descriptor.address).map_or_else(Vec::new, |d| finder.parts(&d));
+        }
+        self.arenas.push(Arena {
+            address: descriptor.address,
+            is_main: descriptor.address == self.layout.main_arena,
+            system_bytes: descriptor.system,
+            parts: parts.into_values().collect(),
+        });
+    }
+
+    /// Finds the free chunks that look live.
+    fn read_lists(&mut self, memory: &impl Memory, descriptors: &[Descriptor]) {
+        let lists = Lists::new(memory, &self.layout, &self.parameters);
+        let mut listed = Listed::new();
+        let mut ends = 0;
+        for descriptor in descriptors {
+            let now = Descriptor::read(memory, &self.layout, descriptor.address);
+            let arena = now.as_ref().unwrap_or(descriptor);
+            ends += usize::from(!lists.add_fast(arena, &mut listed));
+        }
+        let candidates: Vec<_> = self
+            .chunks()
+            .filter(|chunk| chunk.state == State::Live && lists.may_be_cache(chunk.size))
+            .map(|chunk| (chunk.address, chunk.size))
+            .take(MAX_CANDIDATES)
+            .collect();
+        let busy = lists.add_caches(&candidates, &mut listed);
+        self.mark(&listed);
+        if ends > 0 {
+            let doubt = format!("The fastbins of {ends} arenas changed while they were read.");
+            self.doubts.push(doubt);
+        }
+        if busy > 0 {
+            let doubt = format!("The caches of {busy} threads changed while they were read.");
+            self.doubts.push(doubt);
+        }
+    }
+
+    fn mark(&mut self, listed: &Listed) {
+        let state = |chunk: Chunk| {
+            let (size, state) = *listed.get(&chunk.address)?;
+            (chunk.state == State::Live && chunk.size == size).then_some(state)
+        };
+        for part in self.arenas.iter_mut().flat_map(|arena| &mut arena.parts) {
+            part.chunks.restate(state);
+        }
+    }
+
+    fn read_mapped(&mut self, memory: &impl Memory, anonymous: &[Range]) {
+        let taken: Vec<Range> = self.parts().map(|part| part.chunks.range()).collect();
+        let ranges = without(anonymous, taken);
+        let wanted = (self.parameters.mapped_count, self.parameters.mapped_bytes);
+        let found = Search::new(memory, &self.layout, wanted).run(&ranges);
+        self.mapped = found
+            .into_iter()
+            .map(|range| {
+                let mut chunks = Chunks::new(range.start);
+                chunks.push(range.end - range.start, State::Live);
+                Part::new(memory, chunks)
+            })
+            .collect();
+        let bytes = self.mapped.iter().map(|part| length(part.chunks.range())).sum::<u64>();
+        let count = self.mapped.len() as u64;
+        if !is_all(&self.layout, (count, bytes), wanted) {
+            self.doubts.push(format!(
+                "malloc counts {} chunks with mappings of their own, {} bytes in all; found were \
+                 {count} with {bytes} bytes.",
+                wanted.0, wanted.1
+            ));
+        }
+    }
+
+    fn doubt_coverage(&mut self) {
+        let unknown: u64 = self
+            .chunks()
+            .filter(|chunk| chunk.state == State::Unknown)
+            .map(|chunk| chunk.size)
+            .sum();
+        if unknown > 0 {
+            self.doubts.push(format!("{unknown} bytes of the arenas could not be walked."));
+        }
+        let main = self.arenas.first();
+        let missing = main.map_or(0, |main| main.system_bytes.saturating_sub(main.bytes()));
+        // A page at most is lost to alignment.
+        if missing > PAGE {
+            self.doubts.push(format!(
+                "{missing} bytes of the main arena are elsewhere, because brk could not give them."
+            ));
+        }
+    }
+
+    /// The parts of all arenas.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.arenas.iter().flat_map(|arena| &arena.parts)
+    }
+
+    /// The chunks of all arenas; mapped ones are not among them.
+    pub fn chunks(&self) -> impl Iterator<Item = Chunk> {
+        self.parts().flat_map(|part| part.chunks.iter())
+    }
+}
+
+impl Arena {
+    /// Bytes of its parts.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| length(part.chunks.range())).sum()
+    }
+}
+
+pub(super) fn length(range: Range) -> u64 {
+    range.end.saturating_sub(range.start)
+}
+
+/// The ranges without those that are taken.
+fn without(ranges: &[Range], mut taken: Vec<Range>) -> Vec<Range> {
+    taken.sort_by_key(|range| range.start);
+    let mut rest = Vec::new();
+    for range in ranges {
+        let mut start = range.start;
+        let first = taken.partition_point(|taken| taken.end <= start);
+        for taken in taken[first..].iter().take_while(|taken| taken.start < range.end) {
+            rest.push(Range { start, end: taken.start });
+            start = taken.end;
+        }
+        rest.push(Range { start, end: range.end });
+    }
+    rest.retain(|range| range.start < range.end);
+    rest
+}
