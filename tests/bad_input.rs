@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use memtrace::recording::VERSION;
+use ::memtrace::recording::VERSION;
 
 use crate::support::{
     memtrace,
