@@ -1,3 +1,5 @@
+//! Readings of a heap while threads change it.
+
 use std::{process::Command, time::Instant};
 
 use memtrace::heap::{Heap, State};

@@ -1,3 +1,5 @@
+//! Free memory, charged to the stacks of the blocks that keep it resident.
+
 use serde_json::Value;
 
 use crate::support::{

@@ -1,3 +1,5 @@
+//! What `malloc_trim(0)` is foretold to give back, compared with what it does.
+
 use super::{accounts_of, heap_of, shaped};
 use crate::support::workload::{Workload, main_python, pythons};
 

@@ -1,9 +1,10 @@
 //! The loaded kernel programs and the processes that they watch.
 
+mod heaps;
 mod looks;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     io::{self, IsTerminal as _},
     mem,
     time::{Duration, Instant, SystemTime},
@@ -17,7 +18,6 @@ use super::{
     codes::Codes,
     cost::Meter,
     fold::Recorded,
-    fragmentation::Fragmentation,
     history::History,
     progress::State,
     target::{NoAllocator, Target},
@@ -315,27 +315,6 @@ impl Tracer {
         if !self.retired.is_empty() && self.last_end.elapsed() > QUIET {
             self.detaching.extend(kernel::detach(mem::take(&mut self.retired)));
         }
-    }
-
-    /// Who pins free memory in each target that still runs, by slot.
-    fn read_heaps(&mut self) -> Result<Vec<(u32, Fragmentation)>> {
-        let mut stacks = HashMap::new();
-        self.kernel.visit_live(|place, allocation| {
-            stacks.insert((place.process, place.address), allocation.stack);
-        })?;
-        let mut heaps = Vec::new();
-        for target in self.targets.iter().filter(|target| target.ended.is_none()) {
-            let slot = target.slot;
-            let stack_of = |address| stacks.get(&(slot, address)).copied();
-            match Fragmentation::read(&target.process, stack_of) {
-                Ok(heap) => heaps.push((slot, heap)),
-                Err(error) => {
-                    let pid = target.pid();
-                    self.notes.push(format!("no heap of process {pid} to show: {error:#}"));
-                }
-            }
-        }
-        Ok(heaps)
     }
 
     /// Ends the tracing. Nothing is recorded any more when this returns, and the probes are
