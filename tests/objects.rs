@@ -35,7 +35,7 @@ fn stuck() -> Vec<Stuck> {
             let answer = serde_json::from_str(line("answer ").expect("it answers")).expect("JSON");
             let blocks = line("blocks ").and_then(|blocks| blocks.parse().ok()).expect("a number");
             let start = Instant::now();
-            let patient = Limits { time: Duration::from_secs(60), ..Limits::default() };
+            let patient = Limits { time: Duration::from_mins(1), ..Limits::default() };
             let inventory = read(worker.pid(), &patient);
             let (took, name) = (start.elapsed(), python.display().to_string());
             Stuck { name, answer, blocks, inventory, took }
@@ -95,16 +95,19 @@ fn check_blocks(Stuck { name, blocks, inventory, .. }: &Stuck) {
     assert!(coverage.failed_objects < coverage.objects / 10_000, "{name}: {coverage:?}");
 }
 
-fn check_arrays(Stuck { name, inventory, .. }: &Stuck) {
-    let held = |path: &str| -> &Array {
-        let arrays = inventory.arrays.iter();
-        let by_path =
-            |array: &&Array| array.holder.as_ref().is_some_and(|holder| holder.path == path);
-        arrays.clone().find(by_path).unwrap_or_else(|| {
-            let paths: Vec<_> = arrays.map(|array| (&array.shape, &array.holder)).collect();
-            panic!("{name}: nobody holds {path}: {paths:#?}")
-        })
-    };
+/// The array that is held by a path of names.
+fn held<'stuck>(Stuck { name, inventory, .. }: &'stuck Stuck, path: &str) -> &'stuck Array {
+    let arrays = inventory.arrays.iter();
+    let by_path = |array: &&Array| array.holder.as_ref().is_some_and(|holder| holder.path == path);
+    arrays.clone().find(by_path).unwrap_or_else(|| {
+        let paths: Vec<_> = arrays.map(|array| (&array.shape, &array.holder)).collect();
+        panic!("{name}: nobody holds {path}: {paths:#?}")
+    })
+}
+
+fn check_arrays(stuck: &Stuck) {
+    let name = &stuck.name;
+    let held = |path: &str| held(stuck, path);
     for number in 0..38 {
         let array = held(&format!("batch[{number}]"));
         assert_eq!(

@@ -40,14 +40,16 @@ impl Reader<'_> {
     /// Frames of Python functions, of all threads, the innermost of each first.
     pub(super) fn activations(&mut self) -> Vec<Activation> {
         let head = self.interpreter.structures.threads_head;
-        let mut activations = Vec::new();
+        let mut threads = Vec::new();
         for interpreter in self.interpreters() {
-            for thread in self.list(interpreter.wrapping_add(head), THREAD_NEXT, MAX_THREADS) {
-                if activations.len() >= MAX_ACTIVATIONS || self.view.is_late() {
-                    return activations;
-                }
-                self.push_frames(thread, &mut activations);
+            threads.extend(self.list(interpreter.wrapping_add(head), THREAD_NEXT, MAX_THREADS));
+        }
+        let mut activations = Vec::new();
+        for thread in threads {
+            if activations.len() >= MAX_ACTIVATIONS || self.view.is_late() {
+                break;
             }
+            self.push_frames(thread, &mut activations);
         }
         activations
     }

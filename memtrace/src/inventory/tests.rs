@@ -59,7 +59,7 @@ fn interpreters() -> Vec<PathBuf> {
 }
 
 fn limits() -> Limits {
-    Limits { time: Duration::from_secs(120), ..Limits::default() }
+    Limits { time: Duration::from_mins(2), ..Limits::default() }
 }
 
 /// The live process, with what is read of it kept.

@@ -52,9 +52,11 @@ fn remedy_for_root(missing: &[&Capability]) -> String {
     if missing.is_empty() {
         return "this root has all rights of its container and no more: run it on the host".into();
     }
-    let options: String =
-        missing.iter().map(|capability| format!(" --cap-add {}", capability.name)).collect();
-    format!("this root lacks capabilities; run it on the host, or with: docker run{options}")
+    let names: Vec<_> = missing.iter().map(|capability| capability.name).collect();
+    let options = names.join(" --cap-add ");
+    format!(
+        "this root lacks capabilities; run it on the host, or with: docker run --cap-add {options}"
+    )
 }
 
 fn lacking(held: u64) -> Vec<&'static Capability> {

@@ -70,7 +70,7 @@ fn live_time(profile: &Profile) -> String {
         ([Process { shed: Some(shed), .. }], _) => {
             format!("at {}, when probes ended", Elapsed(shed.at))
         }
-        (_, Some(past)) => format!("{} of it in processes that ended", Size(past.bytes)),
+        (_, Some(past)) => format!("{} of it of ended processes", Size(past.bytes)),
         _ => "traced and not released".into(),
     }
 }
@@ -283,11 +283,11 @@ mod tests {
         for process in &mut profile.processes {
             process.ended = None;
         }
-        assert!(!summary(&profile, wide).contains("processes that ended"));
+        assert!(!summary(&profile, wide).contains("of ended processes"));
         profile.processes[1].ended = Some(Duration::from_secs(4));
         let text = summary(&profile, wide);
         assert!(text.contains("Live now, or when its process ended, by line"), "{text}");
-        assert!(text.contains("of it in processes that ended"), "{text}");
+        assert!(text.contains("of it of ended processes"), "{text}");
         assert!(text.contains("was held by a process that has ended"), "{text}");
     }
 

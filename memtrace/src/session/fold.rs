@@ -97,6 +97,29 @@ impl Names {
     }
 }
 
+/// Frames by name. Many stacks share few, and to name one costs far more than to look it up.
+struct Frames<'recorded> {
+    recorded: &'recorded Recorded,
+    names: &'recorded Names,
+    /// Their numbers in the profile; `None`: others stand for it.
+    known: HashMap<u64, Option<u32>>,
+}
+
+impl Frames<'_> {
+    /// Those of a stack of a process, outermost first; `None` if it was not recorded.
+    fn of(&mut self, builder: &mut Builder, process: u32, stack: u64) -> Option<Vec<u32>> {
+        let target = self.recorded.context.targets.get(process as usize)?;
+        let packed = self.recorded.stacks.frames(stack)?;
+        let index = |packed| {
+            let frame = locate(target, Packed::unpack(packed));
+            let name = || self.recorded.frame(frame, self.names);
+            let known = self.known.entry(frame.pack());
+            *known.or_insert_with(|| name().map(|frame| builder.intern(frame)))
+        };
+        Some(packed.into_iter().rev().filter_map(index).collect())
+    }
+}
+
 impl Recorded {
     /// Reads everything from the kernel.
     pub fn read(kernel: &Kernel, context: Context) -> Result<Self> {
@@ -141,44 +164,40 @@ impl Recorded {
         for (target, totals) in self.context.targets.iter().zip(&self.processes) {
             builder.add_process(self.process(target, totals));
         }
-        // Many stacks share few frames, and to name one costs far more than to look it up.
-        let mut known = HashMap::new();
-        let processes: Vec<_> = self.processes.iter().zip(&self.context.targets).collect();
-        let mut frames = |builder: &mut Builder, process: usize, stack| {
-            let target = processes.get(process).map(|(_, target)| *target);
-            let index = |packed| {
-                let frame = Packed::unpack(packed);
-                let frame = target.map_or(frame, |target| locate(target, frame));
-                *known
-                    .entry(frame.pack())
-                    .or_insert_with(|| self.frame(frame, names).map(|frame| builder.intern(frame)))
-            };
-            let packed = self.stacks.frames(stack)?;
-            Some(packed.into_iter().rev().filter_map(index).collect::<Vec<_>>())
-        };
-        for (key, totals) in &self.totals {
-            let Some((process, _)) = processes.get(key.process as usize) else { continue };
-            let frames = frames(&mut builder, key.process as usize, key.stack)
-                .unwrap_or_else(|| vec![builder.intern(unrecorded())]);
-            builder.add_stack(key.process, frames, amounts(totals, process.epoch()));
-        }
-        for (process, heap) in &self.context.heaps {
-            for (owner, amount) in &heap.owners {
-                let frames = match owner {
-                    Owner::Stack(stack) => frames(&mut builder, *process as usize, *stack),
-                    _ => None,
-                };
-                let frames = frames.unwrap_or_else(|| vec![builder.intern(self.origin(*owner))]);
-                let amounts = Amounts { fragmentation: *amount, ..Amounts::default() };
-                builder.add_stack(*process, frames, amounts);
-            }
-        }
+        let mut frames = Frames { recorded: &self, names, known: HashMap::new() };
+        self.fold_stacks(&mut builder, &mut frames);
+        self.fold_heaps(&mut builder, &mut frames);
         let mut profile = builder.finish();
         profile.losses = self.losses.iter().map(|(loss, count)| explain(*loss, *count)).collect();
         profile.notes = self.notes();
         profile.segments = std::mem::take(&mut self.context.resident.segments);
         profile.timeline = self.context.history.finish();
         profile
+    }
+
+    fn fold_stacks(&self, builder: &mut Builder, frames: &mut Frames<'_>) {
+        for (key, totals) in &self.totals {
+            let Some(process) = self.processes.get(key.process as usize) else { continue };
+            let frames = frames
+                .of(builder, key.process, key.stack)
+                .unwrap_or_else(|| vec![builder.intern(unrecorded())]);
+            builder.add_stack(key.process, frames, amounts(totals, process.epoch()));
+        }
+    }
+
+    fn fold_heaps(&self, builder: &mut Builder, frames: &mut Frames<'_>) {
+        let heaps = self.context.heaps.iter();
+        for (process, (owner, amount)) in
+            heaps.flat_map(|(process, heap)| heap.owners.iter().map(move |owner| (*process, owner)))
+        {
+            let frames = match owner {
+                Owner::Stack(stack) => frames.of(builder, process, *stack),
+                _ => None,
+            };
+            let frames = frames.unwrap_or_else(|| vec![builder.intern(self.origin(*owner))]);
+            let amounts = Amounts { fragmentation: *amount, ..Amounts::default() };
+            builder.add_stack(process, frames, amounts);
+        }
     }
 
     /// The frame that stands for memory without a stack.
