@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(spoiled(|table| table.rows[0].rule = 3), None);
         assert_eq!(spoiled(|table| table.rows[1].address = 0x10), None);
         assert_eq!(spoiled(|table| table.rows.swap(1, 2)), None);
-        assert_eq!(spoiled(|table| table.rules[0].cfa = 9), None);
+        assert_eq!(spoiled(|table| table.rules[0].cfa = 10), None);
         assert_eq!(spoiled(|table| table.rules[0].fp = 3), None);
         assert_eq!(spoiled(|table| table.rules[0].reserved = 1), None);
     }

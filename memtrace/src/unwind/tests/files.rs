@@ -92,7 +92,7 @@ fn rules_are_read_as_written() {
         (10, bare(Cfa::Unknown)),
         (0x40, bare(Cfa::End)),
         // 15 bytes behind the end of the one before: no gap.
-        (0x50, bare(Cfa::Unsupported)),
+        (0x50, Rule { cfa_offset: 8, ..bare(Cfa::ReturnInRdi) }),
         (0x51, bare(Cfa::Unknown)),
         (0x61, sp),
         (0x62, pushed),
