@@ -75,7 +75,8 @@ fn a_program_without_known_allocator_is_refused() {
     let program = compile("no_libc", &["-static", "-nostdlib", "-s"]);
     let mut target = Workload::start(&mut Command::new(program));
     let pid = target.pid().to_string();
-    refused(1, ["--pid", &pid]).says("has no allocator", &format!("nm /proc/{pid}/exe"));
+    // Quietly: the look that comes before tracing has something to say.
+    refused(1, ["--quiet", "--pid", &pid]).says("has no allocator", &format!("nm /proc/{pid}/exe"));
     // One that cannot be traced does not keep the others from being traced.
     let simple = Workload::c("simple");
     let list = format!("{pid},{},{pid}", simple.pid());
@@ -227,7 +228,7 @@ fn a_process_may_end_at_any_moment_of_the_attaching() {
     for milliseconds in [0, 10, 40, 80, 160] {
         let mut sleep = Command::new("sleep").arg("1000").spawn().expect("starts");
         let memtrace = memtrace::command()
-            .args(["-d", "100ms", "--pid", &sleep.id().to_string()])
+            .args(["--quiet", "-d", "100ms", "--pid", &sleep.id().to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -277,6 +278,8 @@ fn a_command_that_cannot_be_traced_is_told_of_at_once_and_goes_on() {
         memtrace.arg("-o").arg(&json).arg("--").arg(&program);
         memtrace.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut memtrace = memtrace.spawn().expect("memtrace starts");
+        // To wait for it would end its input, and the command with it.
+        let input = memtrace.stdin.take();
         let errors = BufReader::new(memtrace.stderr.take().expect("was piped"));
         let mut lines = errors.lines().map(|line| line.expect("text"));
         // The command runs until it is told to end.
@@ -285,6 +288,7 @@ fn a_command_that_cannot_be_traced_is_told_of_at_once_and_goes_on() {
         // SAFETY: the call takes two integers; the child has not been waited for.
         unsafe { libc::kill(memtrace.id().cast_signed(), libc::SIGTERM) };
         assert_eq!(memtrace.wait().expect("it ends").code(), Some(128 + libc::SIGTERM));
+        drop(input);
         let report = Report::read(&json).0;
         let [process] = &report["processes"].as_array().expect("processes")[..] else {
             panic!("one process: {}", report["processes"])

@@ -1,14 +1,16 @@
 //! The kernel object and the running kernel: which kernels are accepted, what the object holds, and
 //! how much work it is for the verifier.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, process};
+
+use memtrace_abi::python::Python;
 
 use crate::support::{memtrace, refusal::refused};
-use ::memtrace::kernel::{Kernel, Options, inventory::Inventory};
+use ::memtrace::kernel::{Kernel, Options, Threads, inventory::Inventory};
 
 /// For each program, the instructions that the verifier may look at: about twice as many as today on
 /// the kernel that looks at most. The kernel's own limit is a million.
-const BUDGETS: [(&str, u32); 8] = [
+const BUDGETS: [(&str, u32); 10] = [
     ("allocation_enter", 25_000),
     ("allocation_return", 250_000),
     ("empty_enter", 10),
@@ -16,7 +18,9 @@ const BUDGETS: [(&str, u32); 8] = [
     ("libraries_changed", 1000),
     ("process_exec", 6000),
     ("release_enter", 10_000),
+    ("sample_thread", 25_000),
     ("thread_exit", 6000),
+    ("thread_standings", 6000),
 ];
 
 #[test]
@@ -24,7 +28,8 @@ fn every_program_is_within_its_budget() {
     let options =
         Options { max_live: 1024, max_stacks: 1024, max_rows: 1 << 20, sample_interval: 0 };
     let kernel = Kernel::load(&options).expect("the kernel object loads");
-    let verified: Vec<_> = kernel.programs().collect();
+    let threads = Threads::load(process::id(), Python::default()).expect("it loads");
+    let verified: Vec<_> = kernel.programs().chain(threads.programs()).collect();
     for (name, verified) in &verified {
         let verified = verified.expect("Linux 5.16 or newer counts them");
         let budget = BUDGETS.iter().find(|(program, _)| program == name);

@@ -217,11 +217,17 @@ impl Kernel {
 
     /// Every program with the instructions that the verifier looked at.
     pub fn programs(&self) -> impl Iterator<Item = (&str, Option<u32>)> {
-        self.ebpf.programs().map(|(name, program)| {
-            let info = program.info().ok();
-            (name, info.and_then(|info| info.verified_instruction_count()))
-        })
+        verified(&self.ebpf)
     }
+}
+
+/// The loaded programs of an object, and the instructions that the verifier looked at, where the
+/// kernel counts them (Linux 5.16).
+fn verified(ebpf: &Ebpf) -> impl Iterator<Item = (&str, Option<u32>)> {
+    ebpf.programs().filter_map(|(name, program)| {
+        let info = program.info().ok()?;
+        Some((name, info.verified_instruction_count()))
+    })
 }
 
 /// Where the running kernel's structures have what the programs read.

@@ -14,7 +14,7 @@ const POINTER: u64 = !3;
 /// Where the heads are in the state of an interpreter at most.
 const SEARCHED: u64 = 16 << 10;
 /// A process that goes on may change the lists just while they are looked for.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 500;
 
 /// What the lists lead to.
 #[derive(Default)]
@@ -50,6 +50,9 @@ impl Reader<'_> {
     /// The heads of the lists.
     fn generations(&mut self, state: u64) -> Option<[u64; 4]> {
         for _ in 0..ATTEMPTS {
+            if self.view.is_late() {
+                break;
+            }
             let end = state.checked_add(SEARCHED)?;
             let mut places = (state..end).step_by(8);
             if let Some(heads) = places.find_map(|first| self.heads(first)) {

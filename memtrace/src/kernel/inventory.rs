@@ -16,11 +16,14 @@ pub const PROGRAMS: [&str; 6] = [
     "thread_exit",
 ];
 
+/// Programs that look at a process without tracing it.
+pub const SNAPSHOT_PROGRAMS: [&str; 2] = ["sample_thread", "thread_standings"];
+
 /// Programs that do nothing: the cost of a probe is measured with them.
 pub const EMPTY_PROGRAMS: [&str; 2] = ["empty_enter", "empty_return"];
 
 /// Maps that the loader fills or reads.
-pub const SHARED_MAPS: [&str; 18] = [
+pub const SHARED_MAPS: [&str; 21] = [
     "CAUGHT_UP",
     "EVENTS",
     "FS_BASE_OFFSET",
@@ -34,11 +37,14 @@ pub const SHARED_MAPS: [&str; 18] = [
     "PROCESS_TOTALS",
     "ROWS",
     "RULES",
+    "SAMPLES",
     "SAMPLE_INTERVAL",
     "STACKS",
+    "SUBJECT",
     "TABLES",
     "TASK_OFFSETS",
     "TOTALS",
+    "TO_SAMPLE",
 ];
 
 /// Maps that the programs have for themselves.
@@ -84,7 +90,7 @@ impl Inventory {
     pub fn known() -> Self {
         let set = |lists: &[&[&str]]| lists.concat().into_iter().map(str::to_owned).collect();
         Self {
-            programs: set(&[&PROGRAMS, &EMPTY_PROGRAMS]),
+            programs: set(&[&PROGRAMS, &SNAPSHOT_PROGRAMS, &EMPTY_PROGRAMS]),
             maps: set(&[&SHARED_MAPS, &PRIVATE_MAPS, &LOG_MAPS]),
         }
     }

@@ -80,6 +80,11 @@ impl Threads {
         })
     }
 
+    /// The programs, and the instructions that the verifier looked at, where the kernel counts them.
+    pub fn programs(&self) -> impl Iterator<Item = (&str, Option<u32>)> {
+        super::verified(&self.ebpf)
+    }
+
     /// Where each thread of the process is now. Takes no lock of the process.
     pub fn look(&mut self) -> Result<Vec<Standing>> {
         let program: &mut Iter = program(&mut self.ebpf, "thread_standings")?.try_into()?;
