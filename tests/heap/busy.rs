@@ -10,7 +10,8 @@ use crate::support::workload::{Workload, compile};
 const READINGS: usize = 200;
 
 /// Readings of a heap that four threads change all the time. Blocks that stay must be live chunks
-/// of their size in each of them, and nothing may be of a size that the program does not use.
+/// of their size in each of them, or lie where the reading says that it knows nothing, which must be
+/// little; and nothing may be of a size that the program does not use.
 #[test]
 fn a_heap_that_changes_is_read_right() {
     let program = compile("heap_busy", &[]);
@@ -22,7 +23,8 @@ fn a_heap_that_changes_is_read_right() {
     for reading in 0..READINGS {
         let heap = heap_of(workload.pid());
         for block in &staying {
-            assert!(is_live(&heap, *block), "reading {reading}: {block:x?}");
+            let is_right = is_live(&heap, *block) || is_in_doubt(&heap, block.0);
+            assert!(is_right, "reading {reading}: {block:x?}");
         }
         let largest = heap.chunks().filter(|chunk| chunk.state == State::Live);
         let largest = largest.map(|chunk| chunk.size).max().unwrap_or_default();
@@ -40,6 +42,14 @@ fn a_heap_that_changes_is_read_right() {
     assert!(workload.is_running());
     assert!(share > 99.9, "{share}");
     assert!(looks > 0, "the heap did change while it was read");
+}
+
+/// Whether the reading was given up where the address is.
+fn is_in_doubt(heap: &Heap, address: u64) -> bool {
+    heap.chunks().filter(|chunk| chunk.state == State::Unknown).any(|chunk| {
+        let start = chunk.memory() - 16;
+        (start..start + chunk.size).contains(&address)
+    })
 }
 
 /// The chunk may be up to 16 bytes larger than what was asked for, rounded.
