@@ -80,7 +80,7 @@ fn a_program_without_known_allocator_is_refused() {
     // One that cannot be traced does not keep the others from being traced.
     let simple = Workload::c("simple");
     let list = format!("{pid},{},{pid}", simple.pid());
-    let output = memtrace::run(["-d", "100ms", "--pid", &list]);
+    let output = memtrace::run(["--quiet", "-d", "100ms", "--pid", &list]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     assert_eq!(errors.matches("not traced: ").count(), 1, "{errors}");
@@ -295,7 +295,6 @@ fn a_command_that_cannot_be_traced_is_told_of_at_once_and_goes_on() {
         };
         let name = program.file_name().expect("a file").to_str().expect("text");
         assert_eq!(process["comm"], name[..name.len().min(15)]);
-        assert!(process["ended_seconds"].is_number(), "{process}");
         let notes = report["notes"].to_string();
         assert_eq!(notes.matches(&format!("process {}", process["pid"])).count(), 1, "{notes}");
         assert!(notes.contains(complaint), "{notes}");

@@ -18,7 +18,7 @@ const BUDGETS: [(&str, u32); 10] = [
     ("libraries_changed", 1000),
     ("process_exec", 6000),
     ("release_enter", 10_000),
-    ("sample_thread", 25_000),
+    ("sample_thread", 60_000),
     ("thread_exit", 6000),
     ("thread_standings", 6000),
 ];

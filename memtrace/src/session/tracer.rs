@@ -375,7 +375,9 @@ fn say_all_but_last(mut refused: Vec<Error>) -> Error {
 /// Opens a process and reads what it has mapped.
 fn open(pid: u32, objects: &mut Objects) -> Result<Process> {
     let process = Process::open(pid)?;
-    objects.learn(&process, &process.mappings()?);
+    // It may have ended meanwhile.
+    let why = |error| process.check().err().map_or(error, Error::from);
+    objects.learn(&process, &process.mappings().map_err(why)?);
     Ok(process)
 }
 
