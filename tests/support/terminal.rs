@@ -18,7 +18,9 @@ impl Terminal {
     /// Runs memtrace with words that a shell reads.
     pub fn memtrace(words: &str) -> Self {
         let command = format!("exec {} {words}", env!("CARGO_BIN_EXE_memtrace"));
-        let mut script = Command::new("script")
+        // Whoever runs the tests in the background has the keyboard's signals ignored.
+        let mut script = Command::new("env")
+            .args(["--default-signal=INT,QUIT", "script"])
             .args(["--quiet", "--flush", "--return", "--command", &command, "/dev/null"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -261,6 +261,9 @@ impl Recorded {
         let decomposition = self.context.resident.decompositions.get(&target.slot);
         // What it had when last seen says nothing about its end.
         let seen = status.filter(|_| target.ended.is_none()).map(|status| status.memory.resident);
+        let resident = decomposition.map(|known| known.resident).or(seen);
+        // They are read one after the other, and the process may have grown in between.
+        let highest = status.map(|status| status.memory.peak_resident).max(resident);
         let peak_at = (totals.peak_time > 0).then(|| self.since_start(totals.peak_time));
         Process {
             pid: target.pid(),
@@ -281,8 +284,8 @@ impl Recorded {
                 unknown_releases: totals.unknown_releases,
                 failures: totals.failures,
             },
-            rss_bytes: decomposition.map(|known| known.resident).or(seen),
-            highest_rss_bytes: status.map(|status| status.memory.peak_resident),
+            rss_bytes: resident,
+            highest_rss_bytes: highest,
             decomposition: decomposition.cloned(),
             at_peak: self.context.history.at_peak(target.slot, totals),
             shed: target.shed,
