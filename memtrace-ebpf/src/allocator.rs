@@ -4,7 +4,7 @@
 use aya_ebpf::{
     EbpfContext as _,
     bindings::pt_regs,
-    helpers::{bpf_get_prandom_u32, generated::bpf_get_attach_cookie},
+    helpers::bpf_get_prandom_u32,
     macros::{map, uprobe, uretprobe},
     maps::Array,
     programs::{ProbeContext, RetProbeContext},
@@ -19,7 +19,9 @@ use memtrace_abi::{
 
 use crate::{
     calls::{self, Call},
-    ledger, losses, memory, processes, threads, walk,
+    ledger, losses, memory,
+    processes::{self, cookie},
+    threads, walk,
 };
 
 /// Bytes between samples; 0 records everything. One entry, written before anything is attached.
@@ -66,11 +68,6 @@ fn empty_return(_ctx: RetProbeContext) -> u32 {
     0
 }
 
-fn cookie(context: *mut core::ffi::c_void) -> Cookie {
-    // SAFETY: `context` is the program's own.
-    Cookie::unpack(unsafe { bpf_get_attach_cookie(context) })
-}
-
 fn registers(context: *mut core::ffi::c_void) -> &'static pt_regs {
     // SAFETY: a uprobe's context is the interrupted thread's `pt_regs`.
     unsafe { &*context.cast::<pt_regs>() }
@@ -104,10 +101,10 @@ fn remember(registers: &pt_regs, process: &Process, cookie: Cookie) -> Result<()
         pointer,
         withdrawn: Allocation::default(),
         has_withdrawn: 0,
-        function: u16::from(cookie.function),
+        function: cookie.function,
         nested: 0,
     };
-    let call = thread.calls.push(call, process, cookie);
+    let call = thread.calls.push(call, process);
     // Another thread may be given the old address before this call returns.
     if reallocates(cookie)
         && call.nested == 0

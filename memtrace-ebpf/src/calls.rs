@@ -3,7 +3,7 @@
 //! Calls nest: `calloc` may call `malloc`, and a signal handler may allocate in the middle of an
 //! allocation. The first is the allocator's own business, the second is an allocation.
 
-use memtrace_abi::{allocation::Allocation, loss::Loss, probe::Cookie, process::Process};
+use memtrace_abi::{allocation::Allocation, loss::Loss, process::Process};
 
 use crate::{losses, memory, native, verifier::within};
 
@@ -31,7 +31,7 @@ pub(crate) struct Call {
     pub(crate) withdrawn: Allocation,
     /// 1 if `withdrawn` is set.
     pub(crate) has_withdrawn: u32,
-    /// See [`Cookie::function`].
+    /// See [`memtrace_abi::probe::Cookie::function`].
     pub(crate) function: u16,
     /// 1: made by the allocator itself; not counted.
     pub(crate) nested: u16,
@@ -53,9 +53,9 @@ impl Calls {
     }
 
     /// Remembers a call; says whether it is the allocator's own business.
-    pub(crate) fn push(&mut self, mut call: Call, process: &Process, cookie: Cookie) -> &mut Call {
+    pub(crate) fn push(&mut self, mut call: Call, process: &Process) -> &mut Call {
         if let Some(outer) = self.top().copied() {
-            self.relate(&mut call, outer, process, cookie);
+            self.relate(&mut call, outer, process);
         }
         if self.depth as usize >= MAX_CALLS {
             // The outermost is the oldest: the likeliest to be stale.
@@ -71,7 +71,7 @@ impl Calls {
     }
 
     /// Completes a call from the one it was made within.
-    fn relate(&mut self, call: &mut Call, outer: Call, process: &Process, cookie: Cookie) {
+    fn relate(&mut self, call: &mut Call, outer: Call, process: &Process) {
         if call.sp == outer.sp {
             let tail_call = call.return_address != outer.return_address
                 && native::find_mapping(process, call.return_address).is_none();
@@ -85,8 +85,7 @@ impl Calls {
             return;
         }
         let near = call.sp < outer.sp && outer.sp - call.sp < NESTING_DISTANCE;
-        let allocator = process.allocators.get(usize::from(cookie.allocator));
-        if near && allocator.is_some_and(|code| code.contains(call.return_address)) {
+        if near && is_made_within(process, call, &outer) {
             call.nested = 1;
         }
     }
@@ -100,10 +99,10 @@ impl Calls {
 
     /// Moves the call that returns with the stack pointer at `sp` to `returned`; whether there is
     /// one. Calls within it that were never seen to return are dropped.
-    pub(crate) fn pop(&mut self, sp: u64, function: u8) -> bool {
+    pub(crate) fn pop(&mut self, sp: u64, function: u16) -> bool {
         for _ in 0..MAX_CALLS {
             let Some(call) = self.top() else { return false };
-            let matches = call.sp + 8 == sp && call.function == u16::from(function);
+            let matches = call.sp + 8 == sp && call.function == function;
             if !matches && call.sp + 8 > sp {
                 // A call further out than the one that returns: on another stack, or not seen.
                 return false;
@@ -133,6 +132,17 @@ impl Calls {
     fn pending(&self) -> impl Iterator<Item = &Call> {
         let numbered = self.stack.iter().enumerate();
         numbered.take_while(|(i, _)| (*i as u64) < self.depth).map(|(_, call)| call)
+    }
+}
+
+/// Whether a call comes from the code of the allocator that is called, or of the one that has not
+/// returned, which may have its memory from another.
+fn is_made_within(process: &Process, call: &Call, outer: &Call) -> bool {
+    let object = |pc| native::find_mapping(process, pc).map(|mapping| mapping.object);
+    match object(call.return_address) {
+        Some(caller) => [call.pc, outer.pc].into_iter().any(|pc| object(pc) == Some(caller)),
+        // Of a program that has just begun nothing is known yet.
+        None => process.mappings == 0,
     }
 }
 

@@ -14,6 +14,10 @@ pub mod kind {
     pub const LIBRARIES: u32 = 4;
     /// A [`super::Change`]: a stack led to code that no known object covers.
     pub const UNMAPPED: u32 = 5;
+    /// A [`super::Change`]: a process has forked; the event is about the child.
+    pub const FORK: u32 = 6;
+    /// A [`super::Change`]: a child that shared its parent's memory has executed a program.
+    pub const SPAWN: u32 = 7;
 }
 
 /// Something happened to a traced process.
@@ -28,10 +32,14 @@ pub struct Change {
     pub pid: u32,
     /// 1: the process is being paused for the loader.
     pub paused: u32,
-    /// The address, for [`kind::UNMAPPED`]; which change this is, for [`kind::LIBRARIES`].
+    /// The address, for [`kind::UNMAPPED`]; which change this is, for [`kind::LIBRARIES`]; the new slot
+    /// or [`NO_SLOT`], for [`kind::EXEC`]; the parent's slot, for [`kind::FORK`] and [`kind::SPAWN`].
     pub address: u64,
 }
 crosses_the_boundary!(Change, 24);
+
+/// Stands for a slot where there is none.
+pub const NO_SLOT: u64 = u64::MAX;
 
 /// One more than the bytes of a function name that are kept.
 pub const MAX_NAME: usize = 256;

@@ -5,17 +5,17 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_ktime_get_ns, bpf_loop, generated::bpf_get_attach_cookie},
+    helpers::{bpf_ktime_get_ns, bpf_loop},
     macros::{map, uprobe},
     maps::Array,
     programs::ProbeContext,
 };
-use memtrace_abi::{event::kind, probe::Cookie};
+use memtrace_abi::{event::kind, process::MAX_PROCESSES};
 
 use crate::{
     atomic,
     lifecycle::report,
-    processes::{self, MAX_PROCESSES},
+    processes,
 };
 
 /// Changes so far, by process slot.
@@ -40,8 +40,7 @@ struct Wait {
 
 #[uprobe]
 fn libraries_changed(ctx: ProbeContext) -> u32 {
-    // SAFETY: the context is the program's own.
-    let cookie = Cookie::unpack(unsafe { bpf_get_attach_cookie(ctx.as_ptr()) });
+    let cookie = processes::cookie(ctx.as_ptr());
     let Some(changes) = LIBRARY_CHANGES.get_ptr_mut(cookie.process) else { return 0 };
     // SAFETY: a map value; every CPU treats it as atomic.
     let change = atomic::fetch_add(unsafe { &mut *changes }, 1) + 1;

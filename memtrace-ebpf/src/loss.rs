@@ -28,11 +28,13 @@ pub enum Loss {
     CodesFull = 10,
     /// Two threads met at the peak's bookkeeping and one did not wait.
     PeakUncertain = 11,
+    /// There was no slot left for a process.
+    ProcessesFull = 12,
 }
 
 impl Loss {
     /// Every reason, in counter order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::LiveFull,
         Self::StacksFull,
         Self::TotalsFull,
@@ -45,6 +47,7 @@ impl Loss {
         Self::EventsFull,
         Self::CodesFull,
         Self::PeakUncertain,
+        Self::ProcessesFull,
     ];
 
     /// What happened, as a noun phrase that follows a count.
@@ -63,6 +66,7 @@ impl Loss {
             Self::EventsFull => "names of Python functions delayed: the event buffer was full",
             Self::CodesFull => "Python frames without a name: the table of code objects was full",
             Self::PeakUncertain => "changes that the composition of the peak may have missed",
+            Self::ProcessesFull => "processes not followed: there were too many",
         }
     }
 
@@ -72,7 +76,7 @@ impl Loss {
         match self {
             Self::LiveFull => "raise --max-live, or use --sample 64KiB",
             Self::StacksFull | Self::TotalsFull => "raise --max-stacks",
-            Self::ThreadsFull => "trace fewer processes at once",
+            Self::ThreadsFull | Self::ProcessesFull => "trace fewer processes at once",
             Self::CallsTooDeep | Self::ResultUnreadable => "please report this with the workload",
             Self::ReturnWithoutCall => "expected in the first moment after attaching",
             Self::CallWithoutReturn => "a thread ended or jumped out of the allocator",

@@ -30,34 +30,33 @@ impl Meaning {
     }
 }
 
-/// The cookie of one probe: which process, which function of which object.
+/// The cookie of one probe: which process, which function.
 ///
 /// | bits | field |
 /// |---|---|
 /// | 0..=31 | process slot |
 /// | 32..=39 | [`Meaning`] |
-/// | 40..=47 | function number, distinct for every probed address of the process |
-/// | 48..=55 | allocator number: an index into [`crate::process::Process::allocators`] |
+/// | 40..=55 | function number, distinct for every probed address |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookie {
-    /// Index of the process.
+    /// Index of the process, or [`Cookie::CURRENT`].
     pub process: u32,
     /// A [`Meaning`]; checked by whoever matches on it.
     pub meaning: u8,
-    /// Distinct for every probed address of a process.
-    pub function: u8,
-    /// Which allocator the function belongs to.
-    pub allocator: u8,
+    /// Distinct for every probed address.
+    pub function: u16,
 }
 
 impl Cookie {
+    /// The probe is in several processes; the one that hits it counts.
+    pub const CURRENT: u32 = u32::MAX;
+
     /// The 64 bits that the kernel hands to the program.
     #[must_use]
     pub const fn pack(self) -> u64 {
         self.process as u64
             | (self.meaning as u64) << 32
             | (self.function as u64) << 40
-            | (self.allocator as u64) << 48
     }
 
     /// The cookie behind the 64 bits.
@@ -66,8 +65,7 @@ impl Cookie {
         Self {
             process: bits as u32,
             meaning: (bits >> 32) as u8,
-            function: (bits >> 40) as u8,
-            allocator: (bits >> 48) as u8,
+            function: (bits >> 40) as u16,
         }
     }
 }
@@ -78,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_cookie_survives_the_kernel() {
-        let cookie = Cookie { process: 0xdead_beef, meaning: 5, function: 200, allocator: 3 };
+        let cookie = Cookie { process: 0xdead_beef, meaning: 5, function: 0xbeef };
         assert_eq!(Cookie::unpack(cookie.pack()), cookie);
     }
 }

@@ -1,9 +1,9 @@
 //! A traced process: what the loader says about it, and what the kernel counts.
 
-use crate::{crosses_the_boundary, mapping::Range, mark, python::Python};
+use crate::{crosses_the_boundary, mark, python::Python};
 
-/// Allocators of one process whose code is told apart.
-pub const MAX_ALLOCATORS: usize = 8;
+/// Process slots. A process that executes another program takes a new one.
+pub const MAX_PROCESSES: u32 = 4096;
 
 /// Life of a process slot. The value is [`Process::state`].
 pub mod state {
@@ -13,7 +13,8 @@ pub mod state {
     pub const TRACED: u32 = 1;
 }
 
-/// What the loader says about a process. The kernel writes nothing but `state`, once, to end it.
+/// What the loader says about a process. The kernel turns `state` to idle, once, to end it, and fills
+/// in the slots of children that it follows.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -22,15 +23,18 @@ pub struct Process {
     /// 1: pause the process whenever its code changes, until the loader has caught up. Only for
     /// commands that memtrace itself started.
     pub paused_on_change: u32,
+    /// Process id, in the initial namespace, of the process whose memory this is. A child of `vfork`
+    /// uses it under an id of its own.
+    pub owner: u32,
+    /// 1: its children are followed.
+    pub followed: u32,
     /// The run in the mappings array: first index above, length below. One word, so that a
     /// program sees either the old run or the new one.
     pub mappings: u64,
-    /// Code of the allocators: a call from here into the same allocator is its own business.
-    pub allocators: [Range; MAX_ALLOCATORS],
     /// The interpreter, or all zero.
     pub python: Python,
 }
-crosses_the_boundary!(Process, 272);
+crosses_the_boundary!(Process, 152);
 
 /// What the kernel counts for a process. Objects are in units of [`crate::allocation::OBJECT`].
 #[repr(C)]
@@ -64,8 +68,12 @@ pub struct ProcessTotals {
     pub calls: u64,
     /// Times that a releasing function was entered.
     pub release_calls: u64,
+    /// Bytes that its parent had allocated when it was forked; 0 for others.
+    pub inherited_bytes: u64,
+    /// Objects that its parent had allocated then.
+    pub inherited_objects: u64,
 }
-crosses_the_boundary!(ProcessTotals, 112);
+crosses_the_boundary!(ProcessTotals, 128);
 
 impl ProcessTotals {
     /// The most live bytes that there have been, and the live objects at that moment.

@@ -1,14 +1,21 @@
-//! The traced processes. A probe's cookie names the slot, so no look-up by process id is needed on
-//! the allocation path, and a helper that shares the address space (`vfork`) counts as its owner.
+//! The traced processes. The cookie of a probe of one process names its slot, so no look-up by
+//! process id is needed on the allocation path. A helper that shares the address space (`vfork`)
+//! counts as its owner.
 
 use aya_ebpf::{
+    bindings::BPF_ANY,
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_attach_cookie},
     macros::map,
-    maps::{Array, HashMap},
+    maps::{Array, HashMap, Queue},
 };
-use memtrace_abi::process::{Process, ProcessTotals, state};
+use memtrace_abi::{
+    event::NO_SLOT,
+    loss::Loss,
+    probe::Cookie,
+    process::{MAX_PROCESSES, Process, ProcessTotals, state},
+};
 
-/// Process slots. A process that executes another program takes a new one.
-pub(crate) const MAX_PROCESSES: u32 = 1024;
+use crate::losses;
 
 /// What the loader says, by process slot. The kernel only ever turns a slot idle.
 #[map]
@@ -16,9 +23,15 @@ static PROCESSES: Array<Process> = Array::with_max_entries(MAX_PROCESSES, 0);
 /// What is counted, by process slot.
 #[map]
 static PROCESS_TOTALS: Array<ProcessTotals> = Array::with_max_entries(MAX_PROCESSES, 0);
-/// Slots by process id in the initial namespace.
+/// Slots by process id in the initial namespace. Those that share one for a while have an entry each.
 #[map]
-static PROCESS_SLOTS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_PROCESSES, 0);
+static PROCESS_SLOTS: HashMap<u32, u32> = HashMap::with_max_entries(2 * MAX_PROCESSES, 0);
+/// Slots that nobody has.
+#[map]
+static FREE_SLOTS: Queue<u32> = Queue::with_max_entries(MAX_PROCESSES, 0);
+/// One that nothing is known of.
+#[map]
+static NEW_PROCESS: Array<Process> = Array::with_max_entries(1, 0);
 
 /// The process in a slot, if it is being traced.
 pub(crate) fn traced(slot: u32) -> Option<&'static Process> {
@@ -36,10 +49,83 @@ pub(crate) fn slot(process_id: u32) -> Option<u32> {
     unsafe { PROCESS_SLOTS.get(process_id) }.copied()
 }
 
-/// Ends the tracing of a process id whose address space is gone.
-pub(crate) fn retire(process_id: u32, slot: u32) {
+/// The current process's id in the initial namespace.
+pub(crate) fn current() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// The cookie of the probe that is being hit, with the slot of the process.
+pub(crate) fn cookie(context: *mut core::ffi::c_void) -> Cookie {
+    // SAFETY: `context` is the program's own.
+    let cookie = Cookie::unpack(unsafe { bpf_get_attach_cookie(context) });
+    if cookie.process != Cookie::CURRENT {
+        return cookie;
+    }
+    // There is no slot with the number that stands for none.
+    Cookie { process: slot(current()).unwrap_or(Cookie::CURRENT), ..cookie }
+}
+
+/// Gives a process a slot of its own, which begins as a copy of `origin`; [`NO_SLOT`] without room,
+/// which is counted. Not inlined, and no `Option`: the verifier finds fault with how it would be
+/// kept.
+#[inline(never)]
+pub(crate) fn enrol(process_id: u32, origin: &Process) -> u64 {
+    match try_enrol(process_id, origin) {
+        Some(slot) => u64::from(slot),
+        None => {
+            losses::count(Loss::ProcessesFull);
+            NO_SLOT
+        }
+    }
+}
+
+fn try_enrol(process_id: u32, origin: &Process) -> Option<u32> {
+    let slot = FREE_SLOTS.pop().ok()??;
+    PROCESSES.set(slot, origin, u64::from(BPF_ANY)).ok()?;
+    let process = PROCESSES.get_ptr_mut(slot)?;
+    // SAFETY: a map value; nobody else knows the slot yet.
+    let process = unsafe { &mut *process };
+    process.owner = process_id;
+    process.paused_on_change = 0;
+    process.followed = 1;
+    process.state = state::TRACED;
+    PROCESS_SLOTS.insert(process_id, slot, u64::from(BPF_ANY)).ok()?;
+    Some(slot)
+}
+
+/// A process of which nothing is known.
+pub(crate) fn unknown() -> Option<&'static Process> {
+    NEW_PROCESS.get(0)
+}
+
+/// Pauses the process in a slot whenever its code changes.
+pub(crate) fn pause_on_change(slot: u32) {
+    if let Some(process) = PROCESSES.get_ptr_mut(slot) {
+        // SAFETY: a map value, which outlives the program.
+        let paused = unsafe { &raw mut (*process).paused_on_change };
+        // SAFETY: one aligned word of a slot that its process has just been given.
+        unsafe { paused.write_volatile(1) };
+    }
+}
+
+/// Lets a process id count as the owner of a slot.
+pub(crate) fn share(process_id: u32, slot: u32) -> bool {
+    PROCESS_SLOTS.insert(process_id, slot, u64::from(BPF_ANY)).is_ok()
+}
+
+/// Forgets a process id.
+pub(crate) fn forget(process_id: u32) {
     // A failure means that the loader was faster.
     let _ = PROCESS_SLOTS.remove(process_id);
+}
+
+/// Whether a slot is that of this very process, rather than of one whose memory it shares.
+pub(crate) fn is_owner(process_id: u32, slot: u32) -> bool {
+    PROCESSES.get(slot).is_some_and(|process| process.owner == process_id)
+}
+
+/// Ends the tracing of a slot whose address space is gone.
+pub(crate) fn end(slot: u32) {
     if let Some(process) = PROCESSES.get_ptr_mut(slot) {
         // SAFETY: a map value, which outlives the program.
         let state = unsafe { &raw mut (*process).state };

@@ -69,6 +69,12 @@ struct Trace {
     #[arg(short, long, value_delimiter = ',', value_name = "PID", value_parser = units::process_id)]
     #[arg(allow_negative_numbers = true)]
     pid: Vec<u32>,
+    /// Trace children as well, from their first allocation. Default: only those of a command.
+    #[arg(long, overrides_with = "no_follow")]
+    follow: bool,
+    /// Trace no children.
+    #[arg(long)]
+    no_follow: bool,
     /// Stop after this long: 30s, 5m, 1h30m. Default: until Ctrl-C or the end of the processes.
     #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
     duration: Option<Duration>,
@@ -151,6 +157,8 @@ enum Shown {
     Timeline,
     /// Free memory that stays resident, by the blocks that keep it there.
     Fragmentation,
+    /// Of forked processes: what was live in the parent when they began.
+    Inherited,
 }
 
 impl From<Shown> for Content {
@@ -160,6 +168,7 @@ impl From<Shown> for Content {
             Shown::Peak => View::Peak.into(),
             Shown::Allocated => View::Allocated.into(),
             Shown::Fragmentation => View::Fragmentation.into(),
+            Shown::Inherited => View::Inherited.into(),
             Shown::Timeline => Self::Timeline,
         }
     }
@@ -216,6 +225,7 @@ fn trace(trace: Trace) -> anyhow::Result<Exit> {
     session::run(session::Options {
         max_overhead: trace.max_overhead.map_or(default, |limit| limit.0),
         goal,
+        follow: trace.follow.then_some(true).or(trace.no_follow.then_some(false)),
         duration: trace.duration,
         sample_interval: trace.sample.unwrap_or_default(),
         max_live: trace.max_live,

@@ -1,12 +1,13 @@
 //! The loaded kernel object: the only module that knows aya, and the names of programs and maps.
 
+mod batch;
 mod btf;
 mod calibration;
 mod counts;
 mod event;
 mod features;
+mod inherited;
 pub mod inventory;
-mod live;
 mod log;
 mod memory;
 mod probes;
@@ -14,12 +15,12 @@ mod tables;
 mod threads;
 mod times;
 
-use std::{fs, mem, process};
+use std::{fs, mem, os::fd::AsFd as _, process};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData},
+    maps::{Array, HashMap, Map, MapData, Queue},
     programs::{Program as AyaProgram, RawTracePoint},
 };
 use aya_log::EbpfLogger;
@@ -30,11 +31,12 @@ use memtrace_abi::{
     process::{Process, ProcessTotals, state},
 };
 
-use self::{btf::Btf, counts::Counts, live::Allocations, log::Printer, tables::Tables};
+use self::{batch::Entries, btf::Btf, counts::Counts, inherited::Definitions, log::Printer, tables::Tables};
 pub use self::{
     calibration::Calibration,
     counts::Stacks,
     event::{Event, Events},
+    inherited::Inherited,
     features::{Feature, State, Unsupported, probe as probe_features, require as require_features},
     log::Log,
     probes::{Detaching, Point, Probe, detach},
@@ -67,9 +69,11 @@ pub struct Kernel {
     ebpf: Ebpf,
     tables: Tables,
     counts: Counts,
-    allocations: Allocations,
+    allocations: Entries<Place, Allocation>,
     processes: Array<MapData, Process>,
     slots: HashMap<MapData, u32, u32>,
+    free_slots: Queue<MapData, u32>,
+    definitions: Option<Definitions>,
     caught_up: Array<MapData, u64>,
     /// Probes that have measured what they were to measure.
     spent: Vec<Probe>,
@@ -94,12 +98,15 @@ impl Kernel {
         load_programs(&mut ebpf)?;
         watch(&mut ebpf, "process_exec", "sched_process_exec")?;
         watch(&mut ebpf, "thread_exit", "sched_process_exit")?;
+        watch(&mut ebpf, "process_fork", "sched_process_fork")?;
         Ok(Self {
             tables: Tables::take(&mut ebpf)?,
             counts: Counts::take(&mut ebpf)?,
-            allocations: Allocations::take(&mut ebpf)?,
+            allocations: Entries::take(&mut ebpf, "LIVE")?,
             processes: take(&mut ebpf, "PROCESSES")?,
             slots: take(&mut ebpf, "PROCESS_SLOTS")?,
+            free_slots: all_slots(&mut ebpf)?,
+            definitions: None,
             caught_up: take(&mut ebpf, "CAUGHT_UP")?,
             spent: Vec::new(),
             ebpf,
@@ -162,6 +169,38 @@ impl Kernel {
         self.slots.get(&process_id, 0).is_ok_and(|watched| watched == slot)
     }
 
+    /// A slot for a process.
+    pub fn take_slot(&mut self) -> Result<u32> {
+        self.free_slots.pop(0).context("no room for another process")
+    }
+
+    /// Takes note of where a forked child's mappings are, which are its parent's.
+    pub fn adopt_mappings(&mut self, slot: u32) -> Result<()> {
+        let process = self.processes.get(&slot, 0).context("read a process slot")?;
+        self.tables.adopt_mappings(slot, process.mappings);
+        Ok(())
+    }
+
+    /// Gives up the mappings of a process that has ended.
+    pub fn forget_mappings(&mut self, slot: u32) {
+        self.tables.forget_mappings(slot);
+    }
+
+    /// Makes [`Kernel::attach_inherited`] possible.
+    pub fn prepare_inheritance(&mut self) -> Result<()> {
+        self.definitions = Some(Definitions::open()?);
+        Ok(())
+    }
+
+    /// Attaches a probe that children inherit.
+    pub fn attach_inherited(&mut self, program: Program, point: Point<'_>) -> Result<Inherited> {
+        let name = probes::program_name(program);
+        let loaded = self.ebpf.program(name).with_context(|| format!("no program {name}"))?;
+        let fd = loaded.fd().context("find the program")?.as_fd();
+        let definitions = self.definitions.as_mut().context("probes cannot be inherited")?;
+        definitions.attach(fd, program == Program::AllocationReturn, point)
+    }
+
     /// Attaches one probe.
     pub fn attach(&mut self, program: Program, point: Point<'_>) -> Result<Probe> {
         probes::attach(&mut self.ebpf, probes::program_name(program), point)
@@ -200,14 +239,14 @@ impl Kernel {
         self.counts.losses()
     }
 
-    /// The totals of every stack of every process.
-    pub fn totals(&self) -> Result<Vec<(StackKey, Totals)>> {
-        self.counts.totals()
+    /// Calls `visit` with the totals of every stack of every process.
+    pub fn visit_totals(&self, visit: impl FnMut(StackKey, Totals)) -> Result<()> {
+        self.counts.visit_totals(visit)
     }
 
     /// Calls `visit` with every live allocation of every process.
     pub fn visit_live(&self, visit: impl FnMut(Place, Allocation)) -> Result<()> {
-        self.allocations.visit(visit)
+        self.allocations.visit(visit).context("read the live allocations")
     }
 
     /// All stacks.
@@ -233,8 +272,8 @@ fn verified(ebpf: &Ebpf) -> impl Iterator<Item = (&str, Option<u32>)> {
 /// Where the running kernel's structures have what the programs read.
 struct Structures {
     fs_base: u64,
-    /// Of a thread: `signal`, `real_parent`, `tgid`; of its `signal`: `live`, `flags`.
-    task: [u64; 5],
+    /// Of a thread: `signal`, `real_parent`, `tgid`, `mm`; of its `signal`: `live`, `flags`.
+    task: [u64; 6],
 }
 
 impl Structures {
@@ -249,6 +288,7 @@ impl Structures {
                 task("signal")?,
                 task("real_parent")?,
                 task("tgid")?,
+                task("mm")?,
                 signal("live")?,
                 signal("flags")?,
             ],
@@ -278,6 +318,16 @@ fn watch(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<()> {
         .with_context(|| format!("program {name} is not a raw tracepoint"))?;
     program.attach(tracepoint).with_context(|| format!("attach to the tracepoint {tracepoint}"))?;
     Ok(())
+}
+
+/// The slots, none of which is in use.
+fn all_slots(ebpf: &mut Ebpf) -> Result<Queue<MapData, u32>> {
+    let map = ebpf.take_map("FREE_SLOTS").context("no map FREE_SLOTS in the object")?;
+    let mut slots = Queue::try_from(map).context("open FREE_SLOTS")?;
+    for slot in 0..memtrace_abi::process::MAX_PROCESSES {
+        slots.push(slot, 0).context("fill FREE_SLOTS")?;
+    }
+    Ok(slots)
 }
 
 /// Sets the only entry of an array.

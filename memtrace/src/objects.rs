@@ -225,7 +225,7 @@ fn understand(process: &Process, mapping: &Mapping, cache: Option<&Cache>) -> Op
     let contents = object.contents();
     let bytes = contents.whole()?;
     let table = table(&object, bytes, cache).map_err(&mut doubt).ok();
-    let numbers = Numbers { object: 0, allocator: 0, first_function: 0 };
+    let numbers = Numbers { object: 0, first_function: 0 };
     let plan = Plan::of(bytes, numbers).map_err(&mut doubt).unwrap_or_default();
     let runtime = Runtime::find(bytes, &name);
     let thread_specific = Specific::find(bytes).unwrap_or_else(|refusal| {

@@ -79,11 +79,15 @@ pub enum View {
     Allocated,
     /// Free, but in memory at the end of tracing: for those whose blocks keep it there.
     Fragmentation,
+    /// Of forked processes: what was live in the parent when they began. Both have it, until one
+    /// writes to it.
+    Inherited,
 }
 
 impl View {
     /// Every view.
-    pub const ALL: [Self; 4] = [Self::Live, Self::Peak, Self::Allocated, Self::Fragmentation];
+    pub const ALL: [Self; 5] =
+        [Self::Live, Self::Peak, Self::Allocated, Self::Fragmentation, Self::Inherited];
 
     /// The name that users type.
     #[must_use]
@@ -93,6 +97,7 @@ impl View {
             Self::Peak => "peak",
             Self::Allocated => "allocated",
             Self::Fragmentation => "fragmentation",
+            Self::Inherited => "inherited",
         }
     }
 }
@@ -108,6 +113,8 @@ pub struct Amounts {
     pub allocated: Amount,
     /// Free memory on the pages of its blocks, its share of it; the objects are those blocks.
     pub fragmentation: Amount,
+    /// What a forked process had from its parent at its beginning.
+    pub inherited: Amount,
 }
 
 impl Amounts {
@@ -119,6 +126,7 @@ impl Amounts {
             View::Peak => self.peak,
             View::Allocated => self.allocated,
             View::Fragmentation => self.fragmentation,
+            View::Inherited => self.inherited,
         }
     }
 }
@@ -129,6 +137,7 @@ impl AddAssign for Amounts {
         self.peak += other.peak;
         self.allocated += other.allocated;
         self.fragmentation += other.fragmentation;
+        self.inherited += other.inherited;
     }
 }
 

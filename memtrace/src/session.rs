@@ -7,11 +7,14 @@ mod cost;
 mod fold;
 mod fragmentation;
 mod history;
+mod inheritance;
 mod launch;
+mod probes;
 mod progress;
 mod signals;
 mod snapshot;
 mod target;
+mod targets;
 mod tracer;
 
 use std::{ffi::OsString, future::pending, io, os::fd::AsRawFd, time::Duration};
@@ -55,6 +58,8 @@ pub enum Goal {
 pub struct Options {
     /// What to trace.
     pub goal: Goal,
+    /// Whether children are traced; `None`: those of a command, if that is possible.
+    pub follow: Option<bool>,
     /// When to stop; without it, on Ctrl-C or when nothing is left to trace.
     pub duration: Option<Duration>,
     /// Bytes between samples; 0 records everything.

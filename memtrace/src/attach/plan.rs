@@ -7,7 +7,7 @@ use super::{
     symbols::{Kind, Symbol, Symbols},
 };
 use anyhow::{Context as _, Result, ensure};
-use memtrace_abi::{mapping::Range, probe::Meaning};
+use memtrace_abi::probe::Meaning;
 use std::fmt;
 
 /// Symbols of interest in one file; more than this is no allocator that a linker has made.
@@ -18,10 +18,8 @@ const MAX_SYMBOLS: usize = 256;
 pub struct Numbers {
     /// The file.
     pub object: u32,
-    /// The allocator, should the file be one; see [`memtrace_abi::probe::Cookie`].
-    pub allocator: u8,
     /// The first probed function; the others follow on.
-    pub first_function: u8,
+    pub first_function: u16,
 }
 
 /// What runs at a probe.
@@ -47,9 +45,7 @@ pub struct Probe {
     /// Where.
     pub site: Site,
     /// The function's number, the same for its entry and its return.
-    pub function: u8,
-    /// The allocator's number.
-    pub allocator: u8,
+    pub function: u16,
 }
 
 /// A function that cannot be probed.
@@ -68,8 +64,6 @@ pub struct Plan {
     pub probes: Vec<Probe>,
     /// Functions of the allocator that go unseen.
     pub skipped: Vec<Skipped>,
-    /// Virtual addresses of the file's code, if it is an allocator.
-    pub code: Option<Range>,
 }
 
 impl Plan {
@@ -89,7 +83,6 @@ impl Plan {
             }
         }
         if is_allocator(&exports) {
-            plan.code = symbols.executable_range();
             plan.skipped.extend(operator_new(&symbols, &exports));
         }
         Ok(plan)
@@ -119,17 +112,16 @@ impl Plan {
         if self.probes.iter().any(|probe| probe.site.entry == site.entry) {
             return Ok(());
         }
-        let function = u8::try_from(self.function_count())
+        let function = u16::try_from(self.function_count())
             .ok()
             .and_then(|count| numbers.first_function.checked_add(count))
             .with_context(|| format!("number the function {}: none left", site.function))?;
-        let Numbers { object, allocator, .. } = numbers;
+        let Numbers { object, .. } = numbers;
         self.probes.extend(programs(site.meaning).iter().map(|program| Probe {
             object,
             program: *program,
             site: site.clone(),
             function,
-            allocator,
         }));
         Ok(())
     }
@@ -236,7 +228,7 @@ mod tests {
     use super::*;
     use crate::attach::stepping::{Stepping, stepping};
 
-    const NUMBERS: Numbers = Numbers { object: 7, allocator: 2, first_function: 10 };
+    const NUMBERS: Numbers = Numbers { object: 7, first_function: 10 };
 
     /// The bytes of the first file of this process whose name starts like this.
     fn mapped(prefix: &str) -> Vec<u8> {
@@ -263,7 +255,7 @@ mod tests {
     fn sites_of_this_libc_are_emulated_instructions_within_its_code() {
         let bytes = mapped("libc");
         let plan = Plan::of(&bytes, NUMBERS).unwrap();
-        let code = plan.code.unwrap();
+        let code = Symbols::read(&bytes).unwrap().executable_range().unwrap();
         for Probe { site, .. } in &plan.probes {
             assert!(code.contains(site.address), "{site:?}");
             let probed = &bytes[site.file_offset as usize..][..15];
@@ -291,7 +283,6 @@ mod tests {
         let plan = Plan::of(&mapped("ld-"), NUMBERS).unwrap();
         let programs: Vec<_> = plan.probes.iter().map(|probe| probe.program).collect();
         assert_eq!(programs, [Program::LibrariesChanged]);
-        assert_eq!(plan.code, None);
         assert_eq!(plan.speed(), Speed::default());
     }
 
@@ -320,7 +311,7 @@ mod tests {
 
     #[test]
     fn running_out_of_function_numbers_is_an_error() {
-        let numbers = Numbers { first_function: 250, ..NUMBERS };
+        let numbers = Numbers { first_function: u16::MAX - 5, ..NUMBERS };
         let error = Plan::of(&mapped("libc"), numbers).unwrap_err();
         assert!(error.to_string().starts_with("number the function"), "{error}");
     }

@@ -14,11 +14,11 @@ use memtrace_abi::{
     process::ProcessTotals,
 };
 
-use super::take;
+use super::{batch::Entries, take};
 
 /// The maps that hold results.
 pub(super) struct Counts {
-    totals: HashMap<MapData, StackKey, Totals>,
+    totals: Entries<StackKey, Totals>,
     stacks: HashMap<MapData, u64, StackChunk>,
     processes: Array<MapData, ProcessTotals>,
     losses: PerCpuArray<MapData, u64>,
@@ -27,7 +27,7 @@ pub(super) struct Counts {
 impl Counts {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
         Ok(Self {
-            totals: take(ebpf, "TOTALS")?,
+            totals: Entries::take(ebpf, "TOTALS")?,
             stacks: take(ebpf, "STACKS")?,
             processes: take(ebpf, "PROCESS_TOTALS")?,
             losses: take(ebpf, "LOSSES")?,
@@ -49,9 +49,9 @@ impl Counts {
         Ok(all?.into_iter().filter(|(_, count)| *count > 0).collect())
     }
 
-    /// The totals of every stack of every process.
-    pub(super) fn totals(&self) -> Result<Vec<(StackKey, Totals)>> {
-        self.totals.iter().collect::<Result<_, _>>().context("read the totals of stacks")
+    /// Calls `visit` with the totals of every stack of every process.
+    pub(super) fn visit_totals(&self, visit: impl FnMut(StackKey, Totals)) -> Result<()> {
+        self.totals.visit(visit).context("read the totals of stacks")
     }
 
     /// All chunks of stacks.

@@ -3,7 +3,7 @@
 use std::{
     io::{self, PipeReader, PipeWriter},
     num::NonZeroU32,
-    os::fd::AsRawFd as _,
+    os::fd::{AsRawFd as _, OwnedFd},
     path::Path,
     ptr,
 };
@@ -17,6 +17,7 @@ use aya::{
     },
 };
 
+use super::inherited::Inherited;
 use crate::attach::plan::Program;
 
 /// The program's name in the object.
@@ -51,13 +52,26 @@ pub struct Point<'file> {
 }
 
 /// A probe; it is taken off when this is dropped.
+#[derive(Default)]
 pub struct Probe {
     link: Option<UProbeLink>,
+    /// What children inherit of it. While there is any, they stand in line with whoever attaches or
+    /// detaches probes when they begin and end; so it goes first.
+    inherited: Vec<OwnedFd>,
+    /// What else there is of an inherited probe.
+    carriers: Option<[OwnedFd; 2]>,
 }
 
 impl From<UProbeLink> for Probe {
     fn from(link: UProbeLink) -> Self {
-        Self { link: Some(link) }
+        Self { link: Some(link), inherited: Vec::new(), carriers: None }
+    }
+}
+
+impl From<Inherited> for Probe {
+    fn from(probe: Inherited) -> Self {
+        let (inherited, carriers) = probe.into_files();
+        Self { inherited, carriers: Some(carriers), link: None }
     }
 }
 
@@ -121,7 +135,7 @@ pub fn detach(probes: Vec<Probe>) -> Option<Detaching> {
     let (reader, writer) = io::pipe().ok()?;
     // SAFETY: the child makes system calls only, and never returns.
     match unsafe { libc::fork() } {
-        0 => exit_as_the_last(&reader, &writer),
+        0 => exit_as_the_last(probes, &reader, &writer),
         -1 => None,
         closer => {
             drop(probes);
@@ -131,8 +145,52 @@ pub fn detach(probes: Vec<Probe>) -> Option<Detaching> {
     }
 }
 
-/// Waits until the parent has closed its `writer`, and exits. Async-signal-safe.
-fn exit_as_the_last(reader: &PipeReader, writer: &PipeWriter) -> ! {
+/// Waits until the parent has closed its `writer`, lets a child of its own take off what is
+/// inherited, and exits. Async-signal-safe.
+fn exit_as_the_last(mut probes: Vec<Probe>, reader: &PipeReader, writer: &PipeWriter) -> ! {
+    wait_for_end(reader, writer);
+    if probes.iter().any(|probe| !probe.inherited.is_empty()) {
+        take_off_inherited(&mut probes);
+    }
+    // SAFETY: without `atexit`, which is the parent's business.
+    unsafe { libc::_exit(0) }
+}
+
+/// Waits until a child, the last to have them, has exited. Without a child nothing is lost but the
+/// order.
+fn take_off_inherited(probes: &mut [Probe]) {
+    let mut ends = [0; 2];
+    // SAFETY: there is room for two descriptors.
+    if unsafe { libc::pipe(ends.as_mut_ptr()) } != 0 {
+        return;
+    }
+    let close = |fd: &libc::c_int| {
+        // SAFETY: this process's own copy, which it does not use any more.
+        unsafe { libc::close(*fd) };
+    };
+    // SAFETY: the child makes system calls only, and never returns.
+    match unsafe { libc::fork() } {
+        0 => {
+            close(&ends[1]);
+            let mut byte = 0_u8;
+            // SAFETY: there is room for the one byte that is asked for.
+            unsafe { libc::read(ends[0], (&raw mut byte).cast(), 1) };
+            // SAFETY: as above.
+            unsafe { libc::_exit(0) }
+        }
+        -1 => {}
+        child => {
+            let inherited = probes.iter().flat_map(|probe| &probe.inherited);
+            inherited.for_each(|file| close(&file.as_raw_fd()));
+            ends.iter().for_each(close);
+            // SAFETY: the status is not asked for.
+            unsafe { libc::waitpid(child, ptr::null_mut(), 0) };
+        }
+    }
+}
+
+/// Waits until the parent has closed its `writer`. Async-signal-safe.
+fn wait_for_end(reader: &PipeReader, writer: &PipeWriter) {
     let mut byte = 0_u8;
     // SAFETY: this process's own copy, which nobody uses any more.
     unsafe { libc::close(writer.as_raw_fd()) };
@@ -140,6 +198,4 @@ fn exit_as_the_last(reader: &PipeReader, writer: &PipeWriter) -> ! {
     while unsafe { libc::read(reader.as_raw_fd(), (&raw mut byte).cast(), 1) } < 0
         && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
     {}
-    // SAFETY: without `atexit`, which is the parent's business.
-    unsafe { libc::_exit(0) }
 }

@@ -115,6 +115,16 @@ impl Tables {
         Ok(u64::from(start) << 32 | mappings.len() as u64)
     }
 
+    /// Lets a process have the run that this word names, which is another's.
+    pub(super) fn adopt_mappings(&mut self, slot: u32, run: u64) {
+        self.runs.used.insert(slot, ((run >> 32) as u32, run as u32));
+    }
+
+    /// Gives up the run of a process.
+    pub(super) fn forget_mappings(&mut self, slot: u32) {
+        self.runs.used.remove(&slot);
+    }
+
     /// Rows used, and room for rows.
     pub(super) fn row_usage(&self) -> (usize, usize) {
         (self.rows_used, self.rows.len())

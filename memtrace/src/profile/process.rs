@@ -11,6 +11,8 @@ use super::{Amounts, AtPeak, Decomposition, Heap, Shed, printable};
 pub struct Process {
     /// Its process id.
     pub pid: u32,
+    /// Process id of the traced process that it is a child of, if any.
+    pub parent: Option<u32>,
     /// Its short name.
     pub comm: String,
     /// Its arguments, joined by spaces.

@@ -21,6 +21,7 @@ pub(super) fn title(profile: &Profile, view: View) -> String {
         View::Peak => "memory at its peak",
         View::Allocated => "memory allocated, released or not",
         View::Fragmentation => "free memory, by the blocks that keep it resident",
+        View::Inherited => "memory that forked processes had from their parents",
     };
     let objects = Count(total.objects);
     format!("{subject}: {memory}, {} in {objects} objects", Size(total.bytes))

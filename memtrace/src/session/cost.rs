@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{budget::Price, target::Target};
+use super::{budget::Price, target::Target, targets::Targets};
 use crate::{
     attach::plan::Program,
     kernel::{Calibration, Kernel, ProgramTimes},
@@ -55,14 +55,14 @@ impl Meter {
     pub fn finish(
         &mut self,
         kernel: &Kernel,
-        targets: &[Target],
+        targets: &Targets,
         limit: Option<BasisPoints>,
     ) -> Result<Cost> {
         if let Some(times) = &mut self.times {
             times.stop(kernel);
         }
         let (mut calls, mut releases, mut used) = (0, 0, Duration::ZERO);
-        for target in targets {
+        for target in targets.iter() {
             let totals = kernel.process_totals(target.slot)?;
             calls += totals.calls;
             releases += totals.release_calls;

@@ -19,6 +19,7 @@ use super::{
     fragmentation::{Fragmentation, Owner},
     history::History,
     target::Target,
+    targets::Targets,
     tracer::Resident,
 };
 use crate::{
@@ -35,7 +36,7 @@ pub struct Context {
     /// The mapped files.
     pub objects: Objects,
     /// The traced processes.
-    pub targets: Vec<Target>,
+    pub targets: Targets,
     /// The Python functions.
     pub codes: Codes,
     /// What was seen of them while they were traced.
@@ -61,7 +62,7 @@ pub struct Recorded {
     context: Context,
     totals: Vec<(StackKey, Totals)>,
     stacks: Stacks,
-    processes: Vec<ProcessTotals>,
+    processes: HashMap<u32, ProcessTotals>,
     losses: Vec<(Counted, u64)>,
 }
 
@@ -107,8 +108,8 @@ struct Frames<'recorded> {
 
 impl Frames<'_> {
     /// Those of a stack of a process, outermost first; `None` if it was not recorded.
-    fn of(&mut self, builder: &mut Builder, process: u32, stack: u64) -> Option<Vec<u32>> {
-        let target = self.recorded.context.targets.get(process as usize)?;
+    fn of(&mut self, builder: &mut Builder, slot: u32, stack: u64) -> Option<Vec<u32>> {
+        let target = self.recorded.context.targets.get(slot)?;
         let packed = self.recorded.stacks.frames(stack)?;
         let index = |packed| {
             let frame = locate(target, Packed::unpack(packed));
@@ -123,10 +124,12 @@ impl Frames<'_> {
 impl Recorded {
     /// Reads everything from the kernel.
     pub fn read(kernel: &Kernel, context: Context) -> Result<Self> {
-        let processes: Result<_> =
-            context.targets.iter().map(|target| kernel.process_totals(target.slot)).collect();
+        let totals_of = |target: &Target| Ok((target.slot, kernel.process_totals(target.slot)?));
+        let processes: Result<_> = context.targets.iter().map(totals_of).collect();
+        let mut totals = Vec::new();
+        kernel.visit_totals(|key, of_stack| totals.push((key, of_stack)))?;
         Ok(Self {
-            totals: kernel.totals()?,
+            totals,
             stacks: kernel.stacks()?,
             processes: processes?,
             losses: kernel.losses()?,
@@ -161,11 +164,13 @@ impl Recorded {
     #[must_use]
     pub fn into_profile(mut self, names: &Names) -> Profile {
         let mut builder = Builder::new(self.session(names));
-        for (target, totals) in self.context.targets.iter().zip(&self.processes) {
-            builder.add_process(self.process(target, totals));
+        for target in self.context.targets.iter() {
+            let totals = self.processes.get(&target.slot).copied().unwrap_or_default();
+            builder.add_process(self.process(target, &totals));
         }
         let mut frames = Frames { recorded: &self, names, known: HashMap::new() };
         self.fold_stacks(&mut builder, &mut frames);
+        self.fold_inheritances(&mut builder, &mut frames);
         self.fold_heaps(&mut builder, &mut frames);
         let mut profile = builder.finish();
         profile.losses = self.losses.iter().map(|(loss, count)| explain(*loss, *count)).collect();
@@ -177,11 +182,30 @@ impl Recorded {
 
     fn fold_stacks(&self, builder: &mut Builder, frames: &mut Frames<'_>) {
         for (key, totals) in &self.totals {
-            let Some(process) = self.processes.get(key.process as usize) else { continue };
+            let Some(process) = self.processes.get(&key.process) else { continue };
+            let Some(index) = self.index(key.process) else { continue };
             let frames = frames
                 .of(builder, key.process, key.stack)
                 .unwrap_or_else(|| vec![builder.intern(unrecorded())]);
-            builder.add_stack(key.process, frames, amounts(totals, process.epoch()));
+            builder.add_stack(index, frames, amounts(totals, process.epoch()));
+        }
+    }
+
+    /// The index in the profile of the process in a slot.
+    fn index(&self, slot: u32) -> Option<u32> {
+        self.context.targets.index(slot).map(|index| index as u32)
+    }
+
+    fn fold_inheritances(&self, builder: &mut Builder, frames: &mut Frames<'_>) {
+        let inherited = |amount| Amounts { inherited: amount, ..Amounts::default() };
+        for (index, target) in self.context.targets.iter().enumerate() {
+            let Some(inheritance) = &target.inheritance else { continue };
+            for (stack, (bytes, objects)) in &inheritance.stacks {
+                let frames = frames
+                    .of(builder, target.slot, *stack)
+                    .unwrap_or_else(|| vec![builder.intern(unrecorded())]);
+                builder.add_stack(index as u32, frames, inherited(amount(*bytes, *objects)));
+            }
         }
     }
 
@@ -190,13 +214,14 @@ impl Recorded {
         for (process, (owner, amount)) in
             heaps.flat_map(|(process, heap)| heap.owners.iter().map(move |owner| (*process, owner)))
         {
+            let Some(index) = self.index(process) else { continue };
             let frames = match owner {
                 Owner::Stack(stack) => frames.of(builder, process, *stack),
                 _ => None,
             };
             let frames = frames.unwrap_or_else(|| vec![builder.intern(self.origin(*owner))]);
             let amounts = Amounts { fragmentation: *amount, ..Amounts::default() };
-            builder.add_stack(process, frames, amounts);
+            builder.add_stack(index, frames, amounts);
         }
     }
 
@@ -267,6 +292,7 @@ impl Recorded {
         let peak_at = (totals.peak_time > 0).then(|| self.since_start(totals.peak_time));
         Process {
             pid: target.pid(),
+            parent: target.parent,
             comm: target.comm.clone(),
             command_line: target.command.clone(),
             python: target.python.clone(),
@@ -275,6 +301,7 @@ impl Recorded {
                 peak: amount(peak_bytes, peak_objects),
                 allocated: amount(totals.allocated_bytes, totals.allocated_objects),
                 fragmentation: self.heap(target.slot).map_or_else(Amount::default, pinned),
+                inherited: amount(totals.inherited_bytes, totals.inherited_objects),
             },
             heap: self.heap(target.slot).map(|heap| heap.heap.clone()),
             peak_at,

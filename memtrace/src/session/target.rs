@@ -1,19 +1,18 @@
 //! One process under observation: what the kernel programs are told about it, and its probes.
 
-use std::{collections::HashSet, error::Error, fmt, mem, path::PathBuf, time::Duration};
+use std::{collections::HashSet, error::Error, fmt, mem, path::PathBuf, rc::Rc, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use memtrace_abi::{
-    mapping::{Mapping, Range},
-    probe::Cookie,
-    process::{MAX_ALLOCATORS, Process as Slot, state},
+    mapping::Mapping,
+    process::{Process as Slot, state},
     python::Python,
 };
 
-use super::budget::Watch;
+use super::{budget::Watch, inheritance::Inheritance, probes::Probes};
 use crate::{
     attach::plan::{Probe as PlannedProbe, Program},
-    kernel::{Kernel, Point, Probe},
+    kernel::{Kernel, Probe},
     objects::{Known, Objects},
     process::{
         Process,
@@ -36,8 +35,8 @@ impl NoAllocator {
     /// Of a process.
     #[must_use]
     pub fn of(target: &Target) -> Self {
-        let Target { process, comm, .. } = target;
-        Self { pid: process.pid(), comm: comm.clone(), program: process.program() }
+        let Target { process, comm, pid, .. } = target;
+        Self { pid: *pid, comm: comm.clone(), program: process.program() }
     }
 
     /// What helps, as a sentence with the exact command.
@@ -64,8 +63,14 @@ impl Error for NoAllocator {}
 pub struct Target {
     /// Its slot in the kernel.
     pub slot: u32,
-    /// The process.
+    /// Process id.
+    pub pid: u32,
+    /// The process; of one that ended too soon to be seen, the one that forked it.
     pub process: Process,
+    /// Process id of the followed process that it is a child of.
+    pub parent: Option<u32>,
+    /// What it had from its parent when it was forked.
+    pub inheritance: Option<Rc<Inheritance>>,
     /// Its short name when last seen.
     pub comm: String,
     /// Its arguments.
@@ -95,8 +100,8 @@ pub struct Target {
     program: u64,
     code: Vec<Mapping>,
     planned: HashSet<u32>,
-    allocators: Vec<(u32, Range)>,
-    next_function: u8,
+    /// Objects whose probes it has inherited or been given.
+    covered: HashSet<u32>,
 }
 
 impl Target {
@@ -105,6 +110,9 @@ impl Target {
         let status = process.status()?;
         Ok(Self {
             slot,
+            pid: process.pid(),
+            parent: None,
+            inheritance: None,
             comm: status.comm.clone(),
             command: process.command().unwrap_or_default(),
             python: None,
@@ -122,16 +130,53 @@ impl Target {
             program: process.program_mark()?,
             code: Vec::new(),
             planned: HashSet::new(),
-            allocators: Vec::new(),
-            next_function: 0,
+            covered: HashSet::new(),
             process,
         })
+    }
+
+    /// A child that was forked at `now`, since tracing began: all is as in its parent. `process` is
+    /// `None` if it has ended already.
+    pub fn forked(parent: &Self, process: Option<Process>, (pid, slot): (u32, u32)) -> Self {
+        Self {
+            slot,
+            pid,
+            parent: Some(parent.pid),
+            inheritance: None,
+            comm: parent.comm.clone(),
+            command: parent.command.clone(),
+            python: parent.python.clone(),
+            notes: Vec::new(),
+            cpu_before: Duration::ZERO,
+            status: None,
+            ended: None,
+            refusal: None,
+            watch: Watch::default(),
+            shed: None,
+            plan_in_use: parent.plan_in_use.clone(),
+            probes: Vec::new(),
+            paused_on_change: false,
+            traced: true,
+            // It has the same stack.
+            program: parent.program,
+            code: parent.code.clone(),
+            planned: parent.planned.clone(),
+            covered: parent.covered.clone(),
+            process: process.unwrap_or_else(|| parent.process.clone()),
+        }
+    }
+
+    /// Takes over from the program that ran before in the same process, or in its parent: probes stay.
+    pub fn succeed(&mut self, before: &Self) {
+        self.covered.clone_from(&before.covered);
+        // The kernel goes on recording in the new slot.
+        self.traced = true;
     }
 
     /// Process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.pid
     }
 
     /// Whether it is memtrace's own child, which waits for memtrace when its code changes.
@@ -149,6 +194,12 @@ impl Target {
     #[must_use]
     pub fn has_allocator(&self) -> bool {
         self.plan_in_use.iter().any(|probe| probe.program == Program::AllocationEnter)
+    }
+
+    /// Whether its probes are in use.
+    #[must_use]
+    pub fn is_probed(&self) -> bool {
+        self.ended.is_none() && self.shed.is_none() && self.has_allocator()
     }
 
     /// Notes what the process looks like now, if it still runs.
@@ -188,10 +239,15 @@ impl Target {
     }
 
     /// Lets the probes record from now on.
-    pub fn start(&mut self, kernel: &mut Kernel, objects: &Objects) -> Result<()> {
+    pub fn start(
+        &mut self,
+        kernel: &mut Kernel,
+        objects: &Objects,
+        probes: &Probes,
+    ) -> Result<()> {
         self.traced = true;
         let mappings = self.process.mappings()?;
-        self.describe(kernel, objects, &mappings)?;
+        self.describe(kernel, objects, probes, &mappings)?;
         // It may have become another program meanwhile, which is not to be taken for this one.
         if !kernel.is_watched(self.pid(), self.slot) {
             kernel.stop(self.slot)?;
@@ -209,7 +265,12 @@ impl Target {
 
     /// Learns what the process has mapped now, and probes allocators that are new. Returns whether
     /// its code is mapped otherwise than before.
-    pub fn refresh(&mut self, kernel: &mut Kernel, objects: &mut Objects) -> Result<bool> {
+    pub fn refresh(
+        &mut self,
+        kernel: &mut Kernel,
+        objects: &mut Objects,
+        probes: &mut Probes,
+    ) -> Result<bool> {
         let mappings = self.process.mappings()?;
         objects.learn(&self.process, &mappings);
         let code = objects.code(&mappings);
@@ -221,10 +282,15 @@ impl Target {
                 self.note(format!("no room for the unwind table of {name}"));
             }
         }
-        let planned = self.plan(objects, &mappings);
-        self.describe(kernel, objects, &mappings)?;
-        for (number, probe) in planned {
-            self.attach(kernel, objects, number, probe)?;
+        let planned = self.plan(objects, probes, &mappings);
+        self.describe(kernel, objects, probes, &mappings)?;
+        for (number, planned) in planned {
+            if self.covered.insert(number) {
+                let subject = (&self.process, self.slot);
+                let new = probes.attach(kernel, objects, (number, &planned), subject)?;
+                self.probes.extend(new);
+            }
+            self.plan_in_use.extend(planned);
         }
         Ok(mem::replace(&mut self.code, code) != self.code)
     }
@@ -235,65 +301,26 @@ impl Target {
         self.code.iter().find(|mapping| (mapping.start..mapping.end).contains(&address))
     }
 
-    /// Probes of allocators that are mapped but not probed, numbered for this process.
-    fn plan(&mut self, objects: &Objects, mappings: &Mappings) -> Vec<(u32, PlannedProbe)> {
+    /// Probes of allocators that are mapped and were not before.
+    fn plan(
+        &mut self,
+        objects: &Objects,
+        probes: &mut Probes,
+        mappings: &Mappings,
+    ) -> Vec<(u32, Vec<PlannedProbe>)> {
         let mut planned = Vec::new();
-        for mapping in &mappings.list {
+        for mapping in mappings.list.iter().filter(|mapping| mapping.permissions.is_executable()) {
             let Some(number) = objects.number(mapping) else { continue };
             let Some(known) = objects.known(number) else { continue };
-            if known.plan.probes.is_empty() || !mapping.permissions.is_executable() {
-                continue;
-            }
-            if !self.planned.insert(number) {
+            if known.plan.probes.is_empty() || !self.planned.insert(number) {
                 continue;
             }
             for skipped in &known.plan.skipped {
                 self.notes.push(format!("In {}, {skipped}.", known.name()));
             }
-            let allocator = self.allocators.len() as u8;
-            if known.plan.code.is_some() && usize::from(allocator) >= MAX_ALLOCATORS {
-                self.notes.push(format!("too many allocators: {} is unseen", known.name()));
-                continue;
-            }
-            if let (Some(code), Some(bias)) = (known.plan.code, known.object.bias(mapping)) {
-                self.allocators.push((number, unbias(code, bias)));
-            }
-            for probe in &known.plan.probes {
-                let function = probe.function.wrapping_add(self.next_function);
-                planned.push((number, PlannedProbe { function, allocator, ..probe.clone() }));
-            }
-            self.next_function = self.next_function.wrapping_add(known.plan.function_count() as u8);
+            planned.push((number, probes.plan(number, known)));
         }
         planned
-    }
-
-    fn attach(
-        &mut self,
-        kernel: &mut Kernel,
-        objects: &Objects,
-        number: u32,
-        probe: PlannedProbe,
-    ) -> Result<()> {
-        let known = objects.known(number).context("a planned object is known")?;
-        let file = known.open_path().context("a planned object is a file")?;
-        let cookie = Cookie {
-            process: self.slot,
-            meaning: probe.site.meaning as u8,
-            function: probe.function,
-            allocator: probe.allocator,
-        };
-        let point = Point {
-            process_id: self.pid(),
-            file: &file,
-            offset: probe.site.file_offset,
-            cookie: cookie.pack(),
-        };
-        let attached = kernel
-            .attach(probe.program, point)
-            .with_context(|| format!("attach to {} in {}", probe.site.function, known.name()))?;
-        self.plan_in_use.push(probe);
-        self.probes.push(attached);
-        Ok(())
     }
 
     /// Writes the process's slot.
@@ -301,18 +328,16 @@ impl Target {
         &mut self,
         kernel: &mut Kernel,
         objects: &Objects,
+        probes: &Probes,
         mappings: &Mappings,
     ) -> Result<()> {
         let run = kernel.write_mappings(self.slot, &objects.code(mappings))?;
-        let mut allocators = [Range::default(); MAX_ALLOCATORS];
-        for (place, (_, code)) in allocators.iter_mut().zip(&self.allocators) {
-            *place = *code;
-        }
         let slot = Slot {
             state: if self.traced { state::TRACED } else { state::IDLE },
             paused_on_change: u32::from(self.paused_on_change),
+            owner: self.pid,
+            followed: u32::from(probes.follow()),
             mappings: run,
-            allocators,
             python: self.interpreter(objects, mappings),
         };
         kernel.write_process(self.slot, &slot)
@@ -338,9 +363,4 @@ impl Target {
     pub fn take_probes(&mut self) -> Vec<Probe> {
         mem::take(&mut self.probes)
     }
-}
-
-/// From addresses in an object to addresses in the process.
-fn unbias(range: Range, bias: u64) -> Range {
-    Range { start: range.start.wrapping_sub(bias), end: range.end.wrapping_sub(bias) }
 }

@@ -1,5 +1,6 @@
 //! The loaded kernel programs and the processes that they watch.
 
+mod follow;
 mod heaps;
 mod looks;
 
@@ -10,17 +11,21 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context as _, Error, Result, anyhow};
-use memtrace_abi::event::{Change, kind};
+use anyhow::{Error, Result, anyhow};
+use memtrace_abi::event::kind;
 
 use super::{
     Goal, Options,
+    budget::Watch,
     codes::Codes,
     cost::Meter,
     fold::Recorded,
     history::History,
+    inheritance::Estates,
+    probes::Probes,
     progress::State,
     target::{NoAllocator, Target},
+    targets::Targets,
 };
 use crate::{
     cli,
@@ -42,7 +47,10 @@ const QUIET: Duration = Duration::from_secs(2);
 pub struct Tracer {
     kernel: Kernel,
     objects: Objects,
-    targets: Vec<Target>,
+    targets: Targets,
+    probes: Probes,
+    /// The probes' share of the time of all targets, if they share them.
+    watch: Watch,
     codes: Codes,
     meter: Meter,
     history: History,
@@ -87,7 +95,7 @@ impl Tracer {
             return Err(say_all_but_last(refused));
         }
         // The user must know in time, and the reader of the report as well.
-        tracer.notes = refused.iter().map(|error| format!("not traced: {error:#}")).collect();
+        tracer.notes.extend(refused.iter().map(|error| format!("not traced: {error:#}")));
         tracer.notes.iter().for_each(|note| cli::say(note));
         for target in tracer.targets.iter().filter(|target| !target.has_allocator()) {
             cli::say(&format!("{}, so far", NoAllocator::of(target)));
@@ -101,10 +109,10 @@ impl Tracer {
         let mut tracer = Self::load(Objects::with_cache(), options)?;
         let process = Process::open(pid)?;
         // No probes yet: only the moment in which the command begins is waited for.
-        let mut target = Target::new(process, 0, true)?;
+        let mut target = Target::new(process, tracer.kernel.take_slot()?, true)?;
         tracer.kernel.watch_process(pid, target.slot)?;
-        target.start(&mut tracer.kernel, &tracer.objects)?;
-        tracer.targets.push(target);
+        target.start(&mut tracer.kernel, &tracer.objects, &tracer.probes)?;
+        tracer.targets.put(target);
         Ok(tracer)
     }
 
@@ -116,16 +124,20 @@ impl Tracer {
             sample_interval: options.sample_interval,
         })?;
         let meter = Meter::start(&mut kernel)?;
+        let mut notes = Vec::new();
+        let probes = follow::prepare(&mut kernel, options, &mut notes)?;
         Ok(Self {
             kernel,
             objects,
-            targets: Vec::new(),
+            targets: Targets::default(),
+            probes,
+            watch: Watch::default(),
             codes: Codes::default(),
             meter,
             history: History::default(),
             next_look: Instant::now(),
             limit: options.max_overhead,
-            notes: Vec::new(),
+            notes,
             sample_interval: options.sample_interval,
             verbose: options.verbose,
             announced: options.verbose || is_unattended(options),
@@ -139,12 +151,12 @@ impl Tracer {
 
     /// Attaches to a process; nothing is recorded yet.
     fn add(&mut self, process: Process) -> Result<()> {
-        let slot = self.targets.len() as u32;
+        let slot = self.kernel.take_slot()?;
         let mut target = Target::new(process, slot, false)?;
-        target.refresh(&mut self.kernel, &mut self.objects)?;
+        target.refresh(&mut self.kernel, &mut self.objects, &mut self.probes)?;
         target.check_plan()?;
         self.kernel.watch_process(target.pid(), slot)?;
-        self.targets.push(target);
+        self.targets.put(target);
         Ok(())
     }
 
@@ -152,11 +164,11 @@ impl Tracer {
     fn start(&mut self) -> Result<()> {
         (self.began, self.started) = (Instant::now(), SystemTime::now());
         let mut gone = None;
-        for slot in 0..self.targets.len() {
-            let target = &mut self.targets[slot];
-            if let Err(error) = target.start(&mut self.kernel, &self.objects) {
+        for slot in self.targets.slots() {
+            let Some(target) = self.targets.get_mut(slot) else { continue };
+            if let Err(error) = target.start(&mut self.kernel, &self.objects, &self.probes) {
                 gone = Some(target.process.check().err().ok_or(error)?);
-                self.end(slot as u32);
+                self.end(slot);
             }
             self.announce(slot);
         }
@@ -167,7 +179,7 @@ impl Tracer {
     }
 
     /// Tells whoever waits for it that everything from now on is recorded.
-    fn announce(&self, slot: usize) {
+    fn announce(&self, slot: u32) {
         let is_recorded = |target: &&Target| target.has_allocator() && target.ended.is_none();
         let target = self.targets.get(slot).filter(is_recorded);
         if let Some(target) = target.filter(|_| self.announced) {
@@ -188,78 +200,18 @@ impl Tracer {
     /// Handles all events that have come in.
     pub fn handle(&mut self, events: &mut Events) {
         // Many at once are answered by one look at the process.
-        let mut unmapped = BTreeSet::new();
+        let (mut unmapped, mut estates) = (BTreeSet::new(), Estates::default());
         for event in events {
             match event {
                 Event::Code(code, lines) => self.codes.add(&code, &lines),
                 Event::Change(change) if change.kind == kind::UNMAPPED => {
                     unmapped.insert(change.process);
                 }
-                Event::Change(change) => self.handle_change(change),
+                Event::Change(change) => self.handle_change(change, &mut estates),
             }
         }
         for slot in unmapped {
             self.refresh(slot);
-        }
-    }
-
-    fn handle_change(&mut self, change: Change) {
-        match change.kind {
-            kind::LIBRARIES => self.refresh(change.process),
-            kind::EXIT => {
-                self.end(change.process);
-            }
-            kind::EXEC if self.end(change.process) => {
-                if let Err(error) = self.follow_exec(change.pid, change.process) {
-                    self.note_failure(change.pid, &error);
-                }
-            }
-            _ => {}
-        }
-        if change.paused != 0 {
-            resume(change.pid);
-        }
-    }
-
-    /// The process is the same, but everything in it is new.
-    fn follow_exec(&mut self, pid: u32, old: u32) -> Result<()> {
-        let before = self.targets.get(old as usize).context("a target without a slot")?;
-        // What had nothing to probe, as a child that becomes a command, has nothing to report.
-        let is_kept = !before.plan_in_use.is_empty();
-        let slot = if is_kept { self.targets.len() as u32 } else { old };
-        let (process, refusal) = match Process::open(pid) {
-            Ok(process) => (process, None),
-            // What it is called and when it ends can be told all the same.
-            Err(refusal) => (before.process.clone(), Some(refusal)),
-        };
-        let mut target = Target::new(process, slot, before.is_paused_on_change())?;
-        self.kernel.watch_process(pid, slot)?;
-        if let Some(refusal) = refusal {
-            cli::complain(&refusal, &refusal.hint());
-            target.refusal = Some(refusal);
-            self.put(target);
-            return Ok(());
-        }
-        // Twice: libraries may be loaded before the first look has put a probe on the loading.
-        let attached = target
-            .refresh(&mut self.kernel, &mut self.objects)
-            .and_then(|_| target.refresh(&mut self.kernel, &mut self.objects))
-            .and_then(|_| target.start(&mut self.kernel, &self.objects));
-        if attached.is_ok()
-            && let Err(blind) = target.check_plan()
-        {
-            cli::complain(&blind, &blind.hint());
-        }
-        self.put(target);
-        self.announce(slot as usize);
-        attached
-    }
-
-    /// Puts a target into its slot.
-    fn put(&mut self, target: Target) {
-        match self.targets.get_mut(target.slot as usize) {
-            Some(place) => *place = target,
-            None => self.targets.push(target),
         }
     }
 
@@ -274,25 +226,25 @@ impl Tracer {
     }
 
     fn refresh(&mut self, slot: u32) {
-        let Some(target) = self.targets.get_mut(slot as usize) else { return };
+        let Some(target) = self.targets.get_mut(slot) else { return };
         if target.ended.is_some() || target.shed.is_some() {
             return;
         }
         let had_allocator = target.has_allocator();
         let pid = target.pid();
-        match target.refresh(&mut self.kernel, &mut self.objects) {
+        match target.refresh(&mut self.kernel, &mut self.objects, &mut self.probes) {
             Ok(true) if self.verbose => cli::say(&format!("other libraries in process {pid}")),
             Err(error) if target.process.check().is_ok() => self.note_failure(pid, &error),
             Ok(_) | Err(_) => {}
         }
         if !had_allocator {
-            self.announce(slot as usize);
+            self.announce(slot);
         }
     }
 
     /// Whether this is news.
     fn end(&mut self, slot: u32) -> bool {
-        let target = self.targets.get_mut(slot as usize).filter(|target| target.ended.is_none());
+        let target = self.targets.get_mut(slot).filter(|target| target.ended.is_none());
         let Some(target) = target else { return false };
         target.ended = Some(self.began.elapsed());
         // The kernel has done so, unless it did not see the end.
@@ -300,6 +252,7 @@ impl Tracer {
             self.notes.push(format!("process {}: {error:#}", target.pid()));
         }
         self.retired.extend(target.take_probes());
+        self.kernel.forget_mappings(slot);
         self.last_end = Instant::now();
         true
     }
@@ -321,7 +274,7 @@ impl Tracer {
     /// being taken off.
     pub fn finish(mut self, needs_heaps: bool) -> Result<(Recorded, Vec<Detaching>)> {
         let duration = self.began.elapsed();
-        for target in &self.targets {
+        for target in self.targets.iter() {
             self.kernel.stop(target.slot)?;
         }
         self.look_now()?;
@@ -336,6 +289,7 @@ impl Tracer {
         let mut probes = self.retired;
         probes.extend(self.kernel.spent_probes());
         probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
+        probes.extend(self.probes.take());
         self.detaching.extend(kernel::detach(probes));
         let recorded = Recorded::read(
             &self.kernel,
@@ -379,10 +333,4 @@ fn open(pid: u32, objects: &mut Objects) -> Result<Process> {
     let why = |error| process.check().err().map_or(error, Error::from);
     objects.learn(&process, &process.mappings().map_err(why)?);
     Ok(process)
-}
-
-/// Lets a process go on that was paused for memtrace.
-fn resume(pid: u32) {
-    // SAFETY: the call takes two integers; the process is memtrace's own child.
-    unsafe { libc::kill(pid.cast_signed(), libc::SIGCONT) };
 }

@@ -8,7 +8,13 @@ use std::{
 
 use anyhow::Result;
 
-use super::{super::budget::Reading, State, Tracer};
+use super::{
+    super::{
+        budget::{Price, Reading},
+        target::Target,
+    },
+    State, Tracer,
+};
 use crate::{
     decomposition::{self, LiveBlocks, Look},
     kernel,
@@ -48,13 +54,16 @@ impl Tracer {
     /// Looks at the targets. Also notices ends of which there was no event, because a process was
     /// faster than its attaching, or because the kernel knows it by another id.
     pub(super) fn look_now(&mut self) -> Result<()> {
-        for slot in 0..self.targets.len() {
-            let target = &mut self.targets[slot];
+        for slot in self.targets.slots() {
+            let Some(target) = self.targets.get_mut(slot) else { continue };
+            if target.ended.is_some() {
+                continue;
+            }
             target.look();
             if target.is_gone() {
-                self.end(slot as u32);
+                self.end(slot);
             }
-            let target = &self.targets[slot];
+            let Some(target) = self.targets.get(slot) else { continue };
             let status = target.status.as_ref().filter(|_| target.ended.is_none());
             // A child that has not become the command yet is no target.
             if let Some(status) = status.filter(|_| target.has_allocator()) {
@@ -70,14 +79,17 @@ impl Tracer {
     pub fn state(&mut self) -> Result<State> {
         let mut state = State { elapsed: self.began.elapsed(), ..State::default() };
         let mut hits = 0;
-        for target in &self.targets {
+        for target in self.targets.iter() {
             let totals = self.kernel.process_totals(target.slot)?;
             state.live_bytes += totals.live_bytes;
             state.allocations += totals.allocations;
             hits += totals.calls + totals.release_calls;
-            if target.ended.is_none() && target.shed.is_none() {
+            if !self.probes.follow() && target.ended.is_none() && target.shed.is_none() {
                 state.share = state.share.max(Some(target.watch.share()));
             }
+        }
+        if self.probes.follow() {
+            state.share = Some(self.watch.share());
         }
         state.losses = self.kernel.losses()?.iter().map(|(_, count)| count).sum();
         self.meter.tick(&self.kernel, self.began.elapsed(), hits);
@@ -88,38 +100,65 @@ impl Tracer {
     /// know.
     pub fn keep_within_budget(&mut self) -> Result<Vec<String>> {
         let mut said = Vec::new();
-        for slot in 0..self.targets.len() {
+        if self.probes.follow() {
+            return self.keep_tree_within_budget();
+        }
+        for slot in self.targets.slots() {
             if let Some(shed) = self.watch(slot)? {
-                said.push(self.shed(slot, shed)?);
+                said.extend(self.shed(slot, shed)?);
             }
         }
         Ok(said)
     }
 
-    fn watch(&mut self, slot: usize) -> Result<Option<Shed>> {
-        let target = &self.targets[slot];
-        if target.ended.is_some() || target.shed.is_some() || !target.has_allocator() {
+    fn watch(&mut self, slot: u32) -> Result<Option<Shed>> {
+        let Some(target) = self.targets.get(slot).filter(|target| target.is_probed()) else {
             return Ok(None);
-        }
-        let totals = self.kernel.process_totals(target.slot)?;
-        let reading = Reading {
-            at: self.began.elapsed(),
-            used: target.used(),
-            calls: totals.calls,
-            releases: totals.release_calls,
         };
-        let price = self.meter.price(target);
+        let (reading, price) = (self.reading(target)?, self.meter.price(target));
         let limit = self.limit.unwrap_or(BasisPoints(u32::MAX));
-        Ok(self.targets[slot].watch.observe(reading, price, limit))
+        let Some(target) = self.targets.get_mut(slot) else { return Ok(None) };
+        Ok(target.watch.observe(reading, price, limit))
+    }
+
+    fn reading(&self, target: &Target) -> Result<Reading> {
+        let totals = self.kernel.process_totals(target.slot)?;
+        let (calls, releases) = (totals.calls, totals.release_calls);
+        Ok(Reading { at: self.began.elapsed(), used: target.used(), calls, releases })
     }
 
     /// Goes on without the probes of a target. Nothing is counted any more when this returns; a
     /// process of its own takes the probes off.
-    fn shed(&mut self, slot: usize, shed: Shed) -> Result<String> {
-        let target = &mut self.targets[slot];
+    fn shed(&mut self, slot: u32, shed: Shed) -> Result<Option<String>> {
+        let Some(target) = self.targets.get_mut(slot) else { return Ok(None) };
         let probes = target.shed(&mut self.kernel, shed)?;
         self.detaching.extend(kernel::detach(probes));
-        Ok(shedding::announcement(target.pid(), &target.comm, &shed))
+        Ok(Some(shedding::announcement(target.pid(), &target.comm, &shed)))
+    }
+
+    /// Processes that inherit their probes from each other keep or lose them together.
+    fn keep_tree_within_budget(&mut self) -> Result<Vec<String>> {
+        let mut sum = Reading { at: self.began.elapsed(), ..Reading::default() };
+        let mut price = Price::default();
+        for target in self.targets.iter() {
+            let Reading { used, calls, releases, .. } = self.reading(target)?;
+            sum.used += used;
+            sum.calls += calls;
+            sum.releases += releases;
+            let Price { call, release } = self.meter.price(target);
+            price = Price { call: price.call.max(call), release: price.release.max(release) };
+        }
+        let limit = self.limit.unwrap_or(BasisPoints(u32::MAX));
+        let mut said = Vec::new();
+        if let Some(shed) = self.watch.observe(sum, price, limit) {
+            for slot in self.targets.slots() {
+                if self.targets.get(slot).is_some_and(Target::is_probed) {
+                    said.extend(self.shed(slot, shed)?);
+                }
+            }
+            self.detaching.extend(kernel::detach(self.probes.take()));
+        }
+        Ok(said)
     }
 
     /// What the resident memory of those that have not ended consists of. Their recording has been
@@ -141,8 +180,10 @@ impl Tracer {
                 Err(_) => {}
             }
         }
-        let by_slot: Vec<_> = looks.iter().map(|(slot, look)| (*slot, look)).collect();
-        let segments = decomposition::segments(&by_slot);
+        let index = |slot| self.targets.index(slot).map(|index| index as u32);
+        let by_index: Vec<_> =
+            looks.iter().filter_map(|(slot, look)| Some((index(*slot)?, look))).collect();
+        let segments = decomposition::segments(&by_index);
         let decompositions = looks.into_iter().map(|(slot, look)| (slot, look.decomposition));
         Resident { decompositions: decompositions.collect(), segments }
     }

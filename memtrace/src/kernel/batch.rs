@@ -1,25 +1,24 @@
-//! Reads the map of live allocations, thousands at a time: it may have millions.
+//! Reads large maps thousands of entries at a time: they may have millions.
 
 use std::{
     io,
+    marker::PhantomData,
     os::fd::{AsFd as _, AsRawFd as _},
     ptr,
 };
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
-    Ebpf,
+    Ebpf, Pod,
     maps::{Map, MapData},
 };
-use memtrace_abi::allocation::{Allocation, Place};
-
 /// `BPF_MAP_LOOKUP_BATCH` of `enum bpf_cmd` (include/uapi/linux/bpf.h, Linux 5.6).
 const LOOKUP_BATCH: libc::c_int = 24;
 /// Entries of one call. A bucket of the map must fit in; on average it has one.
 const BATCH: usize = 4096;
 
-/// The live allocations of all processes.
-pub(super) struct Allocations(MapData);
+/// The entries of a hash map.
+pub(super) struct Entries<K, V>(MapData, PhantomData<(K, V)>);
 
 /// The `batch` of `union bpf_attr`; the kernel takes what lies behind as zero.
 #[repr(C)]
@@ -35,31 +34,29 @@ struct Attributes {
 }
 
 /// What one call returns.
-struct Batch {
-    places: Vec<Place>,
-    allocations: Vec<Allocation>,
+struct Batch<K, V> {
+    keys: Vec<K>,
+    values: Vec<V>,
 }
 
-impl Allocations {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
-        match ebpf.take_map("LIVE") {
-            Some(Map::HashMap(map)) => Ok(Self(map)),
-            _ => Err(anyhow!("no hash map LIVE in the object")),
+impl<K: Pod + Default, V: Pod + Default> Entries<K, V> {
+    pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Self> {
+        match ebpf.take_map(name) {
+            Some(Map::HashMap(map)) => Ok(Self(map, PhantomData)),
+            _ => Err(anyhow!("no hash map {name} in the object")),
         }
     }
 
-    /// Calls `visit` with every allocation; one that comes or goes meanwhile may be missed.
-    pub(super) fn visit(&self, mut visit: impl FnMut(Place, Allocation)) -> Result<()> {
-        let mut batch = Batch {
-            places: vec![Place::default(); BATCH],
-            allocations: vec![Allocation::default(); BATCH],
-        };
+    /// Calls `visit` with every entry; one that comes or goes meanwhile may be missed.
+    pub(super) fn visit(&self, mut visit: impl FnMut(K, V)) -> Result<()> {
+        let mut batch =
+            Batch { keys: vec![K::default(); BATCH], values: vec![V::default(); BATCH] };
         let mut position = None;
         loop {
             let (count, next) =
-                self.next(&mut batch, position).context("read the live allocations")?;
-            let found = batch.places.iter().zip(&batch.allocations).take(count);
-            found.for_each(|(place, allocation)| visit(*place, *allocation));
+                self.next(&mut batch, position).context("read a table of the kernel programs")?;
+            let found = batch.keys.iter().zip(&batch.values).take(count);
+            found.for_each(|(key, value)| visit(*key, *value));
             match next {
                 Some(_) => position = next,
                 None => return Ok(()),
@@ -69,13 +66,13 @@ impl Allocations {
 
     /// Fills the batch from `position`, the beginning if none; returns how many there are, and
     /// where to go on.
-    fn next(&self, batch: &mut Batch, position: Option<u32>) -> io::Result<(usize, Option<u32>)> {
+    fn next(&self, batch: &mut Batch<K, V>, position: Option<u32>) -> io::Result<(usize, Option<u32>)> {
         let (from, mut to) = (position.unwrap_or_default(), 0_u32);
         let mut attributes = Attributes {
             in_batch: position.map_or(0, |_| ptr::from_ref(&from).addr() as u64),
             out_batch: ptr::from_mut(&mut to).addr() as u64,
-            keys: batch.places.as_mut_ptr().addr() as u64,
-            values: batch.allocations.as_mut_ptr().addr() as u64,
+            keys: batch.keys.as_mut_ptr().addr() as u64,
+            values: batch.values.as_mut_ptr().addr() as u64,
             count: BATCH as u32,
             map_fd: self.0.fd().as_fd().as_raw_fd().cast_unsigned(),
             elem_flags: 0,

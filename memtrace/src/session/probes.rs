@@ -1,0 +1,136 @@
+//! The probes of a session: how their functions are numbered, and whether children inherit them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use anyhow::{Context as _, Result};
+use memtrace_abi::probe::Cookie;
+
+use crate::{
+    attach::plan::Probe as Planned,
+    kernel::{Inherited, Kernel, Point, Probe},
+    objects::{Known, Objects},
+    process::Process,
+};
+
+/// Looks for threads that began while the others were being looked at.
+const MAX_LOOKS: usize = 8;
+
+/// Which functions are probed, in all processes.
+pub struct Probes {
+    follows: bool,
+    /// The number of the first function, by object.
+    numbers: HashMap<u32, u16>,
+    next_number: u16,
+    /// Probes that children inherit, by object.
+    inherited: HashMap<u32, Vec<Inherited>>,
+}
+
+impl Probes {
+    /// None yet. To follow is to let children inherit them.
+    #[must_use]
+    pub fn new(follows: bool) -> Self {
+        Self { follows, numbers: HashMap::new(), next_number: 0, inherited: HashMap::new() }
+    }
+
+    /// Whether children inherit the probes.
+    #[must_use]
+    pub fn follow(&self) -> bool {
+        self.follows
+    }
+
+    /// The probes of a file, numbered.
+    pub fn plan(&mut self, object: u32, known: &Known) -> Vec<Planned> {
+        let first = *self.numbers.entry(object).or_insert_with(|| {
+            let first = self.next_number;
+            // Those that share a number after so many could only be taken for each other if one
+            // tail-called the other.
+            self.next_number = first.wrapping_add(known.plan.function_count() as u16);
+            first
+        });
+        let number = |probe: &Planned| {
+            Planned { function: probe.function.wrapping_add(first), ..probe.clone() }
+        };
+        known.plan.probes.iter().map(number).collect()
+    }
+
+    /// Attaches a file's probes to a process in a slot; returns those that are of this process alone.
+    pub fn attach(
+        &mut self,
+        kernel: &mut Kernel,
+        objects: &Objects,
+        (object, planned): (u32, &[Planned]),
+        (process, slot): (&Process, u32),
+    ) -> Result<Vec<Probe>> {
+        let known = objects.known(object).context("a planned object is known")?;
+        if !self.follows {
+            let attach = |planned: &Planned| {
+                with_file(known, planned, |file| {
+                    kernel.attach(planned.program, point(file, planned, process.pid(), slot))
+                })
+            };
+            return planned.iter().map(attach).collect();
+        }
+        if !self.inherited.contains_key(&object) {
+            let attach = |planned: &Planned| {
+                with_file(known, planned, |file| {
+                    let point = point(file, planned, process.pid(), Cookie::CURRENT);
+                    kernel.attach_inherited(planned.program, point)
+                })
+            };
+            let probes: Result<_> = planned.iter().map(attach).collect();
+            self.inherited.insert(object, probes?);
+        }
+        self.hand_on(object, process)?;
+        Ok(Vec::new())
+    }
+
+    /// Lets the children of every thread of a process inherit a file's probes.
+    fn hand_on(&mut self, object: u32, process: &Process) -> Result<()> {
+        let Some(probes) = self.inherited.get_mut(&object) else { return Ok(()) };
+        let mut done = BTreeSet::new();
+        for _ in 0..MAX_LOOKS {
+            let threads = process.threads()?;
+            let new: Vec<_> = threads.iter().filter(|thread| done.insert(thread.id)).collect();
+            if new.is_empty() {
+                break;
+            }
+            for thread in new {
+                let handed_on = probes.iter_mut().try_for_each(|probe| probe.hand_on(thread.id));
+                // Another thread may have ended.
+                if thread.id == process.pid() {
+                    handed_on?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The inherited probes; there are none any more.
+    pub fn take(&mut self) -> Vec<Probe> {
+        self.inherited.drain().flat_map(|(_, probes)| probes).map(Probe::from).collect()
+    }
+}
+
+fn point<'file>(
+    file: &'file std::path::Path,
+    planned: &Planned,
+    process_id: u32,
+    slot: u32,
+) -> Point<'file> {
+    let cookie = Cookie {
+        process: slot,
+        meaning: planned.site.meaning as u8,
+        function: planned.function,
+    };
+    Point { process_id, file, offset: planned.site.file_offset, cookie: cookie.pack() }
+}
+
+fn with_file<T>(
+    known: &Known,
+    planned: &Planned,
+    attach: impl FnOnce(&std::path::Path) -> Result<T>,
+) -> Result<T> {
+    let file = known.open_path().context("a planned object is a file")?;
+    attach(&file)
+        .with_context(|| format!("attach to {} in {}", planned.site.function, known.name()))
+}

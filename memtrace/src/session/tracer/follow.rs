@@ -1,0 +1,170 @@
+//! What becomes of processes: they load libraries, execute programs, have children, and end.
+
+use anyhow::{Context as _, Result};
+use memtrace_abi::event::{Change, NO_SLOT, kind};
+
+use super::{
+    super::{Goal, Options, inheritance::Estates, probes::Probes, target::Target},
+    Tracer,
+};
+use crate::{
+    cli,
+    kernel::Kernel,
+    process::{Process, namespaces::in_initial_pid_namespace, unusable::Unusable},
+};
+
+/// The probes of a session, and what makes it possible that children inherit them. A command is
+/// followed if that is possible; it is an error where it was asked for and is not.
+pub(super) fn prepare(
+    kernel: &mut Kernel,
+    options: &Options,
+    notes: &mut Vec<String>,
+) -> Result<Probes> {
+    let asks = options.follow.unwrap_or(matches!(options.goal, Goal::Run(_)));
+    let prepared = if asks { prepare_inheritance(kernel) } else { return Ok(Probes::new(false)) };
+    match prepared {
+        Ok(()) => Ok(Probes::new(true)),
+        Err(error) if options.follow.is_some() => Err(error.context("follow children")),
+        Err(error) => {
+            let note = format!("children are not followed: {error:#}");
+            cli::say(&note);
+            notes.push(note);
+            Ok(Probes::new(false))
+        }
+    }
+}
+
+fn prepare_inheritance(kernel: &mut Kernel) -> Result<()> {
+    let is_initial = in_initial_pid_namespace().context("find out the pid namespace")?;
+    anyhow::ensure!(is_initial, "memtrace runs in a pid namespace of its own, as in a container");
+    kernel.prepare_inheritance()
+}
+
+impl Tracer {
+    pub(super) fn handle_change(&mut self, change: Change, estates: &mut Estates) {
+        let done = match change.kind {
+            kind::LIBRARIES => {
+                self.refresh(change.process);
+                Ok(())
+            }
+            kind::EXIT => {
+                self.end(change.process);
+                Ok(())
+            }
+            kind::EXEC if self.end(change.process) => self.follow_exec(&change),
+            kind::FORK => self.follow_fork(&change, estates),
+            kind::SPAWN => self.follow_spawn(&change),
+            _ => Ok(()),
+        };
+        if let Err(error) = done {
+            self.note_failure(change.pid, &error);
+        }
+        if change.kind == kind::LIBRARIES
+            && let Err(error) = self.kernel.catch_up(change.process, change.address)
+        {
+            self.note_failure(change.pid, &error);
+        }
+        if change.paused != 0 {
+            resume(change.pid);
+        }
+    }
+
+    /// The process is the same, but everything in it is new.
+    fn follow_exec(&mut self, change: &Change) -> Result<()> {
+        let old = change.process;
+        let before = self.targets.get(old).context("a target without a slot")?;
+        // What had nothing to probe, as a child that becomes a command, has nothing to report.
+        let is_kept = !before.plan_in_use.is_empty();
+        let slot = match change.address {
+            NO_SLOT if is_kept => self.kernel.take_slot()?,
+            NO_SLOT => old,
+            next => next as u32,
+        };
+        let (process, refusal) = opened(change.pid, before);
+        let mut target = Target::new(process, slot, before.is_paused_on_change())?;
+        target.parent = before.parent;
+        if change.address == NO_SLOT {
+            self.kernel.watch_process(change.pid, slot)?;
+        } else {
+            target.succeed(before);
+        }
+        let replaced = (!is_kept).then_some(old);
+        self.begin(target, replaced, refusal)
+    }
+
+    /// A child that shared its parent's memory has executed a program.
+    fn follow_spawn(&mut self, change: &Change) -> Result<()> {
+        let parent = self.targets.get(change.address as u32).context("a parent without a slot")?;
+        let (process, refusal) = opened(change.pid, parent);
+        let mut target = Target::new(process, change.process, false)?;
+        target.pid = change.pid;
+        target.parent = Some(parent.pid);
+        target.succeed(parent);
+        self.begin(target, None, refusal)
+    }
+
+    /// Everything in a child is as in its parent.
+    fn follow_fork(&mut self, change: &Change, estates: &mut Estates) -> Result<()> {
+        self.kernel.adopt_mappings(change.process)?;
+        let slot = change.address as u32;
+        let parent = self.targets.get(slot).context("a parent without a slot")?;
+        let process = Process::open(change.pid).ok();
+        let has_ended = process.is_none();
+        let mut child = Target::forked(parent, process, (change.pid, change.process));
+        child.inheritance = estates.of(&self.kernel, slot, parent.inheritance.as_deref()).ok();
+        child.ended = has_ended.then(|| self.began.elapsed());
+        self.targets.put(child);
+        Ok(())
+    }
+
+    /// Learns what a program has mapped that has just begun.
+    fn begin(
+        &mut self,
+        mut target: Target,
+        replaced: Option<u32>,
+        refusal: Option<Unusable>,
+    ) -> Result<()> {
+        let slot = target.slot;
+        let attached = if refusal.is_some() { Ok(()) } else { self.attach_anew(&mut target) };
+        match refusal {
+            Some(refusal) => {
+                cli::complain(&refusal, &refusal.hint());
+                target.refusal = Some(refusal);
+            }
+            None => {
+                if let (Ok(()), Err(blind)) = (&attached, target.check_plan()) {
+                    cli::complain(&blind, &blind.hint());
+                }
+            }
+        }
+        match replaced {
+            Some(old) => self.targets.replace(old, target),
+            None => self.targets.put(target),
+        }
+        self.announce(slot);
+        attached
+    }
+
+    fn attach_anew(&mut self, target: &mut Target) -> Result<()> {
+        // Twice: libraries may be loaded before the first look has put a probe on the loading.
+        for _ in 0..2 {
+            target.refresh(&mut self.kernel, &mut self.objects, &mut self.probes)?;
+        }
+        target.start(&mut self.kernel, &self.objects, &self.probes)
+    }
+}
+
+/// The process with an id; if it cannot be used, the one before it, and why.
+fn opened(pid: u32, before: &Target) -> (Process, Option<Unusable>) {
+    match Process::open(pid) {
+        Ok(process) => (process, None),
+        // What it is called and when it ends can be told all the same.
+        Err(refusal) => (before.process.clone(), Some(refusal)),
+    }
+}
+
+/// Lets a process go on that was paused for memtrace.
+fn resume(pid: u32) {
+    // SAFETY: the call takes two integers; the process is memtrace's own child.
+    unsafe { libc::kill(pid.cast_signed(), libc::SIGCONT) };
+}
