@@ -34,3 +34,7 @@ mod safety;
 mod snapshot;
 /// Memory over time.
 mod timeline;
+/// Processes and their children.
+mod trees;
+/// Allocators that are linked into wheels.
+mod wheels;

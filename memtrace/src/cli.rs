@@ -4,6 +4,7 @@ mod exit;
 mod units;
 
 use std::{
+    mem,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,6 +15,7 @@ pub use self::exit::{Exit, complain, report, say};
 use crate::{
     doctor,
     output::{self, Outputs},
+    process::selection::Wanted,
     profile::{BasisPoints, View},
     report::Content,
     session::{self, Goal, SnapshotOptions},
@@ -69,7 +71,23 @@ struct Trace {
     #[arg(short, long, value_delimiter = ',', value_name = "PID", value_parser = units::process_id)]
     #[arg(allow_negative_numbers = true)]
     pid: Vec<u32>,
-    /// Trace children as well, from their first allocation. Default: only those of a command.
+    /// Processes with this short name, also those that start later.
+    #[arg(long, value_name = "NAME")]
+    comm: Vec<String>,
+    /// Processes in this control group or below it, also those that start later.
+    #[arg(long, value_name = "PATH")]
+    cgroup: Vec<String>,
+    /// Processes of this systemd unit, also those that start later.
+    #[arg(long, value_name = "NAME")]
+    unit: Vec<String>,
+    /// Processes of this container, by its id or name, also those that start later.
+    #[arg(long, value_name = "ID")]
+    container: Vec<String>,
+    /// All processes.
+    #[arg(long, conflicts_with_all = ["pid", "comm", "cgroup", "unit", "container"])]
+    all: bool,
+    /// Trace children as well, from their first allocation. Default: those of a command,
+    /// and of processes that are not named by their ids.
     #[arg(long, overrides_with = "no_follow")]
     follow: bool,
     /// Trace no children.
@@ -102,7 +120,7 @@ struct Trace {
     #[command(flatten)]
     output: Output,
     /// A command to run and trace from its first instruction. The summary goes to standard error.
-    #[arg(last = true, value_name = "CMD", conflicts_with = "pid")]
+    #[arg(last = true, value_name = "CMD", conflicts_with_all = ["pid", "comm", "cgroup", "unit", "container", "all"])]
     run: Vec<std::ffi::OsString>,
 }
 
@@ -214,14 +232,33 @@ fn from_recording(recording: &Path, outputs: &Outputs) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn trace(trace: Trace) -> anyhow::Result<Exit> {
-    let goal = match (trace.pid.is_empty(), trace.run.is_empty()) {
-        (false, _) => Goal::Attach(trace.pid),
-        (true, false) => Goal::Run(trace.run),
-        (true, true) => return Ok(exit::nothing_to_do()),
-    };
+/// What is to be traced, if anything.
+fn goal(trace: &mut Trace) -> Option<Goal> {
+    if !trace.run.is_empty() {
+        return Some(Goal::Run(mem::take(&mut trace.run)));
+    }
+    let named = [
+        mem::take(&mut trace.comm).into_iter().map(Wanted::Comm).collect::<Vec<_>>(),
+        mem::take(&mut trace.cgroup).into_iter().map(Wanted::Cgroup).collect(),
+        mem::take(&mut trace.unit).into_iter().map(Wanted::Unit).collect(),
+        mem::take(&mut trace.container).into_iter().map(Wanted::Container).collect(),
+    ]
+    .concat();
+    let pids = mem::take(&mut trace.pid);
+    match (named.is_empty(), pids.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(Goal::Attach(pids)),
+        _ => Some(Goal::Select(named.into_iter().chain(pids.into_iter().map(Wanted::Pid)).collect())),
+    }
+}
+
+fn trace(mut trace: Trace) -> anyhow::Result<Exit> {
+    if trace.all {
+        return Ok(exit::not_all());
+    }
+    let Some(goal) = goal(&mut trace) else { return Ok(exit::nothing_to_do()) };
     // Somebody else depends on a process that runs already; a command is run to be traced.
-    let default = matches!(goal, Goal::Attach(_)).then_some(DEFAULT_MAX_OVERHEAD);
+    let default = (!matches!(goal, Goal::Run(_))).then_some(DEFAULT_MAX_OVERHEAD);
     session::run(session::Options {
         max_overhead: trace.max_overhead.map_or(default, |limit| limit.0),
         goal,

@@ -11,7 +11,6 @@ use std::{
 use anyhow::{Context as _, ensure};
 
 use self::{
-    cgroup::memory_cgroup,
     deadline::{Unanswered, with_deadline},
     directory::Directory,
     mappings::{Mapping, Mappings},
@@ -29,8 +28,11 @@ pub mod memory;
 mod mounts;
 pub mod namespaces;
 pub mod object;
+pub mod place;
 pub mod residency;
 pub mod rights;
+pub mod selection;
+pub mod sharing;
 pub mod status;
 pub mod threads;
 pub mod unusable;
@@ -141,15 +143,6 @@ impl Process {
         Ok(words.map(printable).collect::<Vec<_>>().join(" "))
     }
 
-    /// Path of the control group that limits its memory, relative to where that kind is mounted;
-    /// `None` without control groups.
-    pub fn cgroup(&self) -> anyhow::Result<Option<String>> {
-        let lines = self
-            .ask(|directory| directory.read("cgroup", CGROUP_LIMIT))
-            .with_context(|| format!("read the control groups of {}", self.identity))?;
-        Ok(memory_cgroup(&lines))
-    }
-
     /// What is mapped now. The kernel gathers it page by page while the process may go on mapping.
     pub fn mappings(&self) -> anyhow::Result<Mappings> {
         let text = self
@@ -222,7 +215,6 @@ mod tests {
         assert_eq!((&status.comm[..], status.thread_count), ("sleep", 1));
         assert!(!status.is_blocked() && status.cpu_time < Duration::from_secs(1));
         assert_eq!(process.command().unwrap(), "sleep 1000 --");
-        assert!(process.cgroup().unwrap().is_none_or(|path| path.starts_with('/')));
         assert_eq!(process.mappings().unwrap().odd_lines, 0);
         process.check().unwrap();
     }

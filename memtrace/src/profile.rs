@@ -12,6 +12,7 @@ mod fragmentation;
 mod frame;
 mod lines;
 mod process;
+mod role;
 mod session;
 mod source;
 mod timeline;
@@ -30,7 +31,8 @@ pub use self::{
     fragmentation::{Arena, Heap},
     frame::{Frame, Location, printable},
     lines::Line,
-    process::{Calls, Process},
+    process::{Calls, Process, Sharing},
+    role::role,
     session::{Cost, Loss, Probe, Session},
     timeline::{AtPeak, ByKind, MAX_POINTS, Point, Recorder, Timeline},
 };

@@ -43,6 +43,7 @@ use crate::{
     kernel,
     objects::Objects,
     output::{self, Outputs},
+    process::selection::Wanted,
     profile::{BasisPoints, Profile},
 };
 
@@ -50,6 +51,8 @@ use crate::{
 pub enum Goal {
     /// Running processes.
     Attach(Vec<u32>),
+    /// Processes that fit, now and later.
+    Select(Vec<Wanted>),
     /// A command, from its first instruction.
     Run(Vec<OsString>),
 }
@@ -105,6 +108,12 @@ async fn trace(options: &Options) -> Result<Exit> {
                 snapshot::print_brief(pids, &mut objects, &progress);
             }
             let tracer = Tracer::attach(pids, objects, options)?;
+            record(tracer, &mut Run { signals, progress, launch: None, options }).await?;
+            Ok(Exit::Success)
+        }
+        Goal::Select(wanted) => {
+            let progress = Progress::new(options.quiet);
+            let tracer = Tracer::select(wanted.clone(), options)?;
             record(tracer, &mut Run { signals, progress, launch: None, options }).await?;
             Ok(Exit::Success)
         }
@@ -199,6 +208,7 @@ impl Run<'_> {
             self.progress.clear();
             cli::say(&line);
         }
+        tracer.search()?;
         self.progress.show(&tracer.state()?);
         tracer.tidy();
         Ok(())

@@ -166,6 +166,11 @@ pub fn main_python() -> PathBuf {
     env::var_os("MEMTRACE_TEST_PYTHON").expect("run by: cargo xtask test").into()
 }
 
+/// The interpreter with Arrow, Polars and DuckDB that the set-up made.
+pub fn wheels_python() -> PathBuf {
+    env::var_os("MEMTRACE_TEST_WHEELS").expect("run by: cargo xtask test").into()
+}
+
 /// One interpreter with NumPy for every version that stands on the machine.
 pub fn pythons() -> Vec<PathBuf> {
     let list = env::var_os("MEMTRACE_TEST_PYTHONS").expect("run by: cargo xtask test");

@@ -87,6 +87,8 @@ pub struct TestPythons {
     pub main: PathBuf,
     /// One for each minor version and kind of linking found on the machine, the main one included.
     pub all: Vec<PathBuf>,
+    /// One whose packages bring allocators of their own.
+    pub wheels: PathBuf,
 }
 
 /// Installs what the tests need.
@@ -101,6 +103,8 @@ pub fn test_pythons() -> Result<TestPythons> {
     if let Err(error) = main.prepare(&["memray"]) {
         say(&format!("memray: not to be had: {error:#}"));
     }
+    let wheels = Environment::new("target/wheels", usual.clone())?;
+    wheels.prepare(&["pyarrow", "polars", "duckdb"])?;
     let mut all = vec![main.python()];
     for interpreter in Interpreter::others(&usual) {
         let directory = Path::new("target/pythons").join(interpreter.kind());
@@ -108,7 +112,7 @@ pub fn test_pythons() -> Result<TestPythons> {
         environment.prepare(&["numpy"])?;
         all.push(environment.python());
     }
-    Ok(TestPythons { main: main.python(), all })
+    Ok(TestPythons { main: main.python(), all, wheels: wheels.python() })
 }
 
 /// Programs of the tests, by the names of their packages: stacks are compared with gdb's, and C++

@@ -2,7 +2,7 @@
 //! how to attach and to whom.
 
 use super::{
-    allocators,
+    allocators::{self, LIBRARIES_CHANGED, Named},
     site::{self, Function, Site},
     symbols::{Kind, Symbol, Symbols},
 };
@@ -74,16 +74,22 @@ impl Plan {
         let symbols = Symbols::read(bytes)?;
         let exports = known_exports(&symbols)?;
         let mut plan = Self::default();
-        for (name, meaning) in wanted(&exports) {
-            for (_, symbol) in exports.iter().filter(|(export, _)| *export == name) {
-                match function(&symbols, symbol, (name, meaning)).and_then(|f| site::pick(&f)) {
-                    Ok(site) => plan.add(site, numbers)?,
-                    Err(reason) => plan.skip(Skipped { function: name, reason }),
-                }
+        let wanted = wanted(&symbols, &exports)?;
+        for Wanted { name, meaning, symbol, .. } in &wanted {
+            if releases_by_another(&symbols, symbol, *meaning, &wanted) {
+                continue;
+            }
+            match function(&symbols, symbol, (name, *meaning)).and_then(|f| site::pick(&f)) {
+                Ok(site) => plan.add(site, numbers)?,
+                Err(reason) => plan.skip(Skipped { function: name, reason }),
             }
         }
         if is_allocator(&exports) {
-            plan.skipped.extend(operator_new(&symbols, &exports));
+            plan.skipped.extend(operator_new(&symbols, &exports, &wanted));
+        } else if wanted.len() <= 1
+            && let Some(function) = allocators::trace(bytes)
+        {
+            plan.skip(Skipped { function, reason: "the symbols of this allocator were stripped" });
         }
         Ok(plan)
     }
@@ -158,12 +164,27 @@ impl fmt::Display for Skipped {
 
 type Export<'data> = (&'static str, Symbol<'data>);
 
+/// A function to probe.
+struct Wanted<'data> {
+    name: &'static str,
+    meaning: Meaning,
+    rank: usize,
+    symbol: Symbol<'data>,
+}
+
+impl<'data> Wanted<'data> {
+    fn new(named: Named<'_>, symbol: Symbol<'data>) -> Self {
+        Self { name: named.function, meaning: named.meaning, rank: named.rank, symbol }
+    }
+}
+
 fn known_exports<'data>(symbols: &Symbols<'data>) -> Result<Vec<Export<'data>>> {
-    let exports: Vec<_> = symbols
-        .exports()
-        .filter_map(|symbol| Some((allocators::known(symbol.name)?, symbol)))
-        .take(MAX_SYMBOLS + 1)
-        .collect();
+    let known = |symbol: Symbol<'data>| {
+        let plain = allocators::named(symbol.name).filter(|named| named.prefix.is_empty());
+        let name = plain.map(|named| named.function).or_else(|| allocators::other(symbol.name));
+        Some((name?, symbol))
+    };
+    let exports: Vec<_> = symbols.exports().filter_map(known).take(MAX_SYMBOLS + 1).collect();
     ensure!(exports.len() <= MAX_SYMBOLS, "too many symbols carry names of allocator functions");
     Ok(exports)
 }
@@ -173,11 +194,63 @@ fn is_allocator(exports: &[Export<'_>]) -> bool {
 }
 
 /// The functions to look for in a file, in the order to attach in.
-fn wanted(exports: &[Export<'_>]) -> Vec<(&'static str, Meaning)> {
-    let functions = allocators::FUNCTIONS.iter().filter(|_| is_allocator(exports)).copied();
-    std::iter::once((allocators::LIBRARIES_CHANGED, Meaning::LibrariesChanged))
-        .chain(functions)
-        .collect()
+fn wanted<'data>(
+    symbols: &Symbols<'data>,
+    exports: &[Export<'data>],
+) -> Result<Vec<Wanted<'data>>> {
+    let libraries_changed = exports.iter().filter(|(name, _)| *name == LIBRARIES_CHANGED);
+    let libraries_changed = libraries_changed.map(|(name, symbol)| Wanted {
+        name,
+        meaning: Meaning::LibrariesChanged,
+        rank: 0,
+        symbol: *symbol,
+    });
+    let plain = exports.iter().filter(|_| is_allocator(exports)).filter_map(|(_, symbol)| {
+        Some(Wanted::new(allocators::named(symbol.name)?, *symbol))
+    });
+    let mut functions: Vec<_> = plain.chain(prefixed(symbols)?).collect();
+    functions.sort_by_key(|wanted| wanted.rank);
+    Ok(libraries_changed.chain(functions).collect())
+}
+
+/// The functions of allocators that are linked into something, whoever may see their symbols.
+fn prefixed<'data>(symbols: &Symbols<'data>) -> Result<Vec<Wanted<'data>>> {
+    let named = |symbol: Symbol<'data>| {
+        let named = allocators::named(symbol.name).filter(|named| !named.prefix.is_empty())?;
+        Some((named, symbol))
+    };
+    let found: Vec<_> = symbols.all().filter_map(named).take(MAX_SYMBOLS + 1).collect();
+    ensure!(found.len() <= MAX_SYMBOLS, "too many symbols carry names of allocator functions");
+    let is_complete = |prefix: &[u8]| {
+        let family = found.iter().filter(|(named, _)| named.prefix == prefix);
+        allocators::is_complete(family.map(|(named, _)| named.meaning))
+    };
+    let complete = found.iter().filter(|(named, _)| is_complete(named.prefix));
+    Ok(complete.map(|(named, symbol)| Wanted::new(*named, *symbol)).collect())
+}
+
+/// Whether a releasing function calls one that is probed itself: the block is released there.
+fn releases_by_another(
+    symbols: &Symbols<'_>,
+    symbol: &Symbol<'_>,
+    meaning: Meaning,
+    others: &[Wanted<'_>],
+) -> bool {
+    let is_other = |target: u64| {
+        let mut others = others.iter().filter(|other| other.meaning == Meaning::Free);
+        target != symbol.address && others.any(|other| other.symbol.address == target)
+    };
+    meaning == Meaning::Free && branches(symbols, symbol).any(is_other)
+}
+
+/// Where the code of a function jumps to and what it calls.
+fn branches<'data>(
+    symbols: &Symbols<'data>,
+    symbol: &Symbol<'data>,
+) -> impl Iterator<Item = u64> + use<'data> {
+    let code = symbols.code(symbol).map_or(&[][..], |code| code.bytes);
+    let decoder = iced_x86::Decoder::with_ip(64, code, symbol.address, 0);
+    decoder.into_iter().map(|instruction| instruction.near_branch_target()).filter(|&to| to != 0)
 }
 
 fn function<'data>(
@@ -197,17 +270,15 @@ fn function<'data>(
 
 /// The `operator new` of an allocator, unless it takes its memory from one of the probed functions,
 /// as that of the C++ library does when it is linked statically with them.
-fn operator_new(symbols: &Symbols<'_>, exports: &[Export<'_>]) -> Option<Skipped> {
-    let named = |wanted| exports.iter().filter(move |(name, _)| *name == wanted);
-    let (_, operator) = named(allocators::OPERATOR_NEW).next()?;
-    let code = symbols.code(operator)?;
-    let passes_on = iced_x86::Decoder::with_ip(64, code.bytes, operator.address, 0)
-        .into_iter()
-        .any(|instruction| {
-            let target = instruction.near_branch_target();
-            target != 0 && named("malloc").any(|(_, malloc)| malloc.address == target)
-        });
-    (!passes_on).then_some(Skipped {
+fn operator_new(
+    symbols: &Symbols<'_>,
+    exports: &[Export<'_>],
+    probed: &[Wanted<'_>],
+) -> Option<Skipped> {
+    let (_, operator) = exports.iter().find(|(name, _)| *name == allocators::OPERATOR_NEW)?;
+    symbols.code(operator)?;
+    let is_probed = |target| probed.iter().any(|wanted| wanted.symbol.address == target);
+    (!branches(symbols, operator).any(is_probed)).then_some(Skipped {
         function: "operator new",
         reason: "it is the allocator's own, and exceptions could not pass the probe of its return",
     })
@@ -288,8 +359,7 @@ mod tests {
 
     #[test]
     fn a_file_without_an_allocator_has_an_empty_plan() {
-        let this_test = std::fs::read("/proc/self/exe").unwrap();
-        assert_eq!(Plan::of(&this_test, NUMBERS).unwrap(), Plan::default());
+        assert_eq!(Plan::of(&mapped("libgcc_s"), NUMBERS).unwrap(), Plan::default());
     }
 
     #[test]

@@ -73,7 +73,14 @@ pub(super) fn usage(error: &clap::Error) -> Exit {
 /// Neither a process nor a command was named.
 pub(super) fn nothing_to_do() -> Exit {
     say("nothing to trace");
-    hint(&format!("memtrace --pid PID, or memtrace -- COMMAND; {EXAMPLES}"));
+    hint(&format!("memtrace --pid PID, memtrace --unit NAME, or memtrace -- COMMAND; {EXAMPLES}"));
+    Exit::Usage
+}
+
+/// Probes in all processes would cost all of them.
+pub(super) fn not_all() -> Exit {
+    say("--all needs a level of detail without probes, which this memtrace does not have yet");
+    hint("name those that matter: --unit NAME, --cgroup PATH, --container ID or --comm NAME");
     Exit::Usage
 }
 

@@ -13,7 +13,6 @@ use std::{
     fs::File,
     io::{self, Read as _, Write as _},
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
-    path::Path,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -239,12 +238,6 @@ fn owned(result: libc::c_long) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Whether a path can stand in a definition.
-pub(super) fn is_definable(file: &Path) -> bool {
-    let text = file.as_os_str().as_encoded_bytes();
-    !text.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b':')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,11 +251,5 @@ mod tests {
             assert_eq!(owner(foreign), None, "{foreign}");
         }
         assert_eq!(defined_name("garbage"), None);
-    }
-
-    #[test]
-    fn a_path_with_a_space_cannot_be_defined() {
-        assert!(is_definable(Path::new("/proc/self/fd/12")));
-        assert!(!is_definable(Path::new("/srv/my program")));
     }
 }

@@ -59,19 +59,19 @@ pub struct Probe {
     /// detaches probes when they begin and end; so it goes first.
     inherited: Vec<OwnedFd>,
     /// What else there is of an inherited probe.
-    carriers: Option<[OwnedFd; 2]>,
+    _carriers: Option<[OwnedFd; 2]>,
 }
 
 impl From<UProbeLink> for Probe {
     fn from(link: UProbeLink) -> Self {
-        Self { link: Some(link), inherited: Vec::new(), carriers: None }
+        Self { link: Some(link), inherited: Vec::new(), _carriers: None }
     }
 }
 
 impl From<Inherited> for Probe {
     fn from(probe: Inherited) -> Self {
         let (inherited, carriers) = probe.into_files();
-        Self { inherited, carriers: Some(carriers), link: None }
+        Self { inherited, _carriers: Some(carriers), link: None }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The control group whose memory limit applies to a process.
+//! The control groups of a process, and the one whose memory limit applies.
 
 use super::status::printable;
 
@@ -11,6 +11,18 @@ pub(super) fn memory_cgroup(lines: &[u8]) -> Option<String> {
     let version_1 = lines().find(|(controllers, _)| names_memory(controllers));
     let line = version_1.or_else(|| lines().find(|(controllers, _)| controllers.is_empty()));
     line.map(|(_, path)| printable(path))
+}
+
+/// The paths of all control groups, each once.
+pub(super) fn paths(lines: &[u8]) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (_, path) in lines.split(|&byte| byte == b'\n').filter_map(parse_line) {
+        let path = printable(path);
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    paths
 }
 
 /// Controllers and path.

@@ -251,5 +251,11 @@ fn gap() -> Frame {
 fn amounts(live: u64, peak: u64, allocated: u64) -> Amounts {
     let amount = |mebibytes| Amount { bytes: mebibytes * MIB, objects: mebibytes };
     let fragmentation = amount(live / 8);
-    Amounts { live: amount(live), peak: amount(peak), allocated: amount(allocated), fragmentation }
+    Amounts {
+        live: amount(live),
+        peak: amount(peak),
+        allocated: amount(allocated),
+        fragmentation,
+        ..Amounts::default()
+    }
 }

@@ -17,6 +17,10 @@ pub struct Process {
     pub comm: String,
     /// Its arguments, joined by spaces.
     pub command_line: String,
+    /// What it is there for, if its command line tells.
+    pub role: Option<String>,
+    /// The service, container or pod that it belongs to, if known.
+    pub place: Option<String>,
     /// Version of its Python interpreter, if it has one.
     pub python: Option<String>,
     /// Its memory, as counted without regard to stacks.
@@ -29,6 +33,8 @@ pub struct Process {
     pub rss_bytes: Option<u64>,
     /// The most resident memory that it ever had, also before tracing: `VmHWM`; `None`: not known.
     pub highest_rss_bytes: Option<u64>,
+    /// How much of its resident memory was its own at the end of tracing; `None`: not known.
+    pub sharing: Option<Sharing>,
     /// What its resident memory consisted of at the end of tracing; `None`: not known, as after
     /// its own end.
     pub decomposition: Option<Decomposition>,
@@ -40,6 +46,18 @@ pub struct Process {
     pub heap: Option<Heap>,
     /// When it ended, from the start of tracing; `None`: it outlived the tracing.
     pub ended: Option<Duration>,
+}
+
+/// Resident memory by who else has it, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sharing {
+    /// Nobody else has it.
+    pub private: u64,
+    /// Others have it as well.
+    pub shared: u64,
+    /// Private memory, and its part of each shared page: `Pss`. Added up over all who share, shared
+    /// memory counts once.
+    pub proportional: u64,
 }
 
 /// Calls of allocator functions. Exact even when sampled.

@@ -64,6 +64,12 @@ impl Timeline {
     pub fn highest(&self) -> Option<&Point> {
         self.points.iter().max_by_key(|point| point.resident.sum())
     }
+
+    /// The point with the most live memory.
+    #[must_use]
+    pub fn most_live(&self) -> Option<&Point> {
+        self.points.iter().max_by_key(|point| point.live)
+    }
 }
 
 /// Takes in looks at any rate, for any time.

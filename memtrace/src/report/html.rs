@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     chart, flamegraph, remarks, resident,
+    summary::processes::about,
     text::escape,
     units::{Count, Elapsed, Share, Size},
 };
@@ -133,17 +134,28 @@ fn paragraphs(texts: Vec<String>) -> String {
 fn processes(profile: &Profile) -> String {
     let mut processes: Vec<&Process> = profile.processes.iter().collect();
     processes.sort_by_key(|process| Reverse(process.amounts.live));
-    let columns = ["live", "at peak", "allocated", "pinned", "RSS", "process"];
+    let columns = [
+        "live", "at peak", "allocated", "pinned", "inherited", "RSS", "private", "PSS", "process",
+    ];
     table("Processes, most live first", &columns, processes.into_iter().map(process_cells))
 }
 
 fn process_cells(process: &Process) -> Vec<String> {
     let mut cells = sizes(process.amounts);
-    cells.push(process.rss_bytes.map_or_else(String::new, |rss| Size(rss).to_string()));
+    cells.push(Size(process.amounts.inherited.bytes).to_string());
+    let sharing = process.sharing;
+    let known = [
+        process.rss_bytes,
+        sharing.map(|sharing| sharing.private),
+        sharing.map(|sharing| sharing.proportional),
+    ];
+    cells.extend(known.map(|size| size.map_or_else(String::new, |size| Size(size).to_string())));
     let ended = process.ended.map(|time| format!(", ended after {}", Elapsed(time)));
     let name = escape(&(process.text() + &ended.unwrap_or_default()));
     let command_line = escape(&printable(&process.command_line));
-    cells.push(format!("{name}<div class=\"aside\">{command_line}</div>"));
+    let about = escape(&about(process));
+    let asides = [about, command_line].map(|text| format!("<div class=\"aside\">{text}</div>"));
+    cells.push(name + &asides.concat());
     cells
 }
 

@@ -9,14 +9,18 @@
 //!     "detail": "full", "sample_interval_bytes": 0, "symbolized": true },
 //!   "cost": { "hits": 9, "seconds": 0.1, "share": 0.03, "limit": 0.1, "probes": [ { "name":
 //!     "malloc (libc.so.6)", "hits": 9, "nanoseconds_per_hit": 550, "slow": false } ] },
-//!   "processes": [ { "pid": 4242, "comm": "python3", "command_line": "python3 job.py",
+//!   "processes": [ { "pid": 4242, "parent": null, "role": "gunicorn worker",
+//!     "place": "web.service", "comm": "python3", "command_line": "python3 job.py",
 //!     "python": "3.11.7", "amounts": AMOUNTS, "peak_seconds": 12.3, "ended_seconds": null,
 //!     "calls": { "allocations": 1, "releases": 0, "unknown_releases": 0, "failures": 0 },
-//!     "rss_bytes": 4096, "highest_rss_bytes": 8192, "decomposition": DECOMPOSITION,
+//!     "rss_bytes": 4096, "highest_rss_bytes": 8192, "sharing": { "private_bytes": 2048,
+//!     "shared_bytes": 2048, "proportional_bytes": 3072 }, "decomposition": DECOMPOSITION,
 //!     "at_peak": { "anonymous": 4096, "shared": 0, "file": 0, "distance_seconds": -0.02 },
 //!     "shed": { "seconds": 4.5, "share": 0.62, "after_seconds": 2.0, "limit": 0.1 },
 //!     "heap": HEAP } ],
 //!   "totals": AMOUNTS,
+//!   "together": { "live_bytes": 64, "live_seconds": 0.2, "resident_bytes": 4096,
+//!     "resident_seconds": 0.1 },
 //!   "view": "live",
 //!   "coverage": { "counted": AMOUNT, "stacks": AMOUNT, "incomplete": AMOUNT },
 //!   "lines": [ { "function": "build", "module": null, "file": "/srv/grid.py", "line": 3,
@@ -33,8 +37,10 @@
 //! }
 //! ```
 //!
-//! `AMOUNTS` is `{ "live": AMOUNT, "peak": AMOUNT, "allocated": AMOUNT, "fragmentation": AMOUNT }`
-//! and `AMOUNT` is `{ "bytes": 64, "objects": 1 }`; fragmentation is free memory that stays resident
+//! `AMOUNTS` is `{ "live": AMOUNT, "peak": AMOUNT, "allocated": AMOUNT, "fragmentation": AMOUNT,
+//! "inherited": AMOUNT }`: a process that was forked inherits what was live in its parent, which is
+//! not among what it allocated itself. `together` is the most that all processes had at one moment,
+//! as far as they were looked at; `parent` is a process id among `processes`. `AMOUNT` is `{ "bytes": 64, "objects": 1 }`; fragmentation is free memory that stays resident
 //! because of blocks on the same pages, its objects are those blocks. `HEAP` is `null` unless the
 //! heap was looked at, else `{ "arenas": [ { "name": "main arena", "size": 8192, "resident": 8192,
 //! "live": 100, "blocks": 1, "free": 8092, "pinned": 3996, "trimmable": 4096, "kept": 0 } ],
@@ -85,6 +91,7 @@ struct Document<'a> {
     cost: Value,
     processes: Vec<Value>,
     totals: Amounts,
+    together: Value,
     view: &'static str,
     coverage: Coverage,
     lines: Vec<LineEntry<'a>>,
@@ -105,6 +112,7 @@ impl<'a> Document<'a> {
             cost: cost(&profile.session),
             processes: profile.processes.iter().map(process).collect(),
             totals: profile.counted(),
+            together: resident::together(&profile.timeline),
             view: view.name(),
             coverage: profile.coverage(view),
             lines: lines.iter().map(|line| LineEntry::new(profile, line, &texts)).collect(),
@@ -146,6 +154,9 @@ fn cost(session: &Session) -> Value {
 fn process(process: &Process) -> Value {
     json!({
         "pid": process.pid,
+        "parent": process.parent,
+        "role": process.role,
+        "place": process.place,
         "comm": process.comm,
         "command_line": process.command_line,
         "python": process.python,
@@ -155,6 +166,7 @@ fn process(process: &Process) -> Value {
         "calls": process.calls,
         "rss_bytes": process.rss_bytes,
         "highest_rss_bytes": process.highest_rss_bytes,
+        "sharing": process.sharing.map(resident::sharing),
         "decomposition": process.decomposition.as_ref().map(resident::decomposition),
         "at_peak": process.at_peak.as_ref().map(resident::at_peak),
         "shed": process.shed.as_ref().map(resident::shed),

@@ -1,6 +1,7 @@
 //! What memtrace prints to the terminal: what holds the memory, at a glance.
 
 mod heap;
+pub(super) mod processes;
 pub(super) mod page;
 mod resident;
 mod spark;
@@ -42,7 +43,7 @@ pub fn write(profile: &Profile, screen: Screen, mut to: impl Write) -> Result<()
     page.paragraph(&remarks::circumstances(profile, View::Live), "  ");
     totals(profile, &mut page);
     resident::timeline(profile, &mut page);
-    processes(profile, &mut page);
+    processes::table(profile, &mut page);
     let names = profile.frame_texts();
     live_lines(profile, &names, &mut page);
     peak_lines(profile, &names, &mut page);
@@ -57,8 +58,19 @@ fn totals(profile: &Profile, page: &mut Page) {
     let counted = profile.counted();
     page.blank();
     page.row(&total("live", counted.live), &live_time(profile));
-    page.row(&total("peak", counted.peak), &peak_time(profile));
+    peak(profile, page);
     page.row(&total("allocated", counted.allocated), &rate(profile));
+}
+
+/// Of several processes the most that all had at one moment: they peak at different ones.
+fn peak(profile: &Profile, page: &mut Page) {
+    match profile.timeline.most_live().filter(|_| profile.processes.len() > 1) {
+        Some(point) => {
+            let columns = format!("  {:<9} {:>9} {:>15}          ", "peak", Size(point.live), "");
+            page.row(&columns, &format!("of all together, at {}", Elapsed(point.at)));
+        }
+        None => page.row(&total("peak", profile.counted().peak), &peak_time(profile)),
+    }
 }
 
 fn total(name: &str, amount: Amount) -> String {
@@ -91,34 +103,6 @@ fn rate(profile: &Profile) -> String {
     let rate: u128 = profile.processes.iter().map(rate).sum();
     let noun = if rate == 1 { "allocation" } else { "allocations" };
     format!("{} {noun}/s", Count(u64::try_from(rate).unwrap_or(u64::MAX)))
-}
-
-fn processes(profile: &Profile, page: &mut Page) {
-    if profile.processes.len() < 2 {
-        return;
-    }
-    let mut processes: Vec<&Process> = profile.processes.iter().collect();
-    processes.sort_by_key(|process| std::cmp::Reverse(process.amounts.live));
-    page.blank();
-    page.heading("Processes");
-    page.row("       live      peak allocated       RSS", "");
-    for process in processes.iter().take(TOP) {
-        page.row(&process_numbers(process), &process_name(process));
-    }
-    page.more(processes.len(), TOP, "processes");
-}
-
-fn process_numbers(process: &Process) -> String {
-    let amounts = process.amounts;
-    let sizes = [amounts.live, amounts.peak, amounts.allocated].map(|amount| Size(amount.bytes));
-    let [live, peak, allocated] = sizes;
-    let rss = process.rss_bytes.map_or_else(|| "-".into(), |rss| Size(rss).to_string());
-    format!("  {live:>9} {peak:>9} {allocated:>9} {rss:>9}  ")
-}
-
-fn process_name(process: &Process) -> String {
-    let ended = process.ended.map(|time| format!(", ended after {}", Elapsed(time)));
-    format!("{}{}", process.text(), ended.unwrap_or_default())
 }
 
 fn live_lines(profile: &Profile, names: &[String], page: &mut Page) {

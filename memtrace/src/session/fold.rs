@@ -26,7 +26,7 @@ use crate::{
     kernel::{Kernel, Stacks},
     objects::Objects,
     process::host,
-    profile::{Amount, Amounts, Builder, Calls, Cost, Frame, Loss, Process, Profile, Session},
+    profile::{self, Amount, Amounts, Builder, Calls, Cost, Frame, Loss, Process, Profile, Session},
     report::units::Size,
     symbolize::Resolver,
 };
@@ -293,6 +293,8 @@ impl Recorded {
         Process {
             pid: target.pid(),
             parent: target.parent,
+            role: profile::role(&target.command, target.forked_from.as_deref()),
+            place: target.place.clone(),
             comm: target.comm.clone(),
             command_line: target.command.clone(),
             python: target.python.clone(),
@@ -313,6 +315,7 @@ impl Recorded {
             },
             rss_bytes: resident,
             highest_rss_bytes: highest,
+            sharing: self.context.resident.sharing.get(&target.slot).copied(),
             decomposition: decomposition.cloned(),
             at_peak: self.context.history.at_peak(target.slot, totals),
             shed: target.shed,

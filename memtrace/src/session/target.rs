@@ -67,6 +67,10 @@ pub struct Target {
     pub pid: u32,
     /// The process; of one that ended too soon to be seen, the one that forked it.
     pub process: Process,
+    /// The service, container or pod that it belongs to.
+    pub place: Option<String>,
+    /// The command line of its parent, of whom it is a copy.
+    pub forked_from: Option<String>,
     /// Process id of the followed process that it is a child of.
     pub parent: Option<u32>,
     /// What it had from its parent when it was forked.
@@ -112,6 +116,8 @@ impl Target {
             slot,
             pid: process.pid(),
             parent: None,
+            place: process.place(),
+            forked_from: None,
             inheritance: None,
             comm: status.comm.clone(),
             command: process.command().unwrap_or_default(),
@@ -142,6 +148,8 @@ impl Target {
             slot,
             pid,
             parent: Some(parent.pid),
+            place: parent.place.clone(),
+            forked_from: Some(parent.command.clone()),
             inheritance: None,
             comm: parent.comm.clone(),
             command: parent.command.clone(),
@@ -212,6 +220,16 @@ impl Target {
         {
             self.comm.clone_from(&status.comm);
             self.status = Some(status);
+        }
+    }
+
+    /// Processes may give themselves another command line once they know what they are for.
+    pub fn read_command(&mut self) {
+        if self.ended.is_none()
+            && let Ok(command) = self.process.command()
+            && !command.is_empty()
+        {
+            self.command = command;
         }
     }
 

@@ -3,6 +3,7 @@
 mod follow;
 mod heaps;
 mod looks;
+mod select;
 
 use std::{
     collections::BTreeSet,
@@ -35,6 +36,7 @@ use crate::{
     profile::BasisPoints,
 };
 pub use looks::Resident;
+use select::Selection;
 
 /// Rows beyond those of the first targets: libraries that are loaded later.
 const SPARE_ROWS: usize = 4 << 20;
@@ -48,6 +50,7 @@ pub struct Tracer {
     kernel: Kernel,
     objects: Objects,
     targets: Targets,
+    selection: Option<Selection>,
     probes: Probes,
     /// The probes' share of the time of all targets, if they share them.
     watch: Watch,
@@ -130,6 +133,7 @@ impl Tracer {
             kernel,
             objects,
             targets: Targets::default(),
+            selection: None,
             probes,
             watch: Watch::default(),
             codes: Codes::default(),
@@ -149,15 +153,15 @@ impl Tracer {
         })
     }
 
-    /// Attaches to a process; nothing is recorded yet.
-    fn add(&mut self, process: Process) -> Result<()> {
+    /// Attaches to a process; nothing is recorded yet. Returns its slot.
+    fn add(&mut self, process: Process) -> Result<u32> {
         let slot = self.kernel.take_slot()?;
         let mut target = Target::new(process, slot, false)?;
         target.refresh(&mut self.kernel, &mut self.objects, &mut self.probes)?;
         target.check_plan()?;
         self.kernel.watch_process(target.pid(), slot)?;
         self.targets.put(target);
-        Ok(())
+        Ok(slot)
     }
 
     /// Begins to record all targets. An error if all have ended.
@@ -260,7 +264,8 @@ impl Tracer {
     /// Whether every target has ended, or become a program that cannot be traced.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.targets.iter().all(|target| target.ended.is_some() || target.refusal.is_some())
+        let is_over = |target: &Target| target.ended.is_some() || target.refusal.is_some();
+        self.selection.is_none() && self.targets.iter().all(is_over)
     }
 
     /// Takes the probes of processes that have ended off, once there is time for it.
@@ -274,9 +279,11 @@ impl Tracer {
     /// being taken off.
     pub fn finish(mut self, needs_heaps: bool) -> Result<(Recorded, Vec<Detaching>)> {
         let duration = self.began.elapsed();
-        for target in self.targets.iter() {
+        for target in self.targets.iter_mut() {
             self.kernel.stop(target.slot)?;
+            target.read_command();
         }
+        self.notes.extend(self.selection.take().and_then(Selection::into_note));
         self.look_now()?;
         let resident = self.resident();
         let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
@@ -313,7 +320,7 @@ impl Tracer {
 
 /// Whether nobody sees progress who would like to. The standard error of a command is its own.
 fn is_unattended(options: &Options) -> bool {
-    let attaches = matches!(options.goal, Goal::Attach(_));
+    let attaches = !matches!(options.goal, Goal::Run(_));
     attaches && !options.quiet && !io::stderr().is_terminal()
 }
 

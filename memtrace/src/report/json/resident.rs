@@ -2,7 +2,30 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::profile::{AtPeak, ByKind, Decomposition, Profile, Segment, Shed, Timeline};
+use crate::profile::{
+    AtPeak, ByKind, Decomposition, Point, Profile, Segment, Sharing, Shed, Timeline,
+};
+
+/// Resident memory by who else has it.
+pub(super) fn sharing(sharing: Sharing) -> Value {
+    json!({
+        "private_bytes": sharing.private,
+        "shared_bytes": sharing.shared,
+        "proportional_bytes": sharing.proportional,
+    })
+}
+
+/// The most that all processes had at one moment.
+pub(super) fn together(timeline: &Timeline) -> Value {
+    let (live, resident) = (timeline.most_live(), timeline.highest());
+    let seconds = |point: Option<&Point>| point.map(|point| point.at.as_secs_f64());
+    json!({
+        "live_bytes": live.map(|point| point.live),
+        "live_seconds": seconds(live),
+        "resident_bytes": resident.map(|point| point.resident.sum()),
+        "resident_seconds": seconds(resident),
+    })
+}
 
 /// What the RSS of a process consists of.
 pub(in crate::report) fn decomposition(decomposition: &Decomposition) -> Value {

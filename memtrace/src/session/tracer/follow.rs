@@ -20,7 +20,7 @@ pub(super) fn prepare(
     options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<Probes> {
-    let asks = options.follow.unwrap_or(matches!(options.goal, Goal::Run(_)));
+    let asks = options.follow.unwrap_or(!matches!(options.goal, Goal::Attach(_)));
     let prepared = if asks { prepare_inheritance(kernel) } else { return Ok(Probes::new(false)) };
     match prepared {
         Ok(()) => Ok(Probes::new(true)),

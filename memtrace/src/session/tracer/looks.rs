@@ -19,7 +19,7 @@ use crate::{
     decomposition::{self, LiveBlocks, Look},
     kernel,
     process::host,
-    profile::{BasisPoints, Decomposition, Segment, Shed},
+    profile::{BasisPoints, Decomposition, Segment, Sharing, Shed},
     report::shedding,
 };
 
@@ -35,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Resident {
     /// By slot.
     pub decompositions: HashMap<u32, Decomposition>,
+    /// By slot.
+    pub sharing: HashMap<u32, Sharing>,
     /// Shared memory.
     pub segments: Vec<Segment>,
 }
@@ -166,14 +168,17 @@ impl Tracer {
     pub(super) fn resident(&mut self) -> Resident {
         let deadline = Instant::now() + PATIENCE;
         let live = self.live_blocks();
-        let mut looks = Vec::new();
+        let (mut looks, mut sharing) = (Vec::new(), HashMap::new());
         for target in self.targets.iter().filter(|target| target.ended.is_none()) {
             // Since its probes are off, nobody knows what is live.
             let known = live.as_ref().filter(|_| target.shed.is_none());
             let none = LiveBlocks::default();
             let live = known.map(|live| live.get(&target.slot).unwrap_or(&none));
             match within(deadline, || Look::at(&target.process, live)) {
-                Ok(look) => looks.push((target.slot, look)),
+                Ok(look) => {
+                    looks.push((target.slot, look));
+                    sharing.extend(shared(target).map(|known| (target.slot, known)));
+                }
                 Err(error) if target.process.check().is_ok() => {
                     self.notes.push(format!("What the RSS consists of is not known: {error:#}."));
                 }
@@ -185,7 +190,7 @@ impl Tracer {
             looks.iter().filter_map(|(slot, look)| Some((index(*slot)?, look))).collect();
         let segments = decomposition::segments(&by_index);
         let decompositions = looks.into_iter().map(|(slot, look)| (slot, look.decomposition));
-        Resident { decompositions: decompositions.collect(), segments }
+        Resident { decompositions: decompositions.collect(), sharing, segments }
     }
 
     /// By slot.
@@ -202,6 +207,13 @@ impl Tracer {
             }
         }
     }
+}
+
+/// How much of its memory is a target's own; not known if it has just ended.
+fn shared(target: &Target) -> Option<Sharing> {
+    let known = target.process.sharing().ok()?;
+    let (private, shared, proportional) = (known.private, known.shared, known.proportional);
+    Some(Sharing { private, shared, proportional })
 }
 
 fn within<T>(deadline: Instant, work: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -1,0 +1,69 @@
+//! The table of processes: who holds what, and how much of it is their own.
+
+use std::cmp::Reverse;
+
+use super::{Page, TOP};
+use crate::{
+    profile::{Process, Profile, printable},
+    report::units::{Elapsed, Size},
+};
+
+/// Prints the table, if there are several processes.
+pub(super) fn table(profile: &Profile, page: &mut Page) {
+    if profile.processes.len() < 2 {
+        return;
+    }
+    let mut processes: Vec<&Process> = profile.processes.iter().collect();
+    processes.sort_by_key(|process| Reverse((process.amounts.live, process.rss_bytes)));
+    page.blank();
+    page.heading("Processes");
+    page.row("       live      peak       RSS   private       PSS", "");
+    for process in processes.iter().take(TOP) {
+        let columns = columns(process);
+        page.row(&columns, &name(process));
+        page.aside(columns.len(), &about(process));
+    }
+    page.more(processes.len(), TOP, "processes");
+    together(profile, page);
+}
+
+fn columns(process: &Process) -> String {
+    let amounts = process.amounts;
+    let known = |bytes: Option<u64>| bytes.map_or_else(|| "-".into(), |size| Size(size).to_string());
+    let [live, peak] = [amounts.live, amounts.peak].map(|amount| Size(amount.bytes).to_string());
+    let rss = known(process.rss_bytes);
+    let private = known(process.sharing.map(|sharing| sharing.private));
+    let proportional = known(process.sharing.map(|sharing| sharing.proportional));
+    format!("  {live:>9} {peak:>9} {rss:>9} {private:>9} {proportional:>9}  ")
+}
+
+fn name(process: &Process) -> String {
+    let ended = process.ended.map(|time| format!(", ended after {}", Elapsed(time)));
+    format!("{}{}", process.text(), ended.unwrap_or_default())
+}
+
+/// Its role, its place, and what it has from its parent.
+pub(in crate::report) fn about(process: &Process) -> String {
+    let inherited = process.amounts.inherited.bytes;
+    let inherited = (inherited > 0).then(|| format!("inherited {}", Size(inherited)));
+    let known = [process.role.as_deref(), process.place.as_deref()];
+    let known = known.into_iter().flatten().map(printable);
+    known.chain(inherited).collect::<Vec<_>>().join(", ")
+}
+
+/// What those that still run have, shared memory counted once.
+fn together(profile: &Profile, page: &mut Page) {
+    let sharing = || profile.processes.iter().filter_map(|process| process.sharing);
+    if sharing().count() < 2 {
+        return;
+    }
+    let private = sharing().map(|sharing| sharing.private).fold(0, u64::saturating_add);
+    let all = sharing().map(|sharing| sharing.proportional).fold(0, u64::saturating_add);
+    let text = format!(
+        "Together they have {} in memory, what they share counted once (the sum of PSS); {} of it is \
+         private.",
+        Size(all),
+        Size(private)
+    );
+    page.paragraph(&text, "  ");
+}

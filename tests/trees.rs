@@ -1,0 +1,150 @@
+//! Trees of processes: each child from its first allocation, whoever forked it.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{
+    memtrace::{Tracing, run},
+    observe::{breakpoints, wait_until},
+    report::Report,
+    workload::{Workload, compile, main_python, source},
+};
+
+const NOTHING: (u64, u64) = (0, 0);
+
+#[test]
+fn every_descendant_of_a_command_is_traced_from_its_first_allocation() {
+    let tree = compile("tree", &[]);
+    let report = trace_command(&[tree.as_os_str(), "alone".as_ref()], &[], 7);
+    check_tree(&report);
+    assert_eq!(processes(&report).len(), 10, "one for each, and one that became a program");
+}
+
+#[test]
+fn descendants_of_a_running_process_are_followed_where_that_is_asked_for() {
+    let mut tree = Workload::c("tree");
+    let tracing = Tracing::attach_with(tree.pid(), &["--follow"]);
+    tree.work();
+    let pid = tree.pid();
+    let report = tracing.stop();
+    check_tree(&report);
+    assert!(breakpoints(pid).is_empty());
+    assert_eq!(tree.end().code(), Some(7));
+}
+
+/// Bytes and objects, exact, in each view and process.
+fn check_tree(report: &Report) {
+    report.assert_nothing_lost();
+    let child = (50 * 777 - 777, 49);
+    assert_eq!(report.within("live", "parent_keeps"), (100_000, 100));
+    assert_eq!(report.within("live", "child_keeps"), (3 * child.0, 3 * child.1));
+    assert_eq!(report.within("live", "grandchild_keeps"), (4321, 1));
+    assert_eq!(report.within("live", "thread_child_keeps"), (2468, 1));
+    assert_eq!(report.within_all("program_keeps"), [(3 * 54_321, 3); 3]);
+    // Three children, one that a thread forked, one that became a program, and a grandchild.
+    assert_eq!(report.within("inherited", "parent_keeps"), (6 * 100_000, 6 * 100));
+    assert_eq!(report.within("inherited", "child_keeps"), child);
+    assert_eq!(report.within("inherited", "program_keeps"), NOTHING);
+    let root = processes(report)[0]["pid"].as_u64().expect("a process id");
+    for process in &processes(report)[1..] {
+        let amount = |view: &str| process["amounts"][view]["bytes"].as_u64().expect("bytes");
+        let inherited = match amount("live") {
+            54_321 => 0,
+            4321 => 100_000 + child.0,
+            _ => 100_000,
+        };
+        assert_eq!(amount("inherited"), inherited, "{process}");
+        assert_eq!(process["parent"] == root, amount("live") != 4321, "{process}");
+    }
+}
+
+#[test]
+fn children_are_left_alone_where_that_is_asked_for() {
+    let tree = compile("tree", &[]);
+    let report = trace_command(&[tree.as_os_str(), "alone".as_ref()], &["--no-follow"], 7);
+    assert_eq!(processes(&report).len(), 1);
+    assert_eq!(report.within("live", "parent_keeps"), (100_000, 100));
+    assert_eq!(report.within("live", "child_keeps"), NOTHING);
+}
+
+#[test]
+fn nothing_stays_in_a_tree_when_memtrace_is_killed() {
+    let mut tree = Workload::c("tree");
+    let mut tracing = Tracing::attach_with(tree.pid(), &["--follow"]);
+    assert!(breakpoints(tree.pid()).len() >= 10);
+    tracing.signal(libc::SIGKILL);
+    let (status, _) = tracing.wait();
+    assert!(!status.success());
+    wait_until("no probe", || breakpoints(tree.pid()).is_empty());
+    tree.work();
+    assert_eq!(tree.end().code(), Some(7));
+}
+
+#[test]
+fn workers_of_every_kind_of_pool_are_accounted_by_line() {
+    for method in ["fork", "spawn", "forkserver"] {
+        let report = trace_pool(method);
+        let roles: Vec<&str> =
+            processes(&report).iter().filter_map(|process| process["role"].as_str()).collect();
+        let (role, has_parents_array) = match method {
+            "fork" => ("forked worker", true),
+            "spawn" => ("multiprocessing spawn worker", false),
+            _ => ("multiprocessing forkserver worker", false),
+        };
+        let workers = roles.iter().filter(|found| **found == role).count();
+        assert_eq!(workers, 3, "{method}: {roles:?}");
+        // Six tasks keep 8 MB each; what they waste is released.
+        assert_eq!(at_line(&report, "keep", 19, "live"), 6 * 8_000_000, "{method}");
+        assert_eq!(at_line(&report, "keep", 20, "live"), 0, "{method}");
+        assert_eq!(at_line(&report, "keep", 20, "allocated"), 6 * 2_000_000, "{method}");
+        assert_eq!(at_line(&report, "load", 15, "live"), 32_000_000, "{method}");
+        let inherited = at_line(&report, "load", 15, "inherited");
+        assert_eq!(inherited, if has_parents_array { 3 * 32_000_000 } else { 0 }, "{method}");
+    }
+}
+
+#[test]
+fn the_peak_of_a_tree_is_not_the_sum_of_its_peaks() {
+    let script = source("one_after_the_other.py");
+    let report = trace_command(&[main_python().as_os_str(), script.as_os_str()], &[], 0);
+    let peaks: u64 = processes(&report)
+        .iter()
+        .map(|process| process["amounts"]["peak"]["bytes"].as_u64().expect("bytes"))
+        .sum();
+    let together = report.0["together"]["live_bytes"].as_u64().expect("bytes");
+    assert!(peaks > 3 * 80_000_000, "{peaks}");
+    assert!((80_000_000..120_000_000).contains(&together), "{together} of {peaks}");
+}
+
+fn trace_pool(method: &str) -> Report {
+    let script = source("pools.py");
+    trace_command(&[main_python().as_os_str(), script.as_os_str(), method.as_ref()], &[], 0)
+}
+
+fn trace_command(command: &[&std::ffi::OsStr], options: &[&str], code: i32) -> Report {
+    let folder = tempfile::tempdir().expect("a folder for the report");
+    let file = folder.path().join("report.json");
+    let output = run(["--quiet".as_ref(), "--output".as_ref(), file.as_os_str()]
+        .into_iter()
+        .chain(options.iter().map(AsRef::as_ref))
+        .chain(["--".as_ref()])
+        .chain(command.iter().copied()));
+    assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+    Report::read(&file)
+}
+
+fn processes(report: &Report) -> &[Value] {
+    report.0["processes"].as_array().expect("processes")
+}
+
+/// Bytes of all stacks with this function at this line.
+fn at_line(report: &Report, function: &str, line: u32, view: &str) -> u64 {
+    let is_there = |frame: &&Value| {
+        let file = frame["file"].as_str().map(Path::new).and_then(Path::file_name);
+        file == Some("pools.py".as_ref()) && frame["name"] == function && frame["line"] == line
+    };
+    let stacks = report.stacks();
+    let matching = stacks.iter().filter(|stack| stack.frames.iter().any(|frame| is_there(frame)));
+    matching.map(|stack| stack.amount(view).0).sum()
+}
