@@ -13,10 +13,20 @@ pub struct Place {
     pub address: u64,
     /// Process slot.
     pub process: u32,
-    /// Keeps the layout free of padding.
-    pub reserved: u32,
+    /// See [`place`].
+    pub kind: u32,
 }
 crosses_the_boundary!(Place, 16);
+
+/// Kinds of places. The value is [`Place::kind`].
+pub mod place {
+    /// A block from an allocator.
+    pub const BLOCK: u32 = 0;
+    /// Memory that the program mapped itself, for itself.
+    pub const PRIVATE_MAPPING: u32 = 1;
+    /// A file or shared memory that the program mapped, or the stack of a thread.
+    pub const OTHER_MAPPING: u32 = 2;
+}
 
 /// A live allocation.
 #[repr(C)]

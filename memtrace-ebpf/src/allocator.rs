@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 use memtrace_abi::{
-    allocation::{Allocation, Place},
+    allocation::{Allocation, Place, place as kinds},
     loss::Loss,
     probe::{Cookie, Meaning},
     process::Process,
@@ -74,7 +74,7 @@ fn registers(context: *mut core::ffi::c_void) -> &'static pt_regs {
 }
 
 fn place(address: u64, cookie: Cookie) -> Place {
-    Place { address, process: cookie.process, reserved: 0 }
+    Place { address, process: cookie.process, kind: kinds::BLOCK }
 }
 
 /// Records that an address is given back.
@@ -168,7 +168,7 @@ fn complete(registers: &pt_regs, process: &Process, cookie: Cookie) -> Result<()
         ledger::count_unsampled(cookie.process);
         return Ok(());
     };
-    let stack = walk::record(thread, process, cookie.process, registers.rbp);
+    let stack = walk::record_call(thread, process, cookie.process, registers.rbp);
     let allocation = Allocation { stack, size, bytes, objects };
     ledger::record(&place(address, cookie), &allocation)
 }
@@ -189,7 +189,7 @@ fn settle_old(call: &Call, address: u64, cookie: Cookie) {
     let failed = address == 0 && call.size != 0;
     match (call.has_withdrawn != 0, failed) {
         (true, true) => ledger::restore(place(call.pointer, cookie), &call.withdrawn),
-        (true, false) => ledger::subtract(cookie.process, &call.withdrawn),
+        (true, false) => ledger::subtract(place(call.pointer, cookie), &call.withdrawn),
         (false, false) => ledger::count_unknown_release(cookie.process),
         (false, true) => {}
     }

@@ -18,6 +18,8 @@ pub mod kind {
     pub const FORK: u32 = 6;
     /// A [`super::Change`]: a child that shared its parent's memory has executed a program.
     pub const SPAWN: u32 = 7;
+    /// A [`super::Change`]: the process touches more new pages than may be recorded one by one.
+    pub const FAULTS: u32 = 8;
 }
 
 /// Something happened to a traced process.

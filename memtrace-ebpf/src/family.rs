@@ -8,8 +8,9 @@ use memtrace_abi::{
 };
 
 use crate::{
+    faults,
     lifecycle::{process_of, send},
-    losses, processes,
+    losses, mappings, processes,
 };
 
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
@@ -22,7 +23,7 @@ fn process_fork(ctx: RawTracePointContext) -> i32 {
 
 /// Takes in a child of the process in a slot, given both threads.
 fn follow(slot: u32, parent: u64, child: u64) -> Option<()> {
-    let process = processes::traced(slot).filter(|process| process.followed != 0)?;
+    let process = processes::recorded(slot).filter(|process| process.followed != 0)?;
     let (parent_id, parent_memory) = process_of(parent)?;
     let (pid, memory) = process_of(child)?;
     if pid == parent_id {
@@ -35,24 +36,29 @@ fn follow(slot: u32, parent: u64, child: u64) -> Option<()> {
         }
         return None;
     }
-    let new = processes::enrol(pid, process);
+    let new = processes::enrol(pid, process, process.state);
     if new == NO_SLOT {
         return None;
     }
     let new = new as u32;
     inherit(slot, new);
+    faults::begin(new);
+    mappings::inherit(slot, new);
     send(Change { kind: kind::FORK, process: new, pid, paused: 0, address: u64::from(slot) });
     Some(())
 }
 
 /// The slot of the program that a process executes; [`NO_SLOT`] if it is not followed.
 pub(crate) fn succeed(process_id: u32, slot: u32) -> u64 {
-    let Some(process) = processes::traced(slot) else { return NO_SLOT };
+    let Some(process) = processes::recorded(slot) else { return NO_SLOT };
     let Some(unknown) = processes::unknown() else { return NO_SLOT };
     if process.followed == 0 {
         return NO_SLOT;
     }
-    let new = processes::enrol(process_id, unknown);
+    let new = processes::enrol(process_id, unknown, process.state);
+    if new != NO_SLOT {
+        faults::begin(new as u32);
+    }
     if new != NO_SLOT && process.paused_on_change != 0 && process.owner == process_id {
         processes::pause_on_change(new as u32);
     }

@@ -9,7 +9,7 @@ use aya_ebpf::{
     maps::HashMap,
 };
 use memtrace_abi::{
-    allocation::{Allocation, Place, StackKey, Totals},
+    allocation::{Allocation, Place, StackKey, Totals, place},
     loss::Loss,
     process::ProcessTotals,
 };
@@ -32,6 +32,10 @@ pub(crate) fn record(place: &Place, allocation: &Allocation) -> Result<(), Loss>
         replace(place, allocation)?;
     }
     let process = processes::totals(place.process).ok_or(Loss::TotalsFull)?;
+    if place.kind == place::BLOCK {
+        // SAFETY: a map value; only this one word of it is touched, atomically.
+        atomic::add(unsafe { &mut (*process).allocations }, 1);
+    }
     change(process, totals, allocation, true);
     Ok(())
 }
@@ -40,15 +44,21 @@ pub(crate) fn record(place: &Place, allocation: &Allocation) -> Result<(), Loss>
 fn replace(place: Place, allocation: &Allocation) -> Result<(), Loss> {
     let old = withdraw(place).ok_or(Loss::LiveFull)?;
     losses::count(Loss::ReleaseMissed);
-    subtract(place.process, &old);
+    subtract(place, &old);
     LIVE.insert(place, allocation, u64::from(BPF_ANY)).map_err(|_| Loss::LiveFull)
 }
 
 /// Releases what is at a place; whether anything was.
 pub(crate) fn release(place: Place) -> bool {
     let Some(allocation) = withdraw(place) else { return false };
-    subtract(place.process, &allocation);
+    subtract(place, &allocation);
     true
+}
+
+/// Whether something is recorded at a place.
+pub(crate) fn is_live(place: Place) -> bool {
+    // SAFETY: the value is not looked at.
+    unsafe { LIVE.get(place) }.is_some()
 }
 
 /// Takes an allocation out of the map; the totals still hold it.
@@ -59,20 +69,32 @@ pub(crate) fn withdraw(place: Place) -> Option<Allocation> {
     Some(allocation)
 }
 
+/// Puts an allocation where it belongs, the totals of which hold it; whether there was room.
+pub(crate) fn put(place: Place, allocation: &Allocation) -> bool {
+    let is_put = LIVE.insert(place, allocation, u64::from(BPF_ANY)).is_ok();
+    if !is_put {
+        losses::count(Loss::LiveFull);
+    }
+    is_put
+}
+
 /// Puts a withdrawn allocation back.
 pub(crate) fn restore(place: Place, allocation: &Allocation) {
-    if LIVE.insert(place, allocation, u64::from(BPF_ANY)).is_err() {
-        losses::count(Loss::LiveFull);
-        subtract(place.process, allocation);
+    if !put(place, allocation) {
+        subtract(place, allocation);
     }
 }
 
 /// Takes a withdrawn allocation out of the totals.
-pub(crate) fn subtract(process: u32, allocation: &Allocation) {
-    let Some(totals) = totals_of(process, allocation.stack) else {
+pub(crate) fn subtract(place: Place, allocation: &Allocation) {
+    let Some(totals) = totals_of(place.process, allocation.stack) else {
         return losses::count(Loss::TotalsFull);
     };
-    let Some(process) = processes::totals(process) else { return };
+    let Some(process) = processes::totals(place.process) else { return };
+    if place.kind == place::BLOCK {
+        // SAFETY: a map value; only this one word of it is touched, atomically.
+        atomic::add(unsafe { &mut (*process).releases }, 1);
+    }
     change(process, totals, allocation, false);
 }
 
@@ -109,8 +131,6 @@ fn change(
     atomic::add(&mut process.live_objects, objects.cast_unsigned());
     if added {
         count_allocation(process, totals, allocation);
-    } else {
-        atomic::add(&mut process.releases, 1);
     }
     0
 }
@@ -119,7 +139,6 @@ fn count_allocation(process: &mut ProcessTotals, totals: &mut Totals, allocation
     let Allocation { bytes, objects, .. } = *allocation;
     atomic::add(&mut totals.allocated_bytes, bytes);
     atomic::add(&mut totals.allocated_objects, objects);
-    atomic::add(&mut process.allocations, 1);
     atomic::add(&mut process.allocated_bytes, bytes);
     atomic::add(&mut process.allocated_objects, objects);
 }

@@ -9,6 +9,7 @@ pub mod frame;
 pub mod loss;
 pub mod mapping;
 pub mod mark;
+pub mod pages;
 pub mod probe;
 pub mod process;
 pub mod python;

@@ -124,7 +124,7 @@ pub(crate) fn report_unmapped(slot: u32, pc: u64) {
 pub(crate) fn report(kind: u32, slot: u32, address: u64) {
     let pauses = kind == self::kind::EXEC || kind == self::kind::LIBRARIES;
     let paused = pauses
-        && processes::traced(slot).is_some_and(|process| process.paused_on_change != 0)
+        && processes::recorded(slot).is_some_and(|process| process.paused_on_change != 0)
         && is_attended() == Some(true)
         // SAFETY: the helper has no preconditions.
         && unsafe { bpf_send_signal(SIGSTOP) } == 0;

@@ -30,11 +30,13 @@ pub enum Loss {
     PeakUncertain = 11,
     /// There was no slot left for a process.
     ProcessesFull = 12,
+    /// The loader read what happened to pages more slowly than it happened.
+    PagesFull = 13,
 }
 
 impl Loss {
     /// Every reason, in counter order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::LiveFull,
         Self::StacksFull,
         Self::TotalsFull,
@@ -48,6 +50,7 @@ impl Loss {
         Self::CodesFull,
         Self::PeakUncertain,
         Self::ProcessesFull,
+        Self::PagesFull,
     ];
 
     /// What happened, as a noun phrase that follows a count.
@@ -67,6 +70,7 @@ impl Loss {
             Self::CodesFull => "Python frames without a name: the table of code objects was full",
             Self::PeakUncertain => "changes that the composition of the peak may have missed",
             Self::ProcessesFull => "processes not followed: there were too many",
+            Self::PagesFull => "touched pages and mappings not recorded: their buffer was full",
         }
     }
 
@@ -89,6 +93,7 @@ impl Loss {
                 "the names came with a later allocation, or those frames show as missing"
             }
             Self::CodesFull => "trace for a shorter time",
+            Self::PagesFull => "these pages count for the nearest ones that were recorded",
             Self::PeakUncertain => {
                 "the peak's total is right; its split may be off by as many \
                                     allocations"

@@ -11,6 +11,11 @@ pub mod state {
     pub const IDLE: u32 = 0;
     /// Probes record.
     pub const TRACED: u32 = 1;
+    /// There are no probes; mappings and what happens to pages are recorded all the same.
+    pub const PAGES: u32 = 2;
+    /// The probes are off, and live memory stays as it was then; only what happens to pages is
+    /// still recorded.
+    pub const SHED: u32 = 3;
 }
 
 /// What the loader says about a process. The kernel turns `state` to idle, once, to end it, and fills

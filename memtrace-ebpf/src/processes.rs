@@ -38,6 +38,11 @@ pub(crate) fn traced(slot: u32) -> Option<&'static Process> {
     PROCESSES.get(slot).filter(|process| process.state == state::TRACED)
 }
 
+/// The process in a slot, if at least its mappings and pages are being recorded.
+pub(crate) fn recorded(slot: u32) -> Option<&'static Process> {
+    PROCESSES.get(slot).filter(|process| process.state != state::IDLE)
+}
+
 /// The counters of a slot; shared between CPUs.
 pub(crate) fn totals(slot: u32) -> Option<*mut ProcessTotals> {
     PROCESS_TOTALS.get_ptr_mut(slot)
@@ -65,12 +70,12 @@ pub(crate) fn cookie(context: *mut core::ffi::c_void) -> Cookie {
     Cookie { process: slot(current()).unwrap_or(Cookie::CURRENT), ..cookie }
 }
 
-/// Gives a process a slot of its own, which begins as a copy of `origin`; [`NO_SLOT`] without room,
+/// Gives a process a slot of its own, which begins as a copy of `origin`, in a [`state`]; [`NO_SLOT`] without room,
 /// which is counted. Not inlined, and no `Option`: the verifier finds fault with how it would be
 /// kept.
 #[inline(never)]
-pub(crate) fn enrol(process_id: u32, origin: &Process) -> u64 {
-    match try_enrol(process_id, origin) {
+pub(crate) fn enrol(process_id: u32, origin: &Process, state: u32) -> u64 {
+    match try_enrol(process_id, origin, state) {
         Some(slot) => u64::from(slot),
         None => {
             losses::count(Loss::ProcessesFull);
@@ -79,7 +84,7 @@ pub(crate) fn enrol(process_id: u32, origin: &Process) -> u64 {
     }
 }
 
-fn try_enrol(process_id: u32, origin: &Process) -> Option<u32> {
+fn try_enrol(process_id: u32, origin: &Process, state: u32) -> Option<u32> {
     let slot = FREE_SLOTS.pop().ok()??;
     PROCESSES.set(slot, origin, u64::from(BPF_ANY)).ok()?;
     let process = PROCESSES.get_ptr_mut(slot)?;
@@ -88,7 +93,7 @@ fn try_enrol(process_id: u32, origin: &Process) -> Option<u32> {
     process.owner = process_id;
     process.paused_on_change = 0;
     process.followed = 1;
-    process.state = state::TRACED;
+    process.state = state;
     PROCESS_SLOTS.insert(process_id, slot, u64::from(BPF_ANY)).ok()?;
     Some(slot)
 }

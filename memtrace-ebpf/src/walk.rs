@@ -83,19 +83,34 @@ pub(crate) struct Context {
     complete: u64,
 }
 
-/// Walks the stack of the thread's returned call and stores it; returns its id. Not inlined: the
-/// program's stack is small.
-#[inline(never)]
-pub(crate) fn record(thread: &mut Thread, process: &Process, slot: u32, fp: u64) -> u64 {
-    let walk = &mut thread.walk;
+/// Walks the stack of the thread's returned call and stores it; returns its id.
+pub(crate) fn record_call(thread: &mut Thread, process: &Process, slot: u32, fp: u64) -> u64 {
     let call = &thread.calls.returned;
     let start = Registers { pc: call.return_address, sp: call.sp + 8, fp };
-    walk.key =
-        Key { start, call_pc: call.pc, mappings: process.mappings, process: u64::from(slot) };
+    let (call_pc, spread) = (call.pc, call.size);
+    record(thread, process, slot, &Start { registers: start, call_pc, spread })
+}
+
+/// Where a walk begins.
+pub(crate) struct Start {
+    pub(crate) registers: Registers,
+    /// Address of the function that has returned to there; 0: none has, the thread is there.
+    pub(crate) call_pc: u64,
+    /// Keeps what begins at the same place apart.
+    pub(crate) spread: u64,
+}
+
+/// Walks the thread's stack and stores it; returns its id. Not inlined: the program's stack is
+/// small.
+#[inline(never)]
+pub(crate) fn record(thread: &mut Thread, process: &Process, slot: u32, start: &Start) -> u64 {
+    let walk = &mut thread.walk;
+    let Start { registers: start, call_pc, spread } = *start;
+    walk.key = Key { start, call_pc, mappings: process.mappings, process: u64::from(slot) };
     walk.window.open(start.sp);
     walk.frame_window.close();
     walk.code_header.forget();
-    let memory = thread.memories.place(&walk.key, call.size);
+    let memory = thread.memories.place(&walk.key, spread);
     // Return addresses that were replaced by probes are not what they seem.
     let plain = !thread.calls.are_pending();
     if plain {
@@ -131,12 +146,14 @@ fn begin(walk: &mut Walk, process: &Process) {
     walk.python_frame = 0;
     walk.mapping = Mapping::default();
     // The allocator function itself has returned: it is a frame, but not one to unwind.
-    if let Some(mapping) = native::find_mapping(process, walk.key.call_pc) {
+    if walk.key.call_pc != 0
+        && let Some(mapping) = native::find_mapping(process, walk.key.call_pc)
+    {
         push_native(walk, mapping, walk.key.call_pc);
     }
     walk.registers = walk.key.start;
     walk.fp_saved_at = 0;
-    walk.returned = 1;
+    walk.returned = u32::from(walk.key.call_pc != 0);
 }
 
 /// Returns 1 to end the walk.

@@ -18,7 +18,7 @@ use crate::{
     process::selection::Wanted,
     profile::{BasisPoints, View},
     report::Content,
-    session::{self, Goal, SnapshotOptions},
+    session::{self, Detail, Goal, SnapshotOptions},
 };
 
 const EXAMPLES: &str = "\
@@ -96,6 +96,10 @@ struct Trace {
     /// Stop after this long: 30s, 5m, 1h30m. Default: until Ctrl-C or the end of the processes.
     #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
     duration: Option<Duration>,
+    /// How much to record: `full` is every allocation and release; `rss` is mappings and page faults
+    /// only, which costs next to nothing.
+    #[arg(long, value_enum, default_value_t = Level::Full)]
+    detail: Level,
     /// Record about one allocation in this many bytes, weighted so that totals stay right: 512KiB.
     /// Default: every allocation.
     #[arg(long, value_name = "BYTES", value_parser = units::sample_interval)]
@@ -164,6 +168,23 @@ struct Output {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum Level {
+    /// Mappings and page faults, no probes.
+    Rss,
+    /// Every allocation and release as well.
+    Full,
+}
+
+impl From<Level> for Detail {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Rss => Self::Rss,
+            Level::Full => Self::Full,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum Shown {
     /// Allocated and not released.
     Live,
@@ -171,6 +192,8 @@ enum Shown {
     Peak,
     /// Everything that was allocated, released or not.
     Allocated,
+    /// In memory now, by who touched it first.
+    Resident,
     /// Resident and live memory over time: .svg, .html or .json.
     Timeline,
     /// Free memory that stays resident, by the blocks that keep it there.
@@ -185,6 +208,7 @@ impl From<Shown> for Content {
             Shown::Live => View::Live.into(),
             Shown::Peak => View::Peak.into(),
             Shown::Allocated => View::Allocated.into(),
+            Shown::Resident => View::Resident.into(),
             Shown::Fragmentation => View::Fragmentation.into(),
             Shown::Inherited => View::Inherited.into(),
             Shown::Timeline => Self::Timeline,
@@ -264,6 +288,7 @@ fn trace(mut trace: Trace) -> anyhow::Result<Exit> {
         goal,
         follow: trace.follow.then_some(true).or(trace.no_follow.then_some(false)),
         duration: trace.duration,
+        detail: trace.detail.into(),
         sample_interval: trace.sample.unwrap_or_default(),
         max_live: trace.max_live,
         max_stacks: trace.max_stacks,

@@ -5,11 +5,13 @@ mod btf;
 mod calibration;
 mod counts;
 mod event;
+mod faults;
 mod features;
 mod inherited;
 pub mod inventory;
 mod log;
 mod memory;
+mod pages;
 mod probes;
 mod tables;
 mod threads;
@@ -28,16 +30,21 @@ use memtrace_abi::{
     allocation::{Allocation, Place, StackKey, Totals},
     loss::Loss,
     mapping::Mapping,
+    pages::{Event as PageEvent, Faults as FaultCounts},
     process::{Process, ProcessTotals, state},
 };
 
-use self::{batch::Entries, btf::Btf, counts::Counts, inherited::Definitions, log::Printer, tables::Tables};
+use self::{
+    batch::Entries, btf::Btf, counts::Counts, inherited::Definitions, log::Printer, pages::Pages,
+    tables::Tables,
+};
 pub use self::{
     calibration::Calibration,
     counts::Stacks,
     event::{Event, Events},
-    inherited::Inherited,
+    faults::Faults,
     features::{Feature, State, Unsupported, probe as probe_features, require as require_features},
+    inherited::Inherited,
     log::Log,
     probes::{Detaching, Point, Probe, detach},
     tables::Full,
@@ -75,6 +82,7 @@ pub struct Kernel {
     free_slots: Queue<MapData, u32>,
     definitions: Option<Definitions>,
     caught_up: Array<MapData, u64>,
+    pages: Pages,
     /// Probes that have measured what they were to measure.
     spent: Vec<Probe>,
 }
@@ -99,6 +107,7 @@ impl Kernel {
         watch(&mut ebpf, "process_exec", "sched_process_exec")?;
         watch(&mut ebpf, "thread_exit", "sched_process_exit")?;
         watch(&mut ebpf, "process_fork", "sched_process_fork")?;
+        pages::watch_system_calls(&mut ebpf)?;
         Ok(Self {
             tables: Tables::take(&mut ebpf)?,
             counts: Counts::take(&mut ebpf)?,
@@ -108,6 +117,7 @@ impl Kernel {
             free_slots: all_slots(&mut ebpf)?,
             definitions: None,
             caught_up: take(&mut ebpf, "CAUGHT_UP")?,
+            pages: Pages::take(&mut ebpf)?,
             spent: Vec::new(),
             ebpf,
         })
@@ -155,6 +165,13 @@ impl Kernel {
     pub fn stop(&mut self, slot: u32) -> Result<()> {
         let mut process = self.processes.get(&slot, 0).context("read a process slot")?;
         process.state = state::IDLE;
+        self.write_process(slot, &process)
+    }
+
+    /// Stops the recording of live memory of a slot; what happens to its pages is still recorded.
+    pub fn stop_live(&mut self, slot: u32) -> Result<()> {
+        let mut process = self.processes.get(&slot, 0).context("read a process slot")?;
+        process.state = state::SHED;
         self.write_process(slot, &process)
     }
 
@@ -249,6 +266,31 @@ impl Kernel {
         self.allocations.visit(visit).context("read the live allocations")
     }
 
+    /// Puts the event of a page fault on threads that do not have it yet.
+    pub fn watch_faults(&mut self, faults: &mut Faults, threads: &[u32]) -> Result<()> {
+        faults.watch(&self.ebpf, threads)
+    }
+
+    /// The next thing that has happened to the memory of a process.
+    pub fn next_page_event(&mut self) -> Option<PageEvent> {
+        self.pages.next()
+    }
+
+    /// Page faults of a slot since more were allowed.
+    pub fn faults(&self, slot: u32) -> Result<FaultCounts> {
+        self.pages.faults(slot)
+    }
+
+    /// Lets as many more page faults of a slot be recorded.
+    pub fn allow_faults(&mut self, slot: u32, allowed: u64) -> Result<()> {
+        self.pages.allow(slot, allowed)
+    }
+
+    /// Says where the heap of a slot ends.
+    pub fn set_heap_end(&mut self, slot: u32, end: u64) -> Result<()> {
+        self.pages.set_heap_end(slot, end)
+    }
+
     /// All stacks.
     pub fn stacks(&self) -> Result<Stacks> {
         self.counts.stacks()
@@ -302,7 +344,10 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
             AyaProgram::UProbe(program) => program.load(),
             AyaProgram::RawTracePoint(program) => program.load(),
             // They are for looking at threads, which is another matter.
+            AyaProgram::PerfEvent(program) if name == faults::PROGRAM => program.load(),
             AyaProgram::Iter(_) | AyaProgram::PerfEvent(_) => Ok(()),
+            // It is loaded for the tracepoint that it belongs to.
+            AyaProgram::BtfTracePoint(_) => Ok(()),
             _ => return Err(anyhow!("program {name} is of an unknown kind")),
         }
         .with_context(|| format!("load the kernel program {name}"))?;

@@ -18,6 +18,7 @@
 //! | [`python`] | from a file to the layouts of the CPython in it; line tables |
 //! | [`heap`] | glibc's heap: every chunk, where free memory stays and why |
 //! | [`inventory`] | the Python objects of a process: by type, the large ones, who holds them |
+//! | [`pages`] | whose the pages of a process are: who touched them first |
 //! | [`decomposition`] | what the resident memory of a process consists of |
 //! | [`kernel`] | the loaded kernel object: its programs, its maps, its events |
 //! | [`symbolize`] | from addresses to names of native functions |
@@ -134,7 +135,7 @@
 //!
 //! | what | version | where |
 //! |---|---|---|
-//! | recording, `.memtrace` | 2, behind the magic `MEMTRACE` | [`recording`] |
+//! | recording, `.memtrace` | 3, behind the magic `MEMTRACE` | [`recording`] |
 //! | JSON report | 1, the field `schema` | `report::json`, with its schema |
 //! | JSON snapshot | 1, the field `schema`; `kind` is `snapshot` | `report::snapshot::json`, with its schema |
 //! | unwind table on disk, `.unwind` | 2, in the magic; others are made anew | `unwind::cache` |
@@ -150,6 +151,7 @@ pub mod inventory;
 pub mod kernel;
 pub mod objects;
 pub mod output;
+pub mod pages;
 pub mod process;
 pub mod profile;
 pub mod python;

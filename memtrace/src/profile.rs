@@ -12,6 +12,7 @@ mod fragmentation;
 mod frame;
 mod lines;
 mod process;
+mod residence;
 mod role;
 mod session;
 mod source;
@@ -32,6 +33,7 @@ pub use self::{
     frame::{Frame, Location, printable},
     lines::Line,
     process::{Calls, Process, Sharing},
+    residence::{PageKind, Residence},
     role::role,
     session::{Cost, Loss, Probe, Session},
     timeline::{AtPeak, ByKind, MAX_POINTS, Point, Recorder, Timeline},
@@ -79,6 +81,8 @@ pub enum View {
     Peak,
     /// Allocated since tracing began, released or not.
     Allocated,
+    /// In memory at the end of tracing, by who touched it first.
+    Resident,
     /// Free, but in memory at the end of tracing: for those whose blocks keep it there.
     Fragmentation,
     /// Of forked processes: what was live in the parent when they began. Both have it, until one
@@ -88,8 +92,8 @@ pub enum View {
 
 impl View {
     /// Every view.
-    pub const ALL: [Self; 5] =
-        [Self::Live, Self::Peak, Self::Allocated, Self::Fragmentation, Self::Inherited];
+    pub const ALL: [Self; 6] =
+        [Self::Live, Self::Peak, Self::Allocated, Self::Resident, Self::Fragmentation, Self::Inherited];
 
     /// The name that users type.
     #[must_use]
@@ -98,6 +102,7 @@ impl View {
             Self::Live => "live",
             Self::Peak => "peak",
             Self::Allocated => "allocated",
+            Self::Resident => "resident",
             Self::Fragmentation => "fragmentation",
             Self::Inherited => "inherited",
         }
@@ -113,6 +118,10 @@ pub struct Amounts {
     pub peak: Amount,
     /// Allocated since tracing began.
     pub allocated: Amount,
+    /// In memory at the end of tracing; the objects are pages.
+    pub resident: Amount,
+    /// The part of it that is shared memory.
+    pub shared: Amount,
     /// Free memory on the pages of its blocks, its share of it; the objects are those blocks.
     pub fragmentation: Amount,
     /// What a forked process had from its parent at its beginning.
@@ -127,6 +136,7 @@ impl Amounts {
             View::Live => self.live,
             View::Peak => self.peak,
             View::Allocated => self.allocated,
+            View::Resident => self.resident,
             View::Fragmentation => self.fragmentation,
             View::Inherited => self.inherited,
         }
@@ -138,6 +148,8 @@ impl AddAssign for Amounts {
         self.live += other.live;
         self.peak += other.peak;
         self.allocated += other.allocated;
+        self.resident += other.resident;
+        self.shared += other.shared;
         self.fragmentation += other.fragmentation;
         self.inherited += other.inherited;
     }

@@ -9,8 +9,10 @@ mod fragmentation;
 mod history;
 mod inheritance;
 mod launch;
+mod pages;
 mod probes;
 mod progress;
+mod residence;
 mod signals;
 mod snapshot;
 mod target;
@@ -65,6 +67,8 @@ pub struct Options {
     pub follow: Option<bool>,
     /// When to stop; without it, on Ctrl-C or when nothing is left to trace.
     pub duration: Option<Duration>,
+    /// How much is recorded.
+    pub detail: Detail,
     /// Bytes between samples; 0 records everything.
     pub sample_interval: u64,
     /// The share of a process's CPU time above which its probes are taken off; `None`: they stay.
@@ -79,6 +83,27 @@ pub struct Options {
     pub verbose: bool,
     /// Reports to write.
     pub outputs: Outputs,
+}
+
+/// How much is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// What the kernel sees by itself: mappings, page faults. No probes.
+    Rss,
+    /// Every allocation and release as well.
+    #[default]
+    Full,
+}
+
+impl Detail {
+    /// The name that users type.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rss => "rss",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// How often the memory of the targets is looked at, if that is quickly done.
@@ -184,7 +209,10 @@ impl Run<'_> {
                     ready.get_inner_mut().flush();
                     ready.clear_ready();
                 }
-                _ = looks.tick() => tracer.look()?,
+                _ = looks.tick() => {
+                    tracer.look_at_pages()?;
+                    tracer.look()?;
+                }
                 _ = ticks.tick() => self.tick(tracer)?,
                 request = self.signals.next() => {
                     self.pass_on(request);

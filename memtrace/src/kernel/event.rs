@@ -51,7 +51,7 @@ impl Event {
     }
 }
 
-fn read<T: aya::Pod>(record: &Bytes) -> Option<T> {
+pub(super) fn read<T: aya::Pod>(record: &[u8]) -> Option<T> {
     let bytes = record.get(..size_of::<T>())?;
     // SAFETY: `bytes` is as long as a `T`, and every byte pattern is one.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })

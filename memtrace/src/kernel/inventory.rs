@@ -7,12 +7,14 @@ use anyhow::{Context as _, Result};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionIndex, SymbolKind};
 
 /// Programs that are attached while something is traced.
-pub const PROGRAMS: [&str; 6] = [
+pub const PROGRAMS: [&str; 8] = [
     "allocation_enter",
     "allocation_return",
     "libraries_changed",
+    "page_touched",
     "process_exec",
     "release_enter",
+    "system_call_return",
     "thread_exit",
 ];
 
@@ -23,15 +25,18 @@ pub const SNAPSHOT_PROGRAMS: [&str; 2] = ["sample_thread", "thread_standings"];
 pub const EMPTY_PROGRAMS: [&str; 2] = ["empty_enter", "empty_return"];
 
 /// Maps that the loader fills or reads.
-pub const SHARED_MAPS: [&str; 21] = [
+pub const SHARED_MAPS: [&str; 24] = [
     "CAUGHT_UP",
     "EVENTS",
+    "FAULTS",
     "FS_BASE_OFFSET",
+    "HEAP_ENDS",
     "LIVE",
     "LOADER",
     "LOSSES",
     "MAPPINGS",
     "PAGES",
+    "PAGE_EVENTS",
     "PROCESSES",
     "PROCESS_SLOTS",
     "PROCESS_TOTALS",
@@ -48,8 +53,16 @@ pub const SHARED_MAPS: [&str; 21] = [
 ];
 
 /// Maps that the programs have for themselves.
-pub const PRIVATE_MAPS: [&str; 7] =
-    ["CODES", "LAST_CODE", "LIBRARY_CHANGES", "NEW_THREAD", "REPORTED", "THREADS", "ZERO"];
+pub const PRIVATE_MAPS: [&str; 8] = [
+    "CODES",
+    "LAST_CODE",
+    "LIBRARY_CHANGES",
+    "MAPPING_ENDS",
+    "NEW_THREAD",
+    "REPORTED",
+    "THREADS",
+    "ZERO",
+];
 
 /// The map that aya's logger reads.
 pub const LOG_MAPS: [&str; 1] = ["AYA_LOGS"];

@@ -25,7 +25,7 @@ use memtrace_abi::{
 use super::{BTF, OBJECT, btf::Btf, take, write};
 
 /// Maps that matter only for tracing allocations, made as small as they can be.
-const UNUSED: [&str; 12] = [
+const UNUSED: [&str; 15] = [
     "LIVE",
     "TOTALS",
     "STACKS",
@@ -38,6 +38,9 @@ const UNUSED: [&str; 12] = [
     "CODES",
     "REPORTED",
     "PROCESSES",
+    "FAULTS",
+    "HEAP_ENDS",
+    "MAPPING_ENDS",
 ];
 /// Room for some twenty samples at once.
 const SAMPLES_BYTES: u32 = 4 << 20;
@@ -64,6 +67,7 @@ impl Threads {
         }
         let mut ebpf = loader
             .map_max_entries("EVENTS", 4096)
+            .map_max_entries("PAGE_EVENTS", 4096)
             .map_max_entries("SAMPLES", SAMPLES_BYTES)
             .load(OBJECT)
             .context("load the kernel object")?;

@@ -9,9 +9,10 @@ use memtrace_abi::mapping::Range;
 use self::pagemap::read_pages;
 use super::{Identity, Process, directory::Directory};
 
-pub use self::pagemap::Page;
+pub use self::{pagemap::Page, runs::Run};
 
 mod pagemap;
+mod runs;
 
 /// Bytes of a page.
 pub const PAGE_BYTES: u64 = 4096;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Amounts, AtPeak, Decomposition, Heap, Shed, printable};
+use super::{Amounts, AtPeak, Decomposition, Heap, Residence, Shed, printable};
 
 /// A traced process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,8 @@ pub struct Process {
     /// What its resident memory consisted of at the end of tracing; `None`: not known, as after
     /// its own end.
     pub decomposition: Option<Decomposition>,
+    /// How it is known whose its resident memory is; `None`: it is not.
+    pub residence: Option<Residence>,
     /// What was resident when most was live; `None`: not known.
     pub at_peak: Option<AtPeak>,
     /// That its probes were taken off before the end; `None`: they were not.

@@ -73,6 +73,7 @@ fn lines(profile: &Profile, view: View) -> String {
         View::Live => "most live first",
         View::Peak => "most at the peak first",
         View::Allocated => "most allocated first",
+        View::Resident => "most resident first",
         View::Fragmentation => "those that pin most first",
         View::Inherited => "most inherited first",
     };

@@ -170,6 +170,7 @@ fn process(process: &Process) -> Value {
         "decomposition": process.decomposition.as_ref().map(resident::decomposition),
         "at_peak": process.at_peak.as_ref().map(resident::at_peak),
         "shed": process.shed.as_ref().map(resident::shed),
+        "residence": process.residence,
         "heap": process.heap,
     })
 }

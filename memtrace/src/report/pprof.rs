@@ -12,10 +12,11 @@ use prost::Message as _;
 use crate::profile::{Amount, Frame, Process, Profile, Session, Stack, View, printable};
 
 /// In the order of a sample's values.
-const SAMPLE_TYPES: [(View, &str, &str); 5] = [
+const SAMPLE_TYPES: [(View, &str, &str); 6] = [
     (View::Live, "inuse_objects", "inuse_space"),
     (View::Allocated, "alloc_objects", "alloc_space"),
     (View::Peak, "peak_objects", "peak_space"),
+    (View::Resident, "resident_pages", "resident_space"),
     (View::Fragmentation, "pinning_objects", "pinned_space"),
     (View::Inherited, "inherited_objects", "inherited_space"),
 ];

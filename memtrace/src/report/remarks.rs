@@ -20,11 +20,17 @@ pub(super) fn title(profile: &Profile, view: View) -> String {
         View::Live => "live memory",
         View::Peak => "memory at its peak",
         View::Allocated => "memory allocated, released or not",
+        View::Resident => "resident memory, by who touched it first",
         View::Fragmentation => "free memory, by the blocks that keep it resident",
         View::Inherited => "memory that forked processes had from their parents",
     };
-    let objects = Count(total.objects);
-    format!("{subject}: {memory}, {} in {objects} objects", Size(total.bytes))
+    let (objects, unit) = (Count(total.objects), unit(view));
+    format!("{subject}: {memory}, {} in {objects} {unit}", Size(total.bytes))
+}
+
+/// What objects are in a view.
+pub(super) const fn unit(view: View) -> &'static str {
+    if matches!(view, View::Resident) { "pages" } else { "objects" }
 }
 
 /// The process, or how many.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{budget::Price, target::Target, targets::Targets};
+use super::{Detail, budget::Price, target::Target, targets::Targets};
 use crate::{
     attach::plan::Program,
     kernel::{Calibration, Kernel, ProgramTimes},
@@ -25,8 +25,12 @@ pub struct Meter {
 
 impl Meter {
     /// Measures what a probe costs, and begins to time the programs.
-    pub fn start(kernel: &mut Kernel) -> Result<Self> {
-        Ok(Self { calibration: kernel.calibrate()?, times: kernel.time_programs().ok() })
+    pub fn start(kernel: &mut Kernel, detail: Detail) -> Result<Self> {
+        let calibration = match detail {
+            Detail::Rss => Calibration::default(),
+            Detail::Full => kernel.calibrate()?,
+        };
+        Ok(Self { calibration, times: kernel.time_programs().ok() })
     }
 
     /// Stops timing when enough was measured.

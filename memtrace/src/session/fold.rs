@@ -15,9 +15,11 @@ use memtrace_abi::{
 };
 
 use super::{
+    Detail,
     codes::Codes,
     fragmentation::{Fragmentation, Owner},
     history::History,
+    residence::Settled,
     target::Target,
     targets::Targets,
     tracer::Resident,
@@ -25,8 +27,12 @@ use super::{
 use crate::{
     kernel::{Kernel, Stacks},
     objects::Objects,
+    pages::Owner as PageOwner,
     process::host,
-    profile::{self, Amount, Amounts, Builder, Calls, Cost, Frame, Loss, Process, Profile, Session},
+    profile::{
+        self, Amount, Amounts, Builder, Calls, Cost, Frame, Loss, PageKind, Process, Profile,
+        Session,
+    },
     report::units::Size,
     symbolize::Resolver,
 };
@@ -43,12 +49,16 @@ pub struct Context {
     pub history: History,
     /// What they had in memory at the end.
     pub resident: Resident,
+    /// Whose that is, by process slot.
+    pub pages: Vec<(u32, Settled)>,
     /// What else the reader must know.
     pub notes: Vec<String>,
     /// Who pins free memory, by process slot.
     pub heaps: Vec<(u32, Fragmentation)>,
     /// What tracing cost.
     pub cost: Cost,
+    /// How much was recorded.
+    pub detail: Detail,
     /// Bytes between samples.
     pub sample_interval: u64,
     /// How long tracing lasted.
@@ -121,6 +131,34 @@ impl Frames<'_> {
     }
 }
 
+impl Frames<'_> {
+    /// Those of pages, below what kind of memory they are.
+    fn of_pages(
+        &mut self,
+        builder: &mut Builder,
+        slot: u32,
+        kind: PageKind,
+        owner: PageOwner,
+    ) -> Vec<u32> {
+        let kind = kind.name();
+        let (stack, otherwise) = match owner {
+            PageOwner::Touched(stack) | PageOwner::Nearest(stack) | PageOwner::Mapped(stack) => {
+                (Some(stack), "stack not recorded: the table was full")
+            }
+            PageOwner::Before => (None, "before attach"),
+            PageOwner::Unknown => (None, "not attributed"),
+        };
+        let frames = stack.and_then(|stack| self.of(builder, slot, stack));
+        match frames {
+            Some(frames) => {
+                let root = builder.intern(Frame::Origin { what: kind.to_owned() });
+                [root].into_iter().chain(frames).collect()
+            }
+            None => vec![builder.intern(Frame::Origin { what: format!("{otherwise}: {kind}") })],
+        }
+    }
+}
+
 impl Recorded {
     /// Reads everything from the kernel.
     pub fn read(kernel: &Kernel, context: Context) -> Result<Self> {
@@ -171,6 +209,7 @@ impl Recorded {
         let mut frames = Frames { recorded: &self, names, known: HashMap::new() };
         self.fold_stacks(&mut builder, &mut frames);
         self.fold_inheritances(&mut builder, &mut frames);
+        self.fold_pages(&mut builder, &mut frames);
         self.fold_heaps(&mut builder, &mut frames);
         let mut profile = builder.finish();
         profile.losses = self.losses.iter().map(|(loss, count)| explain(*loss, *count)).collect();
@@ -205,6 +244,19 @@ impl Recorded {
                     .of(builder, target.slot, *stack)
                     .unwrap_or_else(|| vec![builder.intern(unrecorded())]);
                 builder.add_stack(index as u32, frames, inherited(amount(*bytes, *objects)));
+            }
+        }
+    }
+
+    fn fold_pages(&self, builder: &mut Builder, frames: &mut Frames<'_>) {
+        for (slot, settled) in &self.context.pages {
+            let Some(index) = self.index(*slot) else { continue };
+            for (&(kind, owner), &resident) in &settled.shares {
+                let frames = frames.of_pages(builder, *slot, kind, owner);
+                let shared =
+                    if kind == PageKind::Shared { resident } else { Amount::default() };
+                let amounts = Amounts { resident, shared, ..Amounts::default() };
+                builder.add_stack(index, frames, amounts);
             }
         }
     }
@@ -273,7 +325,7 @@ impl Recorded {
             command_line: std::env::args().collect::<Vec<_>>().join(" "),
             host: host::name(),
             kernel: host::kernel(),
-            detail: "full".to_owned(),
+            detail: self.context.detail.name().to_owned(),
             sample_interval_bytes: self.context.sample_interval,
             symbolized: names.0.is_some(),
             cost: self.context.cost.clone(),
@@ -284,6 +336,8 @@ impl Recorded {
         let status = target.status.as_ref();
         let (peak_bytes, peak_objects) = totals.peak();
         let decomposition = self.context.resident.decompositions.get(&target.slot);
+        let settled = self.context.pages.iter().find(|(slot, _)| *slot == target.slot);
+        let settled = settled.map(|(_, settled)| settled);
         // What it had when last seen says nothing about its end.
         let seen = status.filter(|_| target.ended.is_none()).map(|status| status.memory.resident);
         let resident = decomposition.map(|known| known.resident).or(seen);
@@ -302,10 +356,13 @@ impl Recorded {
                 live: amount(totals.live_bytes, totals.live_objects),
                 peak: amount(peak_bytes, peak_objects),
                 allocated: amount(totals.allocated_bytes, totals.allocated_objects),
+                resident: settled.map(Settled::total).unwrap_or_default(),
+                shared: settled.map(Settled::shared).unwrap_or_default(),
                 fragmentation: self.heap(target.slot).map_or_else(Amount::default, pinned),
                 inherited: amount(totals.inherited_bytes, totals.inherited_objects),
             },
             heap: self.heap(target.slot).map(|heap| heap.heap.clone()),
+            residence: settled.map(|settled| settled.residence),
             peak_at,
             calls: Calls {
                 allocations: totals.allocations,

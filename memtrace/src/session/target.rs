@@ -9,7 +9,7 @@ use memtrace_abi::{
     python::Python,
 };
 
-use super::{budget::Watch, inheritance::Inheritance, probes::Probes};
+use super::{Detail, budget::Watch, inheritance::Inheritance, probes::Probes};
 use crate::{
     attach::plan::{Probe as PlannedProbe, Program},
     kernel::{Kernel, Probe},
@@ -97,6 +97,9 @@ pub struct Target {
     pub shed: Option<Shed>,
     /// The probes it has or had.
     pub plan_in_use: Vec<PlannedProbe>,
+    /// Whether it is a child of memtrace that will become a command.
+    pub awaits_command: bool,
+    detail: Detail,
     probes: Vec<Probe>,
     paused_on_change: bool,
     traced: bool,
@@ -110,7 +113,12 @@ pub struct Target {
 
 impl Target {
     /// A process that is not traced yet.
-    pub fn new(process: Process, slot: u32, paused_on_change: bool) -> Result<Self> {
+    pub fn new(
+        process: Process,
+        slot: u32,
+        paused_on_change: bool,
+        detail: Detail,
+    ) -> Result<Self> {
         let status = process.status()?;
         Ok(Self {
             slot,
@@ -130,6 +138,8 @@ impl Target {
             watch: Watch::default(),
             shed: None,
             plan_in_use: Vec::new(),
+            awaits_command: false,
+            detail,
             probes: Vec::new(),
             paused_on_change,
             traced: false,
@@ -162,6 +172,8 @@ impl Target {
             watch: Watch::default(),
             shed: None,
             plan_in_use: parent.plan_in_use.clone(),
+            awaits_command: false,
+            detail: parent.detail,
             probes: Vec::new(),
             paused_on_change: false,
             traced: true,
@@ -195,12 +207,24 @@ impl Target {
 
     /// An error if nothing of the process can be recorded, now or after it loads libraries.
     pub fn check_plan(&self) -> Result<(), NoAllocator> {
-        if self.plan_in_use.is_empty() { Err(NoAllocator::of(self)) } else { Ok(()) }
+        if self.has_nothing() { Err(NoAllocator::of(self)) } else { Ok(()) }
     }
 
-    /// Whether allocations are seen.
+    /// Whether nothing of it is recorded, nor will be.
+    #[must_use]
+    pub fn has_nothing(&self) -> bool {
+        match self.detail {
+            Detail::Rss => self.awaits_command,
+            Detail::Full => self.plan_in_use.is_empty(),
+        }
+    }
+
+    /// Whether its allocations are seen, as far as they are to be.
     #[must_use]
     pub fn has_allocator(&self) -> bool {
+        if self.detail == Detail::Rss {
+            return !self.awaits_command;
+        }
         self.plan_in_use.iter().any(|probe| probe.program == Program::AllocationEnter)
     }
 
@@ -276,8 +300,8 @@ impl Target {
     /// Ends the recording, while the process goes on; returns the probes, which nothing passes any
     /// more. What needs no probes, as its resident memory, is still followed.
     pub fn shed(&mut self, kernel: &mut Kernel, shed: Shed) -> Result<Vec<Probe>> {
-        kernel.stop(self.slot)?;
-        (self.traced, self.shed) = (false, Some(shed));
+        kernel.stop_live(self.slot)?;
+        self.shed = Some(shed);
         Ok(self.take_probes())
     }
 
@@ -300,7 +324,9 @@ impl Target {
                 self.note(format!("no room for the unwind table of {name}"));
             }
         }
-        let planned = self.plan(objects, probes, &mappings);
+        let has_probes = self.detail == Detail::Full && self.shed.is_none();
+        let planned =
+            if has_probes { self.plan(objects, probes, &mappings) } else { Vec::new() };
         self.describe(kernel, objects, probes, &mappings)?;
         for (number, planned) in planned {
             if self.covered.insert(number) {
@@ -351,7 +377,7 @@ impl Target {
     ) -> Result<()> {
         let run = kernel.write_mappings(self.slot, &objects.code(mappings))?;
         let slot = Slot {
-            state: if self.traced { state::TRACED } else { state::IDLE },
+            state: self.state(),
             paused_on_change: u32::from(self.paused_on_change),
             owner: self.pid,
             followed: u32::from(probes.follow()),
@@ -359,6 +385,15 @@ impl Target {
             python: self.interpreter(objects, mappings),
         };
         kernel.write_process(self.slot, &slot)
+    }
+
+    fn state(&self) -> u32 {
+        match (self.traced, self.detail, self.shed) {
+            (false, ..) => state::IDLE,
+            (_, Detail::Rss, _) => state::PAGES,
+            (_, Detail::Full, None) => state::TRACED,
+            (_, Detail::Full, Some(_)) => state::SHED,
+        }
     }
 
     /// Where the interpreter keeps its frames; all zero if there is none that can be read.

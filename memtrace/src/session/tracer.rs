@@ -3,6 +3,7 @@
 mod follow;
 mod heaps;
 mod looks;
+mod pages;
 mod select;
 
 use std::{
@@ -16,13 +17,14 @@ use anyhow::{Error, Result, anyhow};
 use memtrace_abi::event::kind;
 
 use super::{
-    Goal, Options,
+    Detail, Goal, Options,
     budget::Watch,
     codes::Codes,
     cost::Meter,
     fold::Recorded,
     history::History,
     inheritance::Estates,
+    pages::Pages,
     probes::Probes,
     progress::State,
     target::{NoAllocator, Target},
@@ -55,12 +57,14 @@ pub struct Tracer {
     /// The probes' share of the time of all targets, if they share them.
     watch: Watch,
     codes: Codes,
+    pages: Pages,
     meter: Meter,
     history: History,
     next_look: Instant,
     /// Of each target's CPU time; `None`: the probes stay, whatever they cost.
     limit: Option<BasisPoints>,
     notes: Vec<String>,
+    detail: Detail,
     sample_interval: u64,
     verbose: bool,
     /// Whether it is said when tracing begins.
@@ -112,7 +116,9 @@ impl Tracer {
         let mut tracer = Self::load(Objects::with_cache(), options)?;
         let process = Process::open(pid)?;
         // No probes yet: only the moment in which the command begins is waited for.
-        let mut target = Target::new(process, tracer.kernel.take_slot()?, true)?;
+        let slot = tracer.kernel.take_slot()?;
+        let mut target = Target::new(process, slot, true, options.detail)?;
+        target.awaits_command = true;
         tracer.kernel.watch_process(pid, target.slot)?;
         target.start(&mut tracer.kernel, &tracer.objects, &tracer.probes)?;
         tracer.targets.put(target);
@@ -126,7 +132,7 @@ impl Tracer {
             max_rows: (objects.row_count() + SPARE_ROWS) as u32,
             sample_interval: options.sample_interval,
         })?;
-        let meter = Meter::start(&mut kernel)?;
+        let meter = Meter::start(&mut kernel, options.detail)?;
         let mut notes = Vec::new();
         let probes = follow::prepare(&mut kernel, options, &mut notes)?;
         Ok(Self {
@@ -137,11 +143,13 @@ impl Tracer {
             probes,
             watch: Watch::default(),
             codes: Codes::default(),
+            pages: Pages::default(),
             meter,
             history: History::default(),
             next_look: Instant::now(),
             limit: options.max_overhead,
             notes,
+            detail: options.detail,
             sample_interval: options.sample_interval,
             verbose: options.verbose,
             announced: options.verbose || is_unattended(options),
@@ -156,7 +164,7 @@ impl Tracer {
     /// Attaches to a process; nothing is recorded yet. Returns its slot.
     fn add(&mut self, process: Process) -> Result<u32> {
         let slot = self.kernel.take_slot()?;
-        let mut target = Target::new(process, slot, false)?;
+        let mut target = Target::new(process, slot, false, self.detail)?;
         target.refresh(&mut self.kernel, &mut self.objects, &mut self.probes)?;
         target.check_plan()?;
         self.kernel.watch_process(target.pid(), slot)?;
@@ -174,6 +182,7 @@ impl Tracer {
                 gone = Some(target.process.check().err().ok_or(error)?);
                 self.end(slot);
             }
+            self.follow_pages(slot, None);
             self.announce(slot);
         }
         match gone {
@@ -231,7 +240,7 @@ impl Tracer {
 
     fn refresh(&mut self, slot: u32) {
         let Some(target) = self.targets.get_mut(slot) else { return };
-        if target.ended.is_some() || target.shed.is_some() {
+        if target.ended.is_some() {
             return;
         }
         let had_allocator = target.has_allocator();
@@ -257,6 +266,7 @@ impl Tracer {
         }
         self.retired.extend(target.take_probes());
         self.kernel.forget_mappings(slot);
+        self.pages.leave(&mut self.kernel, slot);
         self.last_end = Instant::now();
         true
     }
@@ -285,6 +295,7 @@ impl Tracer {
         }
         self.notes.extend(self.selection.take().and_then(Selection::into_note));
         self.look_now()?;
+        let pages = self.settle_pages();
         let resident = self.resident();
         let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
         let blind = self.targets.iter().filter(|target| !target.has_allocator());
@@ -306,9 +317,11 @@ impl Tracer {
                 codes: self.codes,
                 history: self.history,
                 resident,
+                pages,
                 notes: self.notes,
                 heaps,
                 cost,
+                detail: self.detail,
                 sample_interval: self.sample_interval,
                 duration,
                 started: self.started,

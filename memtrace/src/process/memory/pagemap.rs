@@ -29,14 +29,28 @@ impl Page {
     pub const fn is_file_or_shared(self) -> bool {
         self.0 >> 61 & 1 == 1
     }
+
+    /// The number of its page frame; 0 if it has none or this user may not know.
+    #[must_use]
+    pub const fn frame(self) -> u64 {
+        if self.is_present() { self.0 & ((1 << 55) - 1) } else { 0 }
+    }
 }
 
 /// The pages from the one that holds `start`, at most `count`; fewer where addresses end.
 pub(super) fn read_pages(directory: &Directory, start: u64, count: usize) -> io::Result<Vec<Page>> {
-    let pagemap = File::open(directory.path("pagemap"))?;
+    read_entries(&File::open(directory.path("pagemap"))?, start, count)
+}
+
+/// As [`read_pages`], of memtrace itself.
+pub(super) fn read_own_pages(start: u64, count: usize) -> io::Result<Vec<Page>> {
+    read_entries(&File::open("/proc/self/pagemap")?, start, count)
+}
+
+fn read_entries(pagemap: &File, start: u64, count: usize) -> io::Result<Vec<Page>> {
     let mut entries = vec![0; count * ENTRY_BYTES];
     let offset = start / PAGE_BYTES * ENTRY_BYTES as u64;
-    let length = read_until_end(&pagemap, &mut entries, offset)?;
+    let length = read_until_end(pagemap, &mut entries, offset)?;
     let (entries, _) = entries[..length].as_chunks();
     Ok(entries.iter().map(|entry| Page(u64::from_le_bytes(*entry))).collect())
 }

@@ -51,6 +51,10 @@ impl Tracer {
                 self.end(change.process);
                 Ok(())
             }
+            kind::FAULTS => {
+                self.pages.sample(change.process);
+                Ok(())
+            }
             kind::EXEC if self.end(change.process) => self.follow_exec(&change),
             kind::FORK => self.follow_fork(&change, estates),
             kind::SPAWN => self.follow_spawn(&change),
@@ -74,14 +78,14 @@ impl Tracer {
         let old = change.process;
         let before = self.targets.get(old).context("a target without a slot")?;
         // What had nothing to probe, as a child that becomes a command, has nothing to report.
-        let is_kept = !before.plan_in_use.is_empty();
+        let is_kept = !before.has_nothing();
         let slot = match change.address {
             NO_SLOT if is_kept => self.kernel.take_slot()?,
             NO_SLOT => old,
             next => next as u32,
         };
         let (process, refusal) = opened(change.pid, before);
-        let mut target = Target::new(process, slot, before.is_paused_on_change())?;
+        let mut target = Target::new(process, slot, before.is_paused_on_change(), self.detail)?;
         target.parent = before.parent;
         if change.address == NO_SLOT {
             self.kernel.watch_process(change.pid, slot)?;
@@ -89,18 +93,18 @@ impl Tracer {
             target.succeed(before);
         }
         let replaced = (!is_kept).then_some(old);
-        self.begin(target, replaced, refusal)
+        self.begin(target, (old, replaced), refusal)
     }
 
     /// A child that shared its parent's memory has executed a program.
     fn follow_spawn(&mut self, change: &Change) -> Result<()> {
         let parent = self.targets.get(change.address as u32).context("a parent without a slot")?;
         let (process, refusal) = opened(change.pid, parent);
-        let mut target = Target::new(process, change.process, false)?;
+        let mut target = Target::new(process, change.process, false, self.detail)?;
         target.pid = change.pid;
         target.parent = Some(parent.pid);
         target.succeed(parent);
-        self.begin(target, None, refusal)
+        self.begin(target, (change.address as u32, None), refusal)
     }
 
     /// Everything in a child is as in its parent.
@@ -114,6 +118,7 @@ impl Tracer {
         child.inheritance = estates.of(&self.kernel, slot, parent.inheritance.as_deref()).ok();
         child.ended = has_ended.then(|| self.began.elapsed());
         self.targets.put(child);
+        self.pages.fork(&mut self.kernel, slot, change.process);
         Ok(())
     }
 
@@ -121,7 +126,7 @@ impl Tracer {
     fn begin(
         &mut self,
         mut target: Target,
-        replaced: Option<u32>,
+        (before, replaced): (u32, Option<u32>),
         refusal: Option<Unusable>,
     ) -> Result<()> {
         let slot = target.slot;
@@ -141,6 +146,7 @@ impl Tracer {
             Some(old) => self.targets.replace(old, target),
             None => self.targets.put(target),
         }
+        self.follow_pages(slot, Some(before));
         self.announce(slot);
         attached
     }

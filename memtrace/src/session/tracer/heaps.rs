@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
+use memtrace_abi::allocation::place;
 
 use super::{super::fragmentation::Fragmentation, Tracer};
 
@@ -11,7 +12,9 @@ impl Tracer {
     pub(super) fn read_heaps(&mut self) -> Result<Vec<(u32, Fragmentation)>> {
         let mut stacks = HashMap::new();
         self.kernel.visit_live(|place, allocation| {
-            stacks.insert((place.process, place.address), allocation.stack);
+            if place.kind == place::BLOCK {
+                stacks.insert((place.process, place.address), allocation.stack);
+            }
         })?;
         let mut heaps = Vec::new();
         for target in self.targets.iter().filter(|target| target.ended.is_none()) {

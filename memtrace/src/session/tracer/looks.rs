@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use memtrace_abi::allocation::place;
 
 use super::{
     super::{
@@ -197,7 +198,10 @@ impl Tracer {
     fn live_blocks(&mut self) -> Option<HashMap<u32, LiveBlocks>> {
         let mut blocks: HashMap<u32, LiveBlocks> = HashMap::new();
         let visited = self.kernel.visit_live(|place, allocation| {
-            blocks.entry(place.process).or_default().add(place.address, &allocation);
+            // What files and shared memory hold is a use of its own.
+            if place.kind != place::OTHER_MAPPING {
+                blocks.entry(place.process).or_default().add(place.address, &allocation);
+            }
         });
         match visited {
             Ok(()) => Some(blocks),

@@ -77,6 +77,7 @@ impl Tracer {
         if let Some(target) = self.targets.get_mut(slot) {
             target.start(&mut self.kernel, &self.objects, &self.probes)?;
         }
+        self.follow_pages(slot, None);
         self.announce(slot);
         Ok(())
     }

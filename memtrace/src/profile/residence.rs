@@ -1,0 +1,65 @@
+//! Whose the resident memory of a process is, and how that is known.
+
+use serde::{Deserialize, Serialize};
+
+/// Resident bytes of a process, by how it is known whose they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Residence {
+    /// Of pages that a stack was seen to touch first.
+    pub touched: u64,
+    /// Of pages that count for the nearest one that was seen to be touched.
+    pub nearest: u64,
+    /// Of pages that count for the stack that mapped them.
+    pub mapped: u64,
+    /// Of pages that were in memory before tracing began.
+    pub before: u64,
+    /// Of pages of which nothing is known.
+    pub unknown: u64,
+    /// Whether the pages were looked for in memory; else the process had ended, and these are the
+    /// pages that were seen to be touched and not given back.
+    pub is_measured: bool,
+}
+
+impl Residence {
+    /// All of it.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        let Self { touched, nearest, mapped, before, unknown, .. } = *self;
+        [touched, nearest, mapped, before, unknown].into_iter().fold(0, u64::saturating_add)
+    }
+}
+
+/// What kind of memory a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PageKind {
+    /// What `brk` moves.
+    Heap,
+    /// Memory without a file.
+    Mapped,
+    /// Stack of the main thread.
+    Stack,
+    /// Of a file.
+    File,
+    /// A private copy of a page of a file.
+    Data,
+    /// Memory for several processes.
+    Shared,
+    /// On hugetlbfs.
+    Huge,
+}
+
+impl PageKind {
+    /// What it is called in stacks.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Heap => "heap",
+            Self::Mapped => "mmap",
+            Self::Stack => "stack",
+            Self::File => "file",
+            Self::Data => "private pages of files",
+            Self::Shared => "shared memory",
+            Self::Huge => "huge pages",
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Follows what the targets do to their memory, and keeps the cost of it bounded.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Instant};
+
+use anyhow::Result;
+use memtrace_abi::pages::{BURST, Event, kind};
+
+use super::{residence, target::Target};
+use crate::{
+    kernel::{Faults, Kernel},
+    pages::Owners,
+    process::mappings::Kind,
+};
+
+/// Faults that may be recorded in addition at every look, ten times a second.
+const REFILL: u64 = 256;
+/// Looks without too many faults after which each is told of again.
+const CALM: u32 = 10;
+/// Passes over the threads of a process: some may be created while others are being watched.
+const PASSES: usize = 3;
+/// Events of processes of which nothing is known yet.
+const MAX_EARLY: usize = 1 << 16;
+
+/// What is known of the pages of the targets, by slot.
+#[derive(Default)]
+pub struct Pages {
+    targets: HashMap<u32, Followed>,
+    early: Vec<Event>,
+}
+
+/// Whom to follow.
+pub struct Subject<'a> {
+    /// The target.
+    pub target: &'a Target,
+    /// The slot of the process that it was, or was forked from.
+    pub before: Option<u32>,
+    /// Whether its children are followed, too.
+    pub follows: bool,
+}
+
+/// A target.
+struct Followed {
+    owners: Owners,
+    /// Faults since the last look, seen or stood for by those that were.
+    recent: u64,
+    /// Looks in a row at which there were few.
+    calm: u32,
+    /// The events of its threads and of those that it has them from; `None` after its end. They
+    /// are taken off with the last process that has them.
+    faults: Option<Rc<RefCell<Faults>>>,
+}
+
+impl Followed {
+    fn new(owners: Owners, faults: Option<Rc<RefCell<Faults>>>) -> Self {
+        Self { owners, recent: 0, calm: 0, faults }
+    }
+}
+
+impl Pages {
+    /// Begins to follow a target that is being recorded.
+    pub fn follow(
+        &mut self,
+        kernel: &mut Kernel,
+        subject: &Subject<'_>,
+        deadline: Instant,
+    ) -> Result<()> {
+        let (slot, process) = (subject.target.slot, &subject.target.process);
+        let heap_end = process.mappings()?.list.iter().find_map(|mapping| {
+            (mapping.kind() == Kind::Heap).then_some(mapping.range.end)
+        });
+        kernel.set_heap_end(slot, heap_end.unwrap_or_default())?;
+        kernel.allow_faults(slot, BURST)?;
+        let faults = match subject.before.and_then(|before| self.faults_of(before)) {
+            Some(faults) => faults,
+            None => {
+                let mut faults = Faults::new(subject.follows);
+                for _ in 0..PASSES {
+                    let threads = process.threads()?;
+                    let threads: Vec<_> = threads.iter().map(|thread| thread.id).collect();
+                    kernel.watch_faults(&mut faults, &threads)?;
+                }
+                Rc::new(RefCell::new(faults))
+            }
+        };
+        self.begin(slot, Followed::new(Owners::default(), Some(faults)));
+        // What was touched meanwhile is told of, and is not from before.
+        self.read(kernel);
+        let mut before = Owners::default();
+        residence::note_before(process, &mut before, deadline)?;
+        self.read(kernel);
+        if let Some(followed) = self.targets.get_mut(&slot) {
+            before.recorded().for_each(|(range, _)| followed.owners.note_before(range));
+        }
+        Ok(())
+    }
+
+    /// Follows a child, in whom all is as in its parent.
+    pub fn fork(&mut self, kernel: &mut Kernel, parent: u32, child: u32) {
+        self.read(kernel);
+        if let Some(followed) = self.targets.get(&parent) {
+            let copy = Followed::new(followed.owners.clone(), followed.faults.clone());
+            self.begin(child, copy);
+        }
+    }
+
+    /// The first events of a target may have come before it was known.
+    fn begin(&mut self, slot: u32, mut followed: Followed) {
+        for event in self.early.extract_if(.., |event| event.process == slot) {
+            followed.take_in(&event);
+        }
+        self.targets.insert(slot, followed);
+    }
+
+    fn faults_of(&self, slot: u32) -> Option<Rc<RefCell<Faults>>> {
+        self.targets.get(&slot)?.faults.clone()
+    }
+
+    /// Takes in what has happened, and adapts to how much that is.
+    pub fn look(&mut self, kernel: &mut Kernel) -> Result<()> {
+        self.read(kernel);
+        let mut calm: HashMap<_, (u32, &Rc<RefCell<Faults>>)> = HashMap::new();
+        for (slot, followed) in &mut self.targets {
+            followed.adapt(kernel, *slot)?;
+            if let Some(faults) = &followed.faults {
+                let least = calm.entry(Rc::as_ptr(faults)).or_insert((u32::MAX, faults));
+                least.0 = least.0.min(followed.calm);
+            }
+        }
+        for (calm, faults) in calm.into_values() {
+            if calm >= CALM {
+                faults.borrow_mut().sample(false);
+            }
+        }
+        Ok(())
+    }
+
+    /// A target touches more pages than may be recorded one by one.
+    pub fn sample(&mut self, slot: u32) {
+        if let Some(followed) = self.targets.get_mut(&slot) {
+            followed.sample();
+        }
+    }
+
+    /// A target has ended.
+    pub fn leave(&mut self, kernel: &mut Kernel, slot: u32) {
+        self.read(kernel);
+        if let Some(followed) = self.targets.get_mut(&slot) {
+            followed.faults = None;
+        }
+    }
+
+    /// Takes in what has happened.
+    pub fn read(&mut self, kernel: &mut Kernel) {
+        while let Some(event) = kernel.next_page_event() {
+            match self.targets.get_mut(&event.process) {
+                Some(followed) => followed.take_in(&event),
+                None if self.early.len() < MAX_EARLY => self.early.push(event),
+                None => {}
+            }
+        }
+    }
+
+    /// Whose the pages of a target are.
+    #[must_use]
+    pub fn owners(&self, slot: u32) -> Option<&Owners> {
+        self.targets.get(&slot).map(|followed| &followed.owners)
+    }
+}
+
+impl Followed {
+    fn take_in(&mut self, event: &Event) {
+        if event.kind == kind::TOUCHED {
+            self.recent = self.recent.saturating_add(event.detail);
+        }
+        self.owners.apply(event);
+    }
+
+    fn adapt(&mut self, kernel: &mut Kernel, slot: u32) -> Result<()> {
+        if self.faults.is_none() {
+            return Ok(());
+        }
+        let counts = kernel.faults(slot)?;
+        let few = self.recent <= REFILL && counts.skipped == 0;
+        self.calm = if few { self.calm.saturating_add(1) } else { 0 };
+        self.recent = 0;
+        if counts.skipped > 0 {
+            // The kernel has said so; this is for the case that it went unheard.
+            self.sample();
+        }
+        kernel.allow_faults(slot, counts.allowed.saturating_add(REFILL).min(BURST))
+    }
+
+    fn sample(&mut self) {
+        self.calm = 0;
+        if let Some(faults) = &self.faults {
+            faults.borrow_mut().sample(true);
+        }
+    }
+}

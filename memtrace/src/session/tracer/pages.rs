@@ -1,0 +1,62 @@
+//! The pages of the targets, from the beginning of their tracing to its end.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::{
+    super::{pages::Subject, residence::Settled},
+    Tracer,
+};
+
+/// Time for a look at all pages of a target.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Tracer {
+    /// Follows what a target does to its memory from now on. Without it the rest goes on.
+    /// `before` is the slot of the process that it was, or was forked from.
+    pub(super) fn follow_pages(&mut self, slot: u32, before: Option<u32>) {
+        let target = self.targets.get(slot).filter(|target| target.ended.is_none());
+        let Some(target) = target.filter(|target| target.refusal.is_none()) else { return };
+        let subject = Subject { target, before, follows: self.probes.follow() };
+        let deadline = Instant::now() + PATIENCE;
+        if let Err(error) = self.pages.follow(&mut self.kernel, &subject, deadline)
+            && target.process.check().is_ok()
+        {
+            let pid = target.pid();
+            self.notes.push(format!("Of the pages of process {pid} not all is known: {error:#}."));
+        }
+    }
+
+    /// Takes in what has happened to the pages of the targets.
+    pub fn look_at_pages(&mut self) -> Result<()> {
+        self.pages.look(&mut self.kernel)
+    }
+
+    /// Whose the resident memory of the targets is, by slot.
+    pub(super) fn settle_pages(&mut self) -> Vec<(u32, Settled)> {
+        self.pages.read(&mut self.kernel);
+        let mut all = Vec::new();
+        for target in self.targets.iter() {
+            let Some(owners) = self.pages.owners(target.slot) else { continue };
+            let (pid, deadline) = (target.pid(), Instant::now() + PATIENCE);
+            let settled = match Settled::measure(&target.process, owners, deadline) {
+                _ if target.ended.is_some() => Settled::recorded(owners),
+                Ok(settled) => settled,
+                Err(error) => {
+                    self.notes.push(format!("What is resident of process {pid}: {error:#}."));
+                    Settled::recorded(owners)
+                }
+            };
+            if owners.dropped() > 0 {
+                let dropped = owners.dropped();
+                self.notes.push(format!(
+                    "{dropped} touches of pages of process {pid} found no room; these pages count \
+                     for the nearest ones that were recorded."
+                ));
+            }
+            all.push((target.slot, settled));
+        }
+        all
+    }
+}
