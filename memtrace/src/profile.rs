@@ -118,6 +118,9 @@ pub struct Amounts {
     pub peak: Amount,
     /// Allocated since tracing began.
     pub allocated: Amount,
+    /// The part of `live` that is not in memory: never touched, returned, or swapped out. Of blocks
+    /// too small to be looked at one by one there is none.
+    pub absent: Amount,
     /// In memory at the end of tracing; the objects are pages.
     pub resident: Amount,
     /// The part of it that is shared memory.
@@ -148,6 +151,7 @@ impl AddAssign for Amounts {
         self.live += other.live;
         self.peak += other.peak;
         self.allocated += other.allocated;
+        self.absent += other.absent;
         self.resident += other.resident;
         self.shared += other.shared;
         self.fragmentation += other.fragmentation;

@@ -1,11 +1,14 @@
 //! How much of the recorded live memory is resident.
 
-use std::{cmp::Reverse, time::Instant};
+use std::{cmp::Reverse, collections::HashMap, time::Instant};
 
 use memtrace_abi::{allocation::Allocation, mapping::Range};
 
 use super::PATIENCE;
-use crate::{process::Process, profile::Live};
+use crate::{
+    process::Process,
+    profile::{Amount, Live},
+};
 
 /// Smaller blocks lie among others on pages that are in use; their pages are not looked at.
 const LARGE: u64 = 64 << 10;
@@ -25,6 +28,16 @@ struct Block {
     range: Range,
     /// Bytes that it stands for; more than it has when sampled.
     bytes: u64,
+    stack: u64,
+}
+
+/// What of the live allocations is in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Presence {
+    /// All together.
+    pub live: Live,
+    /// Bytes and blocks that are not in memory, by the stack that allocated them.
+    pub absent: HashMap<u64, Amount>,
 }
 
 impl LiveBlocks {
@@ -34,7 +47,8 @@ impl LiveBlocks {
         match end {
             Some(end) if self.large.len() < MAX_BLOCKS => {
                 let range = Range { start: address, end };
-                self.large.push(Block { range, bytes: allocation.bytes });
+                let Allocation { bytes, stack, .. } = *allocation;
+                self.large.push(Block { range, bytes, stack });
             }
             _ => self.assumed = self.assumed.saturating_add(allocation.bytes),
         }
@@ -42,7 +56,7 @@ impl LiveBlocks {
 
     /// Looks at the pages of the large blocks, largest first, for as long as there is time; what
     /// is left then is taken as resident.
-    pub(super) fn measure(&self, process: &Process) -> Live {
+    pub(super) fn measure(&self, process: &Process) -> Presence {
         let mut blocks = self.large.clone();
         blocks.sort_by_key(|block| Reverse(block.range.end - block.range.start));
         let (deadline, memory) = (Instant::now() + PATIENCE, process.memory());
@@ -50,16 +64,21 @@ impl LiveBlocks {
             let in_time = Instant::now() < deadline;
             in_time.then(|| memory.resident(range).ok()).flatten()
         };
-        let start = Live { resident: self.assumed, absent: 0 };
-        blocks.iter().fold(start, |sum, block| {
+        let live = Live { resident: self.assumed, absent: 0 };
+        let mut presence = Presence { live, absent: HashMap::new() };
+        for block in &blocks {
             let size = block.range.end - block.range.start;
             let resident = resident(block.range).unwrap_or(size);
             let bytes = u128::from(block.bytes) * u128::from(resident) / u128::from(size);
             let bytes = (bytes as u64).min(block.bytes);
-            Live {
-                resident: sum.resident.saturating_add(bytes),
-                absent: sum.absent.saturating_add(block.bytes - bytes),
+            let absent = Amount { bytes: block.bytes - bytes, objects: 1 };
+            let live = &mut presence.live;
+            live.resident = live.resident.saturating_add(bytes);
+            live.absent = live.absent.saturating_add(absent.bytes);
+            if absent.bytes > 0 {
+                *presence.absent.entry(block.stack).or_default() += absent;
             }
-        })
+        }
+        presence
     }
 }

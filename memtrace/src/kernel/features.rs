@@ -24,6 +24,19 @@ pub struct Feature {
     pub state: State,
 }
 
+/// What happens without a feature that everything depends on.
+const FATAL: &str = "memtrace does not start";
+/// What happens without one that only resident memory by stack depends on.
+const PARTIAL: &str = "resident memory is not attributed to those who touched it";
+
+impl Feature {
+    /// Whether memtrace can do without it.
+    #[must_use]
+    pub fn is_optional(&self) -> bool {
+        self.without != FATAL
+    }
+}
+
 /// The outcome of a trial.
 #[derive(Debug, PartialEq, Eq)]
 pub enum State {
@@ -84,25 +97,25 @@ fn newer_helpers() -> [Feature; 4] {
         Feature {
             name: "loops in kernel programs (bpf_loop, Linux 5.17)",
             purpose: "stacks of up to 512 frames are unwound inside the kernel",
-            without: "memtrace does not start",
+            without: FATAL,
             state: helper(BpfHelper::BPF_FUNC_loop, "Linux 5.17 or newer"),
         },
         Feature {
             name: "ring buffer (bpf_ringbuf_reserve, Linux 5.8)",
             purpose: "names of Python functions reach memtrace before the process can end",
-            without: "memtrace does not start",
+            without: FATAL,
             state: helper(BpfHelper::BPF_FUNC_ringbuf_reserve, "Linux 5.8 or newer"),
         },
         Feature {
             name: "attach cookies (bpf_get_attach_cookie, Linux 5.15)",
             purpose: "one kernel program serves every allocator function of every process",
-            without: "memtrace does not start",
+            without: FATAL,
             state: helper(BpfHelper::BPF_FUNC_get_attach_cookie, "Linux 5.15 or newer"),
         },
         Feature {
             name: "time since boot (bpf_ktime_get_boot_ns, Linux 5.8)",
             purpose: "tells when a process held most",
-            without: "memtrace does not start",
+            without: FATAL,
             state: helper(BpfHelper::BPF_FUNC_ktime_get_boot_ns, "Linux 5.8 or newer"),
         },
     ]
@@ -113,19 +126,19 @@ fn older_helpers() -> [Feature; 3] {
         Feature {
             name: "signals from kernel programs (bpf_send_signal, Linux 5.3)",
             purpose: "pauses a command that memtrace started while its new code is being read",
-            without: "memtrace does not start",
+            without: FATAL,
             state: helper(BpfHelper::BPF_FUNC_send_signal, "Linux 5.3 or newer"),
         },
         Feature {
             name: "reading the process (bpf_probe_read_user, Linux 5.5)",
             purpose: "walks stacks and the interpreter's frames",
-            without: "memtrace does not start",
+            without: FATAL,
             state: helper(BpfHelper::BPF_FUNC_probe_read_user, "Linux 5.5 or newer"),
         },
         Feature {
             name: "reading kernel structures (bpf_probe_read_kernel, Linux 5.5)",
             purpose: "finds the thread pointer of a thread, and its process's last thread",
-            without: "memtrace does not start",
+            without: FATAL,
             state: unless_locked_down(
                 helper(BpfHelper::BPF_FUNC_probe_read_kernel, "Linux 5.5 or newer"),
                 &fs::read_to_string(LOCKDOWN).unwrap_or_default(),
@@ -134,26 +147,32 @@ fn older_helpers() -> [Feature; 3] {
     ]
 }
 
-fn files() -> [Feature; 2] {
+fn files() -> [Feature; 3] {
     [
         Feature {
             name: super::TYPES,
             purpose: "finds the thread pointer of a thread in the running kernel's structures",
-            without: "memtrace does not start",
+            without: FATAL,
             state: type_information(),
         },
         Feature {
             name: "user-space probes (uprobes)",
             purpose: "sees calls of malloc, free and their like",
-            without: "memtrace does not start",
+            without: FATAL,
             state: uprobes(),
+        },
+        Feature {
+            name: "page faults in kernel programs (perf events with any map, Linux 6.1)",
+            purpose: "sees who touches a page first",
+            without: PARTIAL,
+            state: page_faults(),
         },
     ]
 }
 
 /// An error if anything that memtrace cannot do without is missing.
 pub fn require() -> Result<(), Unsupported> {
-    for feature in probe() {
+    for feature in probe().into_iter().filter(|feature| !feature.is_optional()) {
         match feature.state {
             State::Present => {}
             State::Missing(remedy) => {
@@ -184,6 +203,16 @@ fn uprobes() -> State {
         Ok(Ok(_)) => State::Denied,
         Err(error) if denied(&error) => State::Denied,
         _ => State::Missing("a kernel built with CONFIG_UPROBE_EVENTS=y, and /sys mounted"),
+    }
+}
+
+/// Since Linux 6.1 such programs may use maps that take memory as they grow. The kernel has had
+/// this helper for as long.
+fn page_faults() -> State {
+    match is_helper_supported(ProgramType::PerfEvent, BpfHelper::BPF_FUNC_user_ringbuf_drain) {
+        Ok(true) => State::Present,
+        Ok(false) => State::Missing("Linux 6.1 or newer"),
+        Err(_) => State::Denied,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which native functions only hand memory on, so that blaming them would say nothing.
 
-const FUNCTIONS: [&str; 16] = [
+const FUNCTIONS: [&str; 23] = [
     "malloc",
     "calloc",
     "realloc",
@@ -13,6 +13,13 @@ const FUNCTIONS: [&str; 16] = [
     "mallocx",
     "rallocx",
     "sysmalloc",
+    "mmap",
+    "mmap64",
+    "__mmap",
+    "mremap",
+    "brk",
+    "sbrk",
+    "shmat",
     "npy_alloc_cache",
     "npy_alloc_cache_zero",
     "default_malloc",
@@ -21,7 +28,7 @@ const FUNCTIONS: [&str; 16] = [
 
 /// Of glibc, `CPython`, `NumPy`, C++ (also mangled), Rust, jemalloc, mimalloc, tcmalloc and their
 /// renamed copies in wheels.
-const PREFIXES: [&str; 22] = [
+const PREFIXES: [&str; 23] = [
     "__libc_",
     "_int_",
     "PyMem_",
@@ -32,6 +39,7 @@ const PREFIXES: [&str; 22] = [
     "_PyObject_Malloc",
     "_PyObject_Calloc",
     "_PyObject_Realloc",
+    "_PyObject_Arena",
     "PyDataMem_",
     "operator new",
     "_Znw",

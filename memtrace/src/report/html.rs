@@ -64,7 +64,19 @@ pub(super) fn head(title: &str, style: &str) -> String {
 }
 
 fn lines(profile: &Profile, view: View) -> String {
-    let columns = ["live", "at peak", "allocated", "pins", "objects", "share", "processes", "line"];
+    let columns = [
+        "live",
+        "at peak",
+        "allocated",
+        "released",
+        "resident",
+        "shared",
+        "pins",
+        "objects",
+        "share",
+        "processes",
+        "line",
+    ];
     let lines = profile.lines(view);
     let total = profile.total(view).bytes;
     let names = profile.frame_texts();
@@ -136,7 +148,7 @@ fn processes(profile: &Profile) -> String {
     let mut processes: Vec<&Process> = profile.processes.iter().collect();
     processes.sort_by_key(|process| Reverse(process.amounts.live));
     let columns = [
-        "live", "at peak", "allocated", "pinned", "inherited", "RSS", "private", "PSS", "process",
+        "live", "at peak", "allocated", "released", "resident", "shared", "pinned", "inherited", "RSS", "private", "PSS", "process",
     ];
     table("Processes, most live first", &columns, processes.into_iter().map(process_cells))
 }
@@ -161,8 +173,11 @@ fn process_cells(process: &Process) -> Vec<String> {
 }
 
 fn sizes(amounts: Amounts) -> Vec<String> {
-    let sizes = [amounts.live, amounts.peak, amounts.allocated, amounts.fragmentation];
-    sizes.iter().map(|amount| Size(amount.bytes).to_string()).collect()
+    let [live, resident, shared, released] = resident::columns(&amounts);
+    let (peak, allocated) = (amounts.peak.bytes, amounts.allocated.bytes);
+    let pinned = amounts.fragmentation.bytes;
+    let sizes = [live, peak, allocated, released, resident, shared, pinned];
+    sizes.map(|bytes| Size(bytes).to_string()).into()
 }
 
 fn caveats(profile: &Profile, view: View) -> String {

@@ -17,7 +17,8 @@
 //!     "shared_bytes": 2048, "proportional_bytes": 3072 }, "decomposition": DECOMPOSITION,
 //!     "at_peak": { "anonymous": 4096, "shared": 0, "file": 0, "distance_seconds": -0.02 },
 //!     "shed": { "seconds": 4.5, "share": 0.62, "after_seconds": 2.0, "limit": 0.1 },
-//!     "heap": HEAP } ],
+//!     "residence": { "touched": 4096, "nearest": 0, "mapped": 0, "before": 0, "unknown": 0,
+//!       "is_measured": true }, "heap": HEAP } ],
 //!   "totals": AMOUNTS,
 //!   "together": { "live_bytes": 64, "live_seconds": 0.2, "resident_bytes": 4096,
 //!     "resident_seconds": 0.1 },
@@ -37,8 +38,10 @@
 //! }
 //! ```
 //!
-//! `AMOUNTS` is `{ "live": AMOUNT, "peak": AMOUNT, "allocated": AMOUNT, "fragmentation": AMOUNT,
-//! "inherited": AMOUNT }`: a process that was forked inherits what was live in its parent, which is
+//! `AMOUNTS` is `{ "live": AMOUNT, "peak": AMOUNT, "allocated": AMOUNT, "absent": AMOUNT,
+//! "resident": AMOUNT, "shared": AMOUNT, "fragmentation": AMOUNT, "inherited": AMOUNT }`: `absent` is
+//! live memory that is not in memory, `resident` is in memory and was touched first by the stack (its
+//! objects are pages), and `shared` is the part of it that is shared memory. A process that was forked inherits what was live in its parent, which is
 //! not among what it allocated itself. `together` is the most that all processes had at one moment,
 //! as far as they were looked at; `parent` is a process id among `processes`. `AMOUNT` is `{ "bytes": 64, "objects": 1 }`; fragmentation is free memory that stays resident
 //! because of blocks on the same pages, its objects are those blocks. `HEAP` is `null` unless the
@@ -57,7 +60,9 @@
 //! bytes; classes are `live`, `overhead`, `free`, `untraced`, `data`, `file`, `shared`, `stacks` and
 //! `other`, and those without memory are left out. `at_peak` is what was resident that long after
 //! the moment when most was live, or before it if negative. `shed` tells when and why probes were
-//! taken off. The columns of `timeline` are of all processes together.
+//! taken off. `residence` is how it is known whose the resident bytes are: by their first touch, by that
+//! of the nearest page, by who mapped them, or from before tracing; unless it `is_measured`, the process
+//! had ended, and it is what was recorded. The columns of `timeline` are of all processes together.
 
 pub(super) mod resident;
 

@@ -78,6 +78,9 @@ pub(super) fn caveats(profile: &Profile, view: View) -> Vec<String> {
     caveats.extend(past(profile, view));
     caveats.extend(shedding::remarks(profile));
     caveats.extend(resident_at_peak(profile, view));
+    if view == View::Resident {
+        caveats.extend(resident::doubts(profile));
+    }
     caveats.extend(untraced(profile, view));
     caveats.extend(heaps(profile, view));
     caveats.extend(several_peaks(profile, view));

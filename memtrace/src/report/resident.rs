@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::units::{Elapsed, Size};
-use crate::profile::{AtPeak, ByKind, Class, Decomposition, Process, Profile, Segment, printable};
+use super::units::{Elapsed, Share, Size};
+use crate::profile::{
+    Amounts, AtPeak, ByKind, Class, Decomposition, Process, Profile, Residence, Segment, printable,
+};
 
 /// A class, and what it means where the name alone does not tell.
 pub(super) fn label(class: Class, is_split: bool) -> (&'static str, &'static str) {
@@ -49,6 +51,42 @@ pub(super) fn remarks(decomposition: &Decomposition) -> Vec<String> {
         say(moved, "is by how much the RSS changed while it was looked at");
     }
     remarks
+}
+
+/// What a line holds, what of its touches is in memory, how much of that is shared, and what it has
+/// released.
+pub(super) const fn columns(amounts: &Amounts) -> [u64; 4] {
+    let released = amounts.allocated.bytes.saturating_sub(amounts.live.bytes);
+    [amounts.live.bytes, amounts.resident.bytes, amounts.shared.bytes, released]
+}
+
+/// How certain it is whose the resident memory is; a sentence each.
+pub(super) fn doubts(profile: &Profile) -> Vec<String> {
+    let known = profile.processes.iter().filter_map(|process| process.residence);
+    let (measured, recorded): (Vec<_>, Vec<_>) = known.partition(|known| known.is_measured);
+    let sum = |of: fn(&Residence) -> u64| measured.iter().map(of).fold(0, u64::saturating_add);
+    let total = sum(Residence::sum);
+    let mut doubts = Vec::new();
+    let mut say = |bytes: u64, what: &str| {
+        if bytes > 0 {
+            let share = Share(bytes, total).to_string();
+            doubts.push(format!("{} of it, {}, {what}.", Size(bytes), share.trim()));
+        }
+    };
+    say(
+        sum(|known| known.nearest),
+        "count for whoever touched the nearest page of the same mapping: not every touch is \
+         recorded where there are many, and the kernel maps pages of files without one",
+    );
+    say(sum(|known| known.mapped), "count for whoever mapped them: no touch was recorded");
+    say(sum(|known| known.unknown), "are not attributed");
+    if !recorded.is_empty() {
+        doubts.push(
+            "Of processes that have ended it is what they were seen to touch and not to give back."
+                .to_owned(),
+        );
+    }
+    doubts
 }
 
 /// All classes in a sentence.

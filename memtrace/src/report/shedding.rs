@@ -22,8 +22,8 @@ pub(super) fn remarks(profile: &Profile) -> impl Iterator<Item = String> {
         let (at, why) = (Elapsed(shed.at), why(&shed));
         format!(
             "The probes of {name} were taken off after {at}: {why}. Live memory is as of then; \
-             peak and allocated memory are {exactness} until then. RSS was followed to the end. \
-             {HELP}."
+             peak and allocated memory are {exactness} until then. Tracing went on as with \
+             --detail rss: resident memory, by who touched it first, is as of the end. {HELP}."
         )
     })
 }

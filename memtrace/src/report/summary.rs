@@ -49,6 +49,7 @@ pub fn write(profile: &Profile, screen: Screen, mut to: impl Write) -> Result<()
     peak_lines(profile, &names, &mut page);
     resident::decomposition(profile, &mut page);
     resident::segments(profile, &mut page);
+    resident::lines(profile, &names, &mut page);
     heap::heaps(profile, &mut page);
     caveats(profile, &mut page);
     to.write_all(page.text().as_bytes()).and_then(|()| to.flush()).context("print the summary")
@@ -133,6 +134,7 @@ fn live_lines(profile: &Profile, names: &[String], page: &mut Page) {
         let numbers = format!("  {:>9} {share:>7} {:>10}  ", Size(bytes), Count(objects));
         page.row(&numbers, name(names, line.frame));
         page.aside(numbers.len(), &aside(names, line));
+        page.aside(numbers.len(), &resident::absent(line));
     }
     page.more(lines.len(), TOP, "lines");
 }

@@ -226,7 +226,11 @@ impl Recorded {
             let frames = frames
                 .of(builder, key.process, key.stack)
                 .unwrap_or_else(|| vec![builder.intern(unrecorded())]);
-            builder.add_stack(index, frames, amounts(totals, process.epoch()));
+            let absent = self.context.resident.absent.get(&key.process);
+            let absent = absent.and_then(|stacks| stacks.get(&key.stack));
+            let absent = absent.copied().unwrap_or_default();
+            let amounts = Amounts { absent, ..amounts(totals, process.epoch()) };
+            builder.add_stack(index, frames, amounts);
         }
     }
 
@@ -338,6 +342,7 @@ impl Recorded {
         let decomposition = self.context.resident.decompositions.get(&target.slot);
         let settled = self.context.pages.iter().find(|(slot, _)| *slot == target.slot);
         let settled = settled.map(|(_, settled)| settled);
+        let absent = self.context.resident.absent.get(&target.slot);
         // What it had when last seen says nothing about its end.
         let seen = status.filter(|_| target.ended.is_none()).map(|status| status.memory.resident);
         let resident = decomposition.map(|known| known.resident).or(seen);
@@ -356,6 +361,7 @@ impl Recorded {
                 live: amount(totals.live_bytes, totals.live_objects),
                 peak: amount(peak_bytes, peak_objects),
                 allocated: amount(totals.allocated_bytes, totals.allocated_objects),
+                absent: absent.into_iter().flat_map(|stacks| stacks.values().copied()).sum(),
                 resident: settled.map(Settled::total).unwrap_or_default(),
                 shared: settled.map(Settled::shared).unwrap_or_default(),
                 fragmentation: self.heap(target.slot).map_or_else(Amount::default, pinned),

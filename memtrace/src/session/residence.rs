@@ -46,7 +46,7 @@ impl Settled {
     /// Of a process that has ended: what was seen to be touched and not given back.
     pub fn recorded(owners: &Owners) -> Self {
         let mut settled = Self::default();
-        for (range, owner) in owners.recorded() {
+        for (range, owner) in owners.estimated() {
             settled.add(PageKind::Mapped, owner, range);
         }
         settled

@@ -1,8 +1,8 @@
 //! The part of the summary about resident memory: what it consists of, how it went over time.
 
-use super::{Page, TOP, spark};
+use super::{Page, TOP, name, spark};
 use crate::{
-    profile::{Decomposition, Point, Profile},
+    profile::{Decomposition, Line, Point, Profile, View},
     report::{
         resident,
         units::{Elapsed, Share, Size},
@@ -58,6 +58,36 @@ fn remainder(decomposition: &Decomposition, page: &mut Page) {
 fn columns(bytes: u64, total: u64) -> String {
     let share = Share(bytes, total).to_string();
     format!("  {:>9} {share:>7}  ", Size(bytes))
+}
+
+/// What each line keeps in memory, beside what it holds and what it has released.
+pub(super) fn lines(profile: &Profile, names: &[String], page: &mut Page) {
+    let lines = profile.lines(View::Resident);
+    if lines.is_empty() {
+        return;
+    }
+    page.blank();
+    page.heading("Resident, by the line that touched it first");
+    page.row("       live  resident    shared  released", "");
+    for line in lines.iter().take(TOP) {
+        let sizes = resident::columns(&line.amounts).map(Size);
+        let [live, resident, shared, released] = sizes;
+        let numbers = format!("  {live:>9} {resident:>9} {shared:>9} {released:>9}  ");
+        page.row(&numbers, name(names, line.frame));
+    }
+    page.more(lines.len(), TOP, "lines");
+    for remark in resident::doubts(profile) {
+        page.paragraph(&remark, "  ");
+    }
+}
+
+/// How much of what a line holds is not in memory, if that is much.
+pub(super) fn absent(line: &Line) -> String {
+    let (absent, live) = (line.amounts.absent.bytes, line.amounts.live.bytes);
+    if absent <= live / 10 {
+        return String::new();
+    }
+    format!("{} of it is not in memory", Size(absent))
 }
 
 /// Shared memory by segment.

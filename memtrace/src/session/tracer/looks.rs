@@ -20,7 +20,7 @@ use crate::{
     decomposition::{self, LiveBlocks, Look},
     kernel,
     process::host,
-    profile::{BasisPoints, Decomposition, Segment, Sharing, Shed},
+    profile::{Amount, BasisPoints, Decomposition, Segment, Sharing, Shed},
     report::shedding,
 };
 
@@ -38,6 +38,8 @@ pub struct Resident {
     pub decompositions: HashMap<u32, Decomposition>,
     /// By slot.
     pub sharing: HashMap<u32, Sharing>,
+    /// Live memory that is not resident, by slot and stack.
+    pub absent: HashMap<u32, HashMap<u64, Amount>>,
     /// Shared memory.
     pub segments: Vec<Segment>,
 }
@@ -190,8 +192,12 @@ impl Tracer {
         let by_index: Vec<_> =
             looks.iter().filter_map(|(slot, look)| Some((index(*slot)?, look))).collect();
         let segments = decomposition::segments(&by_index);
-        let decompositions = looks.into_iter().map(|(slot, look)| (slot, look.decomposition));
-        Resident { decompositions: decompositions.collect(), sharing, segments }
+        let mut resident = Resident { sharing, segments, ..Resident::default() };
+        for (slot, look) in looks {
+            resident.decompositions.insert(slot, look.decomposition);
+            resident.absent.insert(slot, look.absent);
+        }
+        resident
     }
 
     /// By slot.

@@ -3,11 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use memtrace_abi::{
+    allocation::place,
+    mapping::Range,
+};
 
 use super::{
     super::{pages::Subject, residence::Settled},
     Tracer,
 };
+use crate::report::units::Size;
 
 /// Time for a look at all pages of a target.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,9 +38,29 @@ impl Tracer {
         self.pages.look(&mut self.kernel)
     }
 
+    /// Tells of mappings in the middle of which something was unmapped: the kernel programs see that
+    /// only at either end.
+    fn note_holes(&mut self) -> Result<()> {
+        let (mut holes, pages) = (0_u64, &self.pages);
+        self.kernel.visit_live(|place, allocation| {
+            let owners = pages.owners(place.process).filter(|_| place.kind != place::BLOCK);
+            let end = place.address.saturating_add(allocation.size);
+            let hole = owners.map(|owners| owners.unmapped(Range { start: place.address, end }));
+            holes = holes.saturating_add(hole.unwrap_or_default());
+        })?;
+        if holes > 0 {
+            let holes = Size(holes);
+            self.notes.push(format!("{holes} of the live mappings were unmapped in their middle."));
+        }
+        Ok(())
+    }
+
     /// Whose the resident memory of the targets is, by slot.
     pub(super) fn settle_pages(&mut self) -> Vec<(u32, Settled)> {
         self.pages.read(&mut self.kernel);
+        if let Err(error) = self.note_holes() {
+            self.notes.push(format!("What was unmapped in part: {error:#}."));
+        }
         let mut all = Vec::new();
         for target in self.targets.iter() {
             let Some(owners) = self.pages.owners(target.slot) else { continue };
