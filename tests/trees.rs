@@ -94,13 +94,13 @@ fn workers_of_every_kind_of_pool_are_accounted_by_line() {
         };
         let workers = roles.iter().filter(|found| **found == role).count();
         assert_eq!(workers, 3, "{method}: {roles:?}");
-        // Six tasks keep 8 MB each; what they waste is released.
-        assert_eq!(at_line(&report, "keep", 19, "live"), 6 * 8_000_000, "{method}");
+        // Six tasks keep 8 MB each; spawned workers release them when they end.
+        assert_array(at_line(&report, "keep", 19, "allocated"), 6 * 8_000_000, method);
+        assert_array(at_line(&report, "keep", 20, "allocated"), 6 * 2_000_000, method);
         assert_eq!(at_line(&report, "keep", 20, "live"), 0, "{method}");
-        assert_eq!(at_line(&report, "keep", 20, "allocated"), 6 * 2_000_000, "{method}");
-        assert_eq!(at_line(&report, "load", 15, "live"), 32_000_000, "{method}");
+        assert_array(at_line(&report, "load", 15, "allocated"), 32_000_000, method);
         let inherited = at_line(&report, "load", 15, "inherited");
-        assert_eq!(inherited, if has_parents_array { 3 * 32_000_000 } else { 0 }, "{method}");
+        assert_array(inherited, if has_parents_array { 3 * 32_000_000 } else { 0 }, method);
     }
 }
 
@@ -115,6 +115,11 @@ fn the_peak_of_a_tree_is_not_the_sum_of_its_peaks() {
     let together = report.0["together"]["live_bytes"].as_u64().expect("bytes");
     assert!(peaks > 3 * 80_000_000, "{peaks}");
     assert!((80_000_000..120_000_000).contains(&together), "{together} of {peaks}");
+}
+
+/// NumPy itself keeps something for each array.
+fn assert_array(bytes: u64, data: u64, method: &str) {
+    assert!((data..=data + data / 1000 + 4096).contains(&bytes), "{method}: {bytes} for {data}");
 }
 
 fn trace_pool(method: &str) -> Report {

@@ -104,7 +104,8 @@ fn release_one(area: &mut Area) -> Option<()> {
     let behind = whole.behind().saturating_sub(area.behind());
     let (rest, size) =
         if before > 0 { (start, before) } else { (area.behind(), behind.min(allocation.size)) };
-    let kept = if keep(Area { start: rest, size, ..*area }, place.kind, &allocation) { size } else { 0 };
+    let kept =
+        if keep(Area { start: rest, size, ..*area }, place.kind, &allocation) { size } else { 0 };
     let gone = Allocation {
         bytes: allocation.bytes.saturating_sub(kept),
         objects: if kept > 0 { 0 } else { allocation.objects },

@@ -2,8 +2,8 @@
 //! threads of these processes, so that others pay nothing for it.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_task_btf, generated::bpf_task_pt_regs},
     bindings::{BPF_ANY, pt_regs},
+    helpers::{bpf_get_current_task_btf, generated::bpf_task_pt_regs},
     macros::{map, perf_event},
     maps::{Array, RingBuf},
     programs::PerfEventContext,
@@ -17,8 +17,7 @@ use memtrace_abi::{
 };
 
 use crate::{
-    atomic, lifecycle, losses, processes,
-    threads,
+    atomic, lifecycle, losses, processes, threads,
     walk::{self, Start},
 };
 

@@ -12,11 +12,7 @@ use aya_ebpf::{
 };
 use memtrace_abi::{event::kind, process::MAX_PROCESSES};
 
-use crate::{
-    atomic,
-    lifecycle::report,
-    processes,
-};
+use crate::{atomic, lifecycle::report, processes};
 
 /// Changes so far, by process slot.
 #[map]
@@ -28,8 +24,6 @@ static CAUGHT_UP: Array<u64> = Array::with_max_entries(MAX_PROCESSES, 0);
 /// How long a thread is held at most. The loader usually needs a quarter of it; only the unwind
 /// table of a very large library that was never seen before takes longer.
 const PATIENCE_NANOSECONDS: u64 = 2_000_000;
-/// The same for a program that has just begun, of which nothing is known yet.
-const PATIENCE_AT_START_NANOSECONDS: u64 = 10_000_000;
 /// Turns of the loop, which the time ends long before.
 const MAX_TURNS: u32 = 1 << 22;
 
@@ -48,21 +42,16 @@ fn libraries_changed(ctx: ProbeContext) -> u32 {
     let change = atomic::fetch_add(unsafe { &mut *changes }, 1) + 1;
     report(kind::LIBRARIES, cookie.process, change);
     // Before tracing begins nobody listens; and memtrace pauses its own child instead.
-    if let Some(process) = processes::traced(cookie.process)
-        && process.paused_on_change == 0
-    {
-        let is_new = process.mappings == 0;
-        let patience =
-            if is_new { PATIENCE_AT_START_NANOSECONDS } else { PATIENCE_NANOSECONDS };
-        hold(cookie.process, change, patience);
+    if processes::traced(cookie.process).is_some_and(|process| process.paused_on_change == 0) {
+        hold(cookie.process, change);
     }
     0
 }
 
 /// Waits until the loader has caught up.
-fn hold(slot: u32, change: u64, patience: u64) {
+fn hold(slot: u32, change: u64) {
     // SAFETY: the helper has no preconditions.
-    let deadline = unsafe { bpf_ktime_get_ns() } + patience;
+    let deadline = unsafe { bpf_ktime_get_ns() } + PATIENCE_NANOSECONDS;
     let mut wait = Wait { slot, change, deadline };
     // SAFETY: `turn` has the signature that `bpf_loop` calls; `wait` outlives the call.
     unsafe { bpf_loop(MAX_TURNS, turn as *mut c_void, (&raw mut wait).cast(), 0) };

@@ -17,8 +17,7 @@ use memtrace_abi::{
 
 use crate::{
     direct::{self, Area},
-    faults, lifecycle, losses,
-    processes, threads,
+    faults, lifecycle, losses, processes, threads,
     verifier::forget,
     walk::{self, Start},
 };

@@ -54,19 +54,13 @@ impl Cookie {
     /// The 64 bits that the kernel hands to the program.
     #[must_use]
     pub const fn pack(self) -> u64 {
-        self.process as u64
-            | (self.meaning as u64) << 32
-            | (self.function as u64) << 40
+        self.process as u64 | (self.meaning as u64) << 32 | (self.function as u64) << 40
     }
 
     /// The cookie behind the 64 bits.
     #[must_use]
     pub const fn unpack(bits: u64) -> Self {
-        Self {
-            process: bits as u32,
-            meaning: (bits >> 32) as u8,
-            function: (bits >> 40) as u16,
-        }
+        Self { process: bits as u32, meaning: (bits >> 32) as u8, function: (bits >> 40) as u16 }
     }
 }
 

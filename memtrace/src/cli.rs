@@ -272,7 +272,9 @@ fn goal(trace: &mut Trace) -> Option<Goal> {
     match (named.is_empty(), pids.is_empty()) {
         (true, true) => None,
         (true, false) => Some(Goal::Attach(pids)),
-        _ => Some(Goal::Select(named.into_iter().chain(pids.into_iter().map(Wanted::Pid)).collect())),
+        _ => {
+            Some(Goal::Select(named.into_iter().chain(pids.into_iter().map(Wanted::Pid)).collect()))
+        }
     }
 }
 

@@ -34,7 +34,9 @@ pub fn run() -> Result<Exit> {
     }
     let rights = write_rights(&mut out)?;
     write_namespace(&mut out)?;
-    let features = verdict(features.iter().filter(|feature| !feature.is_optional()).map(|feature| &feature.state));
+    let features = verdict(
+        features.iter().filter(|feature| !feature.is_optional()).map(|feature| &feature.state),
+    );
     let exit = if features == Exit::Success { rights } else { features };
     writeln!(out, "\n{}", sentence(exit))?;
     Ok(exit)

@@ -72,6 +72,20 @@
 //! Whatever could not be recorded is counted by reason (`memtrace_abi::loss`) and told with the
 //! report, with what helps.
 //!
+//! # Trees
+//!
+//! A process that is followed has its probes from the kernel. Its events are inherited: by its threads, by
+//! its children, and by the programs that those execute (`kernel::inherited` says how). Such a probe is
+//! one for all processes, so its cookie names none, and the programs find the slot by process id.
+//! At a fork, before the child's first instruction, a program takes a free slot and copies the
+//! parent's into it: everything is mapped as in the parent. A program that is executed begins with a
+//! slot of which nothing is known; its stacks are walked once the session has read its mappings,
+//! for which it is held at its first libraries as any other. A child of `vfork` uses its parent's memory
+//! and counts as its parent, until it executes a program.
+//!
+//! What a child inherits is its parent's live memory at that moment: the sum is the kernel's, the
+//! stacks are what the session reads of the totals when the event comes in.
+//!
 //! # Resident memory
 //!
 //! `VmRSS` is taken apart into classes that add up. `/proc/PID/smaps` says how much of each mapping

@@ -260,7 +260,10 @@ mod tests {
         for number in 0..3 {
             owners.apply(&event(kind::TOUCHED, number, 0, 7));
         }
-        assert_eq!(counts(&owners, 0, 5), [(3, Owner::Touched(7)), (1, Owner::Touched(2)), (1, Owner::Touched(2))]);
+        assert_eq!(
+            counts(&owners, 0, 5),
+            [(3, Owner::Touched(7)), (1, Owner::Touched(2)), (1, Owner::Touched(2))]
+        );
         owners.apply(&event(kind::UNMAPPED, 0, 40, 0));
         assert_eq!(counts(&owners, 0, 1), [(1, Owner::Unknown)]);
     }
@@ -299,7 +302,13 @@ mod tests {
         let mut owners = owners();
         for kind in 0..10 {
             for (start, size) in [(0, 0), (u64::MAX, 1), (1, u64::MAX), (u64::MAX - 1, u64::MAX)] {
-                owners.apply(&Event { kind, start, size, detail: u64::MAX - 7, ..Event::default() });
+                owners.apply(&Event {
+                    kind,
+                    start,
+                    size,
+                    detail: u64::MAX - 7,
+                    ..Event::default()
+                });
             }
         }
         let everything = Range { start: 0, end: u64::MAX };

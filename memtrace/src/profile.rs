@@ -92,8 +92,14 @@ pub enum View {
 
 impl View {
     /// Every view.
-    pub const ALL: [Self; 6] =
-        [Self::Live, Self::Peak, Self::Allocated, Self::Resident, Self::Fragmentation, Self::Inherited];
+    pub const ALL: [Self; 6] = [
+        Self::Live,
+        Self::Peak,
+        Self::Allocated,
+        Self::Resident,
+        Self::Fragmentation,
+        Self::Inherited,
+    ];
 
     /// The name that users type.
     #[must_use]

@@ -168,9 +168,17 @@ mod tests {
         assert_eq!(parts("arrow_mi_malloc_aligned"), Some(("arrow_mi_", "malloc_aligned")));
         assert_eq!(parts("mi_free"), Some(("mi_", "free")));
         let inner = [
-            "je_arena_malloc", "je_a0malloc", "duckdb_je_bootstrap_free", "_rjem_je_large_malloc",
-            "mi_heap_malloc", "_mi_page_free", "je_malloc_aligned", "malloc_aligned", "xfree",
-            "freeaddrinfo", "",
+            "je_arena_malloc",
+            "je_a0malloc",
+            "duckdb_je_bootstrap_free",
+            "_rjem_je_large_malloc",
+            "mi_heap_malloc",
+            "_mi_page_free",
+            "je_malloc_aligned",
+            "malloc_aligned",
+            "xfree",
+            "freeaddrinfo",
+            "",
         ];
         for symbol in inner {
             assert_eq!(parts(symbol), None, "{symbol}");

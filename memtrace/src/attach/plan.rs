@@ -205,9 +205,10 @@ fn wanted<'data>(
         rank: 0,
         symbol: *symbol,
     });
-    let plain = exports.iter().filter(|_| is_allocator(exports)).filter_map(|(_, symbol)| {
-        Some(Wanted::new(allocators::named(symbol.name)?, *symbol))
-    });
+    let plain = exports
+        .iter()
+        .filter(|_| is_allocator(exports))
+        .filter_map(|(_, symbol)| Some(Wanted::new(allocators::named(symbol.name)?, *symbol)));
     let mut functions: Vec<_> = plain.chain(prefixed(symbols)?).collect();
     functions.sort_by_key(|wanted| wanted.rank);
     Ok(libraries_changed.chain(functions).collect())

@@ -89,9 +89,9 @@ impl<'data> Symbols<'data> {
     /// The defined symbols of both tables, also those that other files cannot see.
     pub fn all(&self) -> impl Iterator<Item = Symbol<'data>> {
         let tables = [self.file.elf_dynamic_symbol_table(), self.file.elf_symbol_table()];
-        tables.into_iter().flat_map(|table| {
-            table.iter().filter_map(move |entry| definition(table, entry))
-        })
+        tables
+            .into_iter()
+            .flat_map(|table| table.iter().filter_map(move |entry| definition(table, entry)))
     }
 
     /// The code of a function; `None` if its address lies outside the code in the file.

@@ -66,7 +66,11 @@ impl<K: Pod + Default, V: Pod + Default> Entries<K, V> {
 
     /// Fills the batch from `position`, the beginning if none; returns how many there are, and
     /// where to go on.
-    fn next(&self, batch: &mut Batch<K, V>, position: Option<u32>) -> io::Result<(usize, Option<u32>)> {
+    fn next(
+        &self,
+        batch: &mut Batch<K, V>,
+        position: Option<u32>,
+    ) -> io::Result<(usize, Option<u32>)> {
         let (from, mut to) = (position.unwrap_or_default(), 0_u32);
         let mut attributes = Attributes {
             in_batch: position.map_or(0, |_| ptr::from_ref(&from).addr() as u64),

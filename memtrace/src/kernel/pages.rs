@@ -61,9 +61,7 @@ pub(super) fn watch_system_calls(ebpf: &mut Ebpf) -> Result<()> {
         .program_mut(name)
         .with_context(|| format!("no program {name} in the object"))?
         .try_into()?;
-    program
-        .load(tracepoint, &types)
-        .with_context(|| format!("load the kernel program {name}"))?;
+    program.load(tracepoint, &types).with_context(|| format!("load the kernel program {name}"))?;
     program.attach().with_context(|| format!("attach to the tracepoint {tracepoint}"))?;
     Ok(())
 }

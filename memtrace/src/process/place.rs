@@ -42,7 +42,8 @@ impl Place {
     #[must_use]
     pub fn is_container(&self, wanted: &str) -> bool {
         self.container.as_deref().is_some_and(|container| {
-            container == wanted || is_id(container) && is_short_id(wanted) && container.starts_with(wanted)
+            container == wanted
+                || is_id(container) && is_short_id(wanted) && container.starts_with(wanted)
         })
     }
 }

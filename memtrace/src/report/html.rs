@@ -148,7 +148,18 @@ fn processes(profile: &Profile) -> String {
     let mut processes: Vec<&Process> = profile.processes.iter().collect();
     processes.sort_by_key(|process| Reverse(process.amounts.live));
     let columns = [
-        "live", "at peak", "allocated", "released", "resident", "shared", "pinned", "inherited", "RSS", "private", "PSS", "process",
+        "live",
+        "at peak",
+        "allocated",
+        "released",
+        "resident",
+        "shared",
+        "pinned",
+        "inherited",
+        "RSS",
+        "private",
+        "PSS",
+        "process",
     ];
     table("Processes, most live first", &columns, processes.into_iter().map(process_cells))
 }

@@ -1,8 +1,8 @@
 //! What memtrace prints to the terminal: what holds the memory, at a glance.
 
 mod heap;
-pub(super) mod processes;
 pub(super) mod page;
+pub(super) mod processes;
 mod resident;
 mod spark;
 

@@ -257,8 +257,7 @@ impl Recorded {
             let Some(index) = self.index(*slot) else { continue };
             for (&(kind, owner), &resident) in &settled.shares {
                 let frames = frames.of_pages(builder, *slot, kind, owner);
-                let shared =
-                    if kind == PageKind::Shared { resident } else { Amount::default() };
+                let shared = if kind == PageKind::Shared { resident } else { Amount::default() };
                 let amounts = Amounts { resident, shared, ..Amounts::default() };
                 builder.add_stack(index, frames, amounts);
             }

@@ -65,9 +65,11 @@ impl Pages {
         deadline: Instant,
     ) -> Result<()> {
         let (slot, process) = (subject.target.slot, &subject.target.process);
-        let heap_end = process.mappings()?.list.iter().find_map(|mapping| {
-            (mapping.kind() == Kind::Heap).then_some(mapping.range.end)
-        });
+        let heap_end = process
+            .mappings()?
+            .list
+            .iter()
+            .find_map(|mapping| (mapping.kind() == Kind::Heap).then_some(mapping.range.end));
         kernel.set_heap_end(slot, heap_end.unwrap_or_default())?;
         kernel.allow_faults(slot, BURST)?;
         let faults = match subject.before.and_then(|before| self.faults_of(before)) {

@@ -47,8 +47,9 @@ impl Probes {
             self.next_number = first.wrapping_add(known.plan.function_count() as u16);
             first
         });
-        let number = |probe: &Planned| {
-            Planned { function: probe.function.wrapping_add(first), ..probe.clone() }
+        let number = |probe: &Planned| Planned {
+            function: probe.function.wrapping_add(first),
+            ..probe.clone()
         };
         known.plan.probes.iter().map(number).collect()
     }
@@ -117,11 +118,8 @@ fn point<'file>(
     process_id: u32,
     slot: u32,
 ) -> Point<'file> {
-    let cookie = Cookie {
-        process: slot,
-        meaning: planned.site.meaning as u8,
-        function: planned.function,
-    };
+    let cookie =
+        Cookie { process: slot, meaning: planned.site.meaning as u8, function: planned.function };
     Point { process_id, file, offset: planned.site.file_offset, cookie: cookie.pack() }
 }
 

@@ -228,6 +228,12 @@ impl Target {
         self.plan_in_use.iter().any(|probe| probe.program == Program::AllocationEnter)
     }
 
+    /// Whether the kernel records it already, as it does with programs of a followed process.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.traced && !self.paused_on_change
+    }
+
     /// Whether its probes are in use.
     #[must_use]
     pub fn is_probed(&self) -> bool {
@@ -281,12 +287,7 @@ impl Target {
     }
 
     /// Lets the probes record from now on.
-    pub fn start(
-        &mut self,
-        kernel: &mut Kernel,
-        objects: &Objects,
-        probes: &Probes,
-    ) -> Result<()> {
+    pub fn start(&mut self, kernel: &mut Kernel, objects: &Objects, probes: &Probes) -> Result<()> {
         self.traced = true;
         let mappings = self.process.mappings()?;
         self.describe(kernel, objects, probes, &mappings)?;
@@ -325,8 +326,7 @@ impl Target {
             }
         }
         let has_probes = self.detail == Detail::Full && self.shed.is_none();
-        let planned =
-            if has_probes { self.plan(objects, probes, &mappings) } else { Vec::new() };
+        let planned = if has_probes { self.plan(objects, probes, &mappings) } else { Vec::new() };
         self.describe(kernel, objects, probes, &mappings)?;
         for (number, planned) in planned {
             if self.covered.insert(number) {

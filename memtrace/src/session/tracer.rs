@@ -298,11 +298,7 @@ impl Tracer {
         let pages = self.settle_pages();
         let resident = self.resident();
         let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
-        let blind = self.targets.iter().filter(|target| !target.has_allocator());
-        self.notes.extend(blind.map(|target| match &target.refusal {
-            Some(refusal) => refusal.to_string(),
-            None => NoAllocator::of(target).to_string(),
-        }));
+        self.notes.extend(unseen(&self.targets));
         let cost = self.meter.finish(&self.kernel, &self.targets, self.limit)?;
         let mut probes = self.retired;
         probes.extend(self.kernel.spent_probes());
@@ -329,6 +325,28 @@ impl Tracer {
         )?;
         Ok((recorded, self.detaching))
     }
+}
+
+/// Those whose allocations are not seen, one sentence for each; the descendants of others in one.
+fn unseen(targets: &Targets) -> Vec<String> {
+    let blind = targets.iter().filter(|target| !target.has_allocator());
+    let (descendants, roots): (Vec<_>, Vec<_>) = blind.partition(|target| target.parent.is_some());
+    let mut notes: Vec<_> = roots
+        .into_iter()
+        .map(|target| match &target.refusal {
+            Some(refusal) => refusal.to_string(),
+            None => NoAllocator::of(target).to_string(),
+        })
+        .collect();
+    if let [first, ..] = &*descendants {
+        let (count, comm) = (descendants.len(), &first.comm);
+        notes.push(format!(
+            "{count} descendants had no allocator that could be seen, or ended too soon to find it: \
+             {comm} ({}), for one",
+            first.pid()
+        ));
+    }
+    notes
 }
 
 /// Whether nobody sees progress who would like to. The standard error of a command is its own.

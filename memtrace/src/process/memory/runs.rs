@@ -29,7 +29,10 @@ impl Memory {
         let mut runs: Vec<Run> = Vec::new();
         let mut start = range.start;
         while start < range.end {
-            ensure!(Instant::now() < deadline, "the process has too much memory to look at in time");
+            ensure!(
+                Instant::now() < deadline,
+                "the process has too much memory to look at in time"
+            );
             let pages = self.pages(Range { start, end: range.end })?;
             if pages.is_empty() {
                 break;
@@ -119,7 +122,10 @@ fn frames_of_untouched(advice: libc::c_int) -> Option<[u64; 2]> {
 mod tests {
     use std::time::Duration;
 
-    use super::{super::super::{Process, workload::Workload}, *};
+    use super::{
+        super::super::{Process, workload::Workload},
+        *,
+    };
 
     #[test]
     fn what_was_only_read_is_not_resident() {

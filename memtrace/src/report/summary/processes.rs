@@ -8,6 +8,9 @@ use crate::{
     report::units::{Elapsed, Size},
 };
 
+/// Of what is said about a process below its sizes.
+const INDENT: usize = 12;
+
 /// Prints the table, if there are several processes.
 pub(super) fn table(profile: &Profile, page: &mut Page) {
     if profile.processes.len() < 2 {
@@ -17,11 +20,10 @@ pub(super) fn table(profile: &Profile, page: &mut Page) {
     processes.sort_by_key(|process| Reverse((process.amounts.live, process.rss_bytes)));
     page.blank();
     page.heading("Processes");
-    page.row("       live      peak       RSS   private       PSS", "");
+    page.row("       live      peak       RSS       PSS", "");
     for process in processes.iter().take(TOP) {
-        let columns = columns(process);
-        page.row(&columns, &name(process));
-        page.aside(columns.len(), &about(process));
+        page.row(&columns(process), &name(process));
+        page.aside(INDENT, &about(process));
     }
     page.more(processes.len(), TOP, "processes");
     together(profile, page);
@@ -29,12 +31,12 @@ pub(super) fn table(profile: &Profile, page: &mut Page) {
 
 fn columns(process: &Process) -> String {
     let amounts = process.amounts;
-    let known = |bytes: Option<u64>| bytes.map_or_else(|| "-".into(), |size| Size(size).to_string());
+    let known =
+        |bytes: Option<u64>| bytes.map_or_else(|| "-".into(), |size| Size(size).to_string());
     let [live, peak] = [amounts.live, amounts.peak].map(|amount| Size(amount.bytes).to_string());
     let rss = known(process.rss_bytes);
-    let private = known(process.sharing.map(|sharing| sharing.private));
     let proportional = known(process.sharing.map(|sharing| sharing.proportional));
-    format!("  {live:>9} {peak:>9} {rss:>9} {private:>9} {proportional:>9}  ")
+    format!("  {live:>9} {peak:>9} {rss:>9} {proportional:>9}  ")
 }
 
 fn name(process: &Process) -> String {
@@ -42,13 +44,14 @@ fn name(process: &Process) -> String {
     format!("{}{}", process.text(), ended.unwrap_or_default())
 }
 
-/// Its role, its place, and what it has from its parent.
+/// Its role, its place, what is its own, and what it has from its parent.
 pub(in crate::report) fn about(process: &Process) -> String {
     let inherited = process.amounts.inherited.bytes;
     let inherited = (inherited > 0).then(|| format!("inherited {}", Size(inherited)));
+    let private = process.sharing.map(|sharing| format!("{} private", Size(sharing.private)));
     let known = [process.role.as_deref(), process.place.as_deref()];
     let known = known.into_iter().flatten().map(printable);
-    known.chain(inherited).collect::<Vec<_>>().join(", ")
+    known.chain(private).chain(inherited).collect::<Vec<_>>().join(", ")
 }
 
 /// What those that still run have, shared memory counted once.

@@ -133,14 +133,18 @@ impl Tracer {
         let attached = if refusal.is_some() { Ok(()) } else { self.attach_anew(&mut target) };
         match refusal {
             Some(refusal) => {
-                cli::complain(&refusal, &refusal.hint());
+                if target.parent.is_none() {
+                    cli::complain(&refusal, &refusal.hint());
+                }
                 target.refusal = Some(refusal);
             }
-            None => {
+            None if target.parent.is_none() => {
                 if let (Ok(()), Err(blind)) = (&attached, target.check_plan()) {
                     cli::complain(&blind, &blind.hint());
                 }
             }
+            // Many short programs may run in a tree; at the end it is told how many.
+            None => {}
         }
         match replaced {
             Some(old) => self.targets.replace(old, target),
@@ -152,10 +156,12 @@ impl Tracer {
     }
 
     fn attach_anew(&mut self, target: &mut Target) -> Result<()> {
-        // Twice: libraries may be loaded before the first look has put a probe on the loading.
-        for _ in 0..2 {
-            target.refresh(&mut self.kernel, &mut self.objects, &mut self.probes)?;
+        target.refresh(&mut self.kernel, &mut self.objects, &mut self.probes)?;
+        if target.is_recorded() {
+            return Ok(());
         }
+        // Twice: libraries may be loaded before the first look has put a probe on the loading.
+        target.refresh(&mut self.kernel, &mut self.objects, &mut self.probes)?;
         target.start(&mut self.kernel, &self.objects, &self.probes)
     }
 }

@@ -3,10 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use memtrace_abi::{
-    allocation::place,
-    mapping::Range,
-};
+use memtrace_abi::{allocation::place, mapping::Range};
 
 use super::{
     super::{pages::Subject, residence::Settled},
