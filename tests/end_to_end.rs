@@ -30,6 +30,8 @@ mod python;
 mod radar;
 /// Whatever happens to memtrace, the target goes on.
 mod safety;
+/// Real packages in pools and clusters, and the questions that their users have.
+mod scenarios;
 /// Processes at one moment.
 mod snapshot;
 /// Memory over time.

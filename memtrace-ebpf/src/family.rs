@@ -70,8 +70,10 @@ fn inherit(parent: u32, child: u32) {
     let (Some(parent), Some(child)) = (processes::totals(parent), processes::totals(child)) else {
         return;
     };
-    // SAFETY: map values; words are read whole, and the child has not begun.
-    let (parent, child) = unsafe { (&*parent, &mut *child) };
+    // SAFETY: a map value; words are read whole.
+    let parent = unsafe { &*parent };
+    // SAFETY: a map value; the child has not begun.
+    let child = unsafe { &mut *child };
     child.inherited_bytes = parent.live_bytes.wrapping_add(parent.inherited_bytes);
     child.inherited_objects = parent.live_objects.wrapping_add(parent.inherited_objects);
 }

@@ -75,13 +75,11 @@ pub(crate) fn cookie(context: *mut core::ffi::c_void) -> Cookie {
 /// kept.
 #[inline(never)]
 pub(crate) fn enrol(process_id: u32, origin: &Process, state: u32) -> u64 {
-    match try_enrol(process_id, origin, state) {
-        Some(slot) => u64::from(slot),
-        None => {
-            losses::count(Loss::ProcessesFull);
-            NO_SLOT
-        }
+    if let Some(slot) = try_enrol(process_id, origin, state) {
+        return u64::from(slot);
     }
+    losses::count(Loss::ProcessesFull);
+    NO_SLOT
 }
 
 fn try_enrol(process_id: u32, origin: &Process, state: u32) -> Option<u32> {

@@ -7,3 +7,4 @@ pub mod plan;
 pub mod site;
 pub mod stepping;
 pub mod symbols;
+mod wanted;

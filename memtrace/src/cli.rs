@@ -71,28 +71,10 @@ struct Trace {
     #[arg(short, long, value_delimiter = ',', value_name = "PID", value_parser = units::process_id)]
     #[arg(allow_negative_numbers = true)]
     pid: Vec<u32>,
-    /// Processes with this short name, also those that start later.
-    #[arg(long, value_name = "NAME")]
-    comm: Vec<String>,
-    /// Processes in this control group or below it, also those that start later.
-    #[arg(long, value_name = "PATH")]
-    cgroup: Vec<String>,
-    /// Processes of this systemd unit, also those that start later.
-    #[arg(long, value_name = "NAME")]
-    unit: Vec<String>,
-    /// Processes of this container, by its id or name, also those that start later.
-    #[arg(long, value_name = "ID")]
-    container: Vec<String>,
-    /// All processes.
-    #[arg(long, conflicts_with_all = ["pid", "comm", "cgroup", "unit", "container"])]
-    all: bool,
-    /// Trace children as well, from their first allocation. Default: those of a command,
-    /// and of processes that are not named by their ids.
-    #[arg(long, overrides_with = "no_follow")]
-    follow: bool,
-    /// Trace no children.
-    #[arg(long)]
-    no_follow: bool,
+    #[command(flatten)]
+    selected: Selected,
+    #[command(flatten)]
+    children: Children,
     /// Stop after this long: 30s, 5m, 1h30m. Default: until Ctrl-C or the end of the processes.
     #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
     duration: Option<Duration>,
@@ -112,9 +94,10 @@ struct Trace {
     /// Live allocations that can be told apart, in all processes.
     #[arg(long, value_name = "COUNT", default_value_t = 2 << 20, value_parser = units::map_size())]
     max_live: u32,
-    /// Distinct stacks.
-    #[arg(long, value_name = "COUNT", default_value_t = 1 << 17, value_parser = units::map_size())]
-    max_stacks: u32,
+    /// Distinct stacks, those of each process by themselves. Default: 131072, and where children are
+    /// traced 524288.
+    #[arg(long, value_name = "COUNT", value_parser = units::map_size())]
+    max_stacks: Option<u32>,
     /// No progress on the terminal.
     #[arg(short, long)]
     quiet: bool,
@@ -126,6 +109,36 @@ struct Trace {
     /// A command to run and trace from its first instruction. The summary goes to standard error.
     #[arg(last = true, value_name = "CMD", conflicts_with_all = ["pid", "comm", "cgroup", "unit", "container", "all"])]
     run: Vec<std::ffi::OsString>,
+}
+
+#[derive(Args)]
+struct Selected {
+    /// Processes with this short name, also those that start later.
+    #[arg(long, value_name = "NAME")]
+    comm: Vec<String>,
+    /// Processes in this control group or below it, also those that start later.
+    #[arg(long, value_name = "PATH")]
+    cgroup: Vec<String>,
+    /// Processes of this systemd unit, also those that start later.
+    #[arg(long, value_name = "NAME")]
+    unit: Vec<String>,
+    /// Processes of this container, by its id or name, also those that start later.
+    #[arg(long, value_name = "ID")]
+    container: Vec<String>,
+    /// All processes.
+    #[arg(long, conflicts_with_all = ["pid", "comm", "cgroup", "unit", "container"])]
+    all: bool,
+}
+
+#[derive(Args)]
+struct Children {
+    /// Trace children as well, from their first allocation. Default: those of a command,
+    /// and of processes that are not named by their ids.
+    #[arg(long, overrides_with = "no_follow")]
+    follow: bool,
+    /// Trace no children.
+    #[arg(long)]
+    no_follow: bool,
 }
 
 #[derive(Args)]
@@ -216,6 +229,30 @@ impl From<Shown> for Content {
     }
 }
 
+impl Selected {
+    /// What was asked for.
+    fn take(&mut self) -> Vec<Wanted> {
+        let Self { comm, cgroup, unit, container, .. } = self;
+        let named = |names: &mut Vec<String>, wanted: fn(String) -> Wanted| -> Vec<_> {
+            mem::take(names).into_iter().map(wanted).collect()
+        };
+        [
+            named(comm, Wanted::Comm),
+            named(cgroup, Wanted::Cgroup),
+            named(unit, Wanted::Unit),
+            named(container, Wanted::Container),
+        ]
+        .concat()
+    }
+}
+
+impl Children {
+    /// `None`: nobody has said.
+    fn choice(&self) -> Option<bool> {
+        (self.follow || self.no_follow).then_some(self.follow)
+    }
+}
+
 impl From<Output> for Outputs {
     fn from(output: Output) -> Self {
         Self { files: output.files, content: output.view.into(), force: output.force }
@@ -261,13 +298,7 @@ fn goal(trace: &mut Trace) -> Option<Goal> {
     if !trace.run.is_empty() {
         return Some(Goal::Run(mem::take(&mut trace.run)));
     }
-    let named = [
-        mem::take(&mut trace.comm).into_iter().map(Wanted::Comm).collect::<Vec<_>>(),
-        mem::take(&mut trace.cgroup).into_iter().map(Wanted::Cgroup).collect(),
-        mem::take(&mut trace.unit).into_iter().map(Wanted::Unit).collect(),
-        mem::take(&mut trace.container).into_iter().map(Wanted::Container).collect(),
-    ]
-    .concat();
+    let named = trace.selected.take();
     let pids = mem::take(&mut trace.pid);
     match (named.is_empty(), pids.is_empty()) {
         (true, true) => None,
@@ -279,7 +310,7 @@ fn goal(trace: &mut Trace) -> Option<Goal> {
 }
 
 fn trace(mut trace: Trace) -> anyhow::Result<Exit> {
-    if trace.all {
+    if trace.selected.all {
         return Ok(exit::not_all());
     }
     let Some(goal) = goal(&mut trace) else { return Ok(exit::nothing_to_do()) };
@@ -288,7 +319,7 @@ fn trace(mut trace: Trace) -> anyhow::Result<Exit> {
     session::run(session::Options {
         max_overhead: trace.max_overhead.map_or(default, |limit| limit.0),
         goal,
-        follow: trace.follow.then_some(true).or(trace.no_follow.then_some(false)),
+        follow: trace.children.choice(),
         duration: trace.duration,
         detail: trace.detail.into(),
         sample_interval: trace.sample.unwrap_or_default(),

@@ -75,8 +75,8 @@ pub struct Options {
     pub max_overhead: Option<BasisPoints>,
     /// Live allocations that can be told apart.
     pub max_live: u32,
-    /// Distinct stacks.
-    pub max_stacks: u32,
+    /// Distinct stacks; `None`: as many as will usually do.
+    pub max_stacks: Option<u32>,
     /// No progress.
     pub quiet: bool,
     /// Print what the kernel programs log.
@@ -103,6 +103,13 @@ impl Detail {
             Self::Rss => "rss",
             Self::Full => "full",
         }
+    }
+}
+
+impl Options {
+    /// Whether children are to be traced, if that is possible.
+    fn follows(&self) -> bool {
+        self.follow.unwrap_or(!matches!(self.goal, Goal::Attach(_)))
     }
 }
 
@@ -236,7 +243,7 @@ impl Run<'_> {
             self.progress.clear();
             cli::say(&line);
         }
-        tracer.search()?;
+        tracer.search();
         self.progress.show(&tracer.state()?);
         tracer.tidy();
         Ok(())

@@ -166,9 +166,14 @@ pub fn main_python() -> PathBuf {
     env::var_os("MEMTRACE_TEST_PYTHON").expect("run by: cargo xtask test").into()
 }
 
-/// The interpreter with Arrow, Polars and DuckDB that the set-up made.
+/// The interpreter with allocators in its packages that the set-up made.
 pub fn wheels_python() -> PathBuf {
     env::var_os("MEMTRACE_TEST_WHEELS").expect("run by: cargo xtask test").into()
+}
+
+/// The interpreter with packages for pools and clusters that the set-up made.
+pub fn scenario_python() -> PathBuf {
+    env::var_os("MEMTRACE_TEST_SCENARIOS").expect("run by: cargo xtask test").into()
 }
 
 /// One interpreter with NumPy for every version that stands on the machine.

@@ -89,6 +89,8 @@ pub struct TestPythons {
     pub all: Vec<PathBuf>,
     /// One whose packages bring allocators of their own.
     pub wheels: PathBuf,
+    /// One with the packages of pools and clusters.
+    pub scenarios: PathBuf,
 }
 
 /// Installs what the tests need.
@@ -105,6 +107,8 @@ pub fn test_pythons() -> Result<TestPythons> {
     }
     let wheels = Environment::new("target/wheels", usual.clone())?;
     wheels.prepare(&["pyarrow", "polars", "duckdb"])?;
+    let scenarios = Environment::new("target/scenarios", usual.clone())?;
+    scenarios.prepare(&["matplotlib", "rdkit", "dask", "distributed", "pandas", "pyarrow"])?;
     let mut all = vec![main.python()];
     for interpreter in Interpreter::others(&usual) {
         let directory = Path::new("target/pythons").join(interpreter.kind());
@@ -112,7 +116,12 @@ pub fn test_pythons() -> Result<TestPythons> {
         environment.prepare(&["numpy"])?;
         all.push(environment.python());
     }
-    Ok(TestPythons { main: main.python(), all, wheels: wheels.python() })
+    Ok(TestPythons {
+        main: main.python(),
+        all,
+        wheels: wheels.python(),
+        scenarios: scenarios.python(),
+    })
 }
 
 /// Programs of the tests, by the names of their packages: stacks are compared with gdb's, and C++

@@ -58,6 +58,7 @@ pub fn environment(pythons: &setup::TestPythons) -> Result<Vec<(&'static str, St
     Ok(vec![
         ("MEMTRACE_TEST_PYTHON", text(pythons.main.clone())?),
         ("MEMTRACE_TEST_PYTHONS", text(all.into())?),
+        ("MEMTRACE_TEST_SCENARIOS", text(pythons.scenarios.clone())?),
         ("MEMTRACE_TEST_WHEELS", text(pythons.wheels.clone())?),
         ("PATH", text(env::var_os("PATH").unwrap_or_default().into())?),
     ])

@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::probes::Point;
 
-/// `PERF_TYPE_TRACEPOINT` of `enum perf_type_id` (include/uapi/linux/perf_event.h).
+/// `PERF_TYPE_TRACEPOINT` of `enum perf_type_id` (`include/uapi/linux/perf_event.h`).
 const TRACEPOINT: u32 = 2;
 /// `PERF_FLAG_FD_CLOEXEC`.
 const CLOSE_ON_EXEC: libc::c_ulong = 8;

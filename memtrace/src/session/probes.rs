@@ -1,6 +1,9 @@
 //! The probes of a session: how their functions are numbered, and whether children inherit them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 use memtrace_abi::probe::Cookie;
@@ -63,23 +66,22 @@ impl Probes {
         (process, slot): (&Process, u32),
     ) -> Result<Vec<Probe>> {
         let known = objects.known(object).context("a planned object is known")?;
+        let file = known.open_path().context("a planned object is a file")?;
+        let what =
+            |planned: &Planned| format!("attach to {} in {}", planned.site.function, known.name());
         if !self.follows {
             let attach = |planned: &Planned| {
-                with_file(known, planned, |file| {
-                    kernel.attach(planned.program, point(file, planned, process.pid(), slot))
-                })
+                let point = point(&file, planned, process.pid(), slot);
+                kernel.attach(planned.program, point).with_context(|| what(planned))
             };
             return planned.iter().map(attach).collect();
         }
-        if !self.inherited.contains_key(&object) {
+        if let Entry::Vacant(place) = self.inherited.entry(object) {
             let attach = |planned: &Planned| {
-                with_file(known, planned, |file| {
-                    let point = point(file, planned, process.pid(), Cookie::CURRENT);
-                    kernel.attach_inherited(planned.program, point)
-                })
+                let point = point(&file, planned, process.pid(), Cookie::CURRENT);
+                kernel.attach_inherited(planned.program, point).with_context(|| what(planned))
             };
-            let probes: Result<_> = planned.iter().map(attach).collect();
-            self.inherited.insert(object, probes?);
+            place.insert(planned.iter().map(attach).collect::<Result<_>>()?);
         }
         self.hand_on(object, process)?;
         Ok(Vec::new())
@@ -91,16 +93,16 @@ impl Probes {
         let mut done = BTreeSet::new();
         for _ in 0..MAX_LOOKS {
             let threads = process.threads()?;
-            let new: Vec<_> = threads.iter().filter(|thread| done.insert(thread.id)).collect();
+            let new = threads.iter().map(|thread| thread.id).filter(|id| done.insert(*id));
+            let new: Vec<_> = new.collect();
             if new.is_empty() {
                 break;
             }
-            for thread in new {
-                let handed_on = probes.iter_mut().try_for_each(|probe| probe.hand_on(thread.id));
+            for id in new {
+                let handed_on = probes.iter_mut().try_for_each(|probe| probe.hand_on(id));
+                let failure = handed_on.err().filter(|_| id == process.pid());
                 // Another thread may have ended.
-                if thread.id == process.pid() {
-                    handed_on?;
-                }
+                failure.map_or(Ok(()), Err)?;
             }
         }
         Ok(())
@@ -112,23 +114,8 @@ impl Probes {
     }
 }
 
-fn point<'file>(
-    file: &'file std::path::Path,
-    planned: &Planned,
-    process_id: u32,
-    slot: u32,
-) -> Point<'file> {
+fn point<'file>(file: &'file Path, planned: &Planned, process_id: u32, slot: u32) -> Point<'file> {
     let cookie =
         Cookie { process: slot, meaning: planned.site.meaning as u8, function: planned.function };
     Point { process_id, file, offset: planned.site.file_offset, cookie: cookie.pack() }
-}
-
-fn with_file<T>(
-    known: &Known,
-    planned: &Planned,
-    attach: impl FnOnce(&std::path::Path) -> Result<T>,
-) -> Result<T> {
-    let file = known.open_path().context("a planned object is a file")?;
-    attach(&file)
-        .with_context(|| format!("attach to {} in {}", planned.site.function, known.name()))
 }

@@ -43,6 +43,10 @@ use select::Selection;
 /// Rows beyond those of the first targets: libraries that are loaded later.
 const SPARE_ROWS: usize = 4 << 20;
 
+/// Distinct stacks for which there is room, and the same where each child has its own.
+const STACKS: u32 = 1 << 17;
+const TREE_STACKS: u32 = 1 << 19;
+
 /// The kernel attaches nothing while it detaches, so a script that executes one interpreter after
 /// the other must have come to rest.
 const QUIET: Duration = Duration::from_secs(2);
@@ -126,9 +130,10 @@ impl Tracer {
     }
 
     fn load(objects: Objects, options: &Options) -> Result<Self> {
+        let default_stacks = if options.follows() { TREE_STACKS } else { STACKS };
         let mut kernel = Kernel::load(&kernel::Options {
             max_live: options.max_live,
-            max_stacks: options.max_stacks,
+            max_stacks: options.max_stacks.unwrap_or(default_stacks),
             max_rows: (objects.row_count() + SPARE_ROWS) as u32,
             sample_interval: options.sample_interval,
         })?;

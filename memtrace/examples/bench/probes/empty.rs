@@ -48,7 +48,7 @@ impl Empty {
         let process = Process::open(process_id)?;
         let mut objects = Objects::with_cache();
         objects.learn(&process, &process.mappings()?);
-        let libc = objects.iter().find(|known| known.plan.code.is_some());
+        let libc = objects.iter().find(|known| known.plan.has_allocator());
         let libc = libc.context("find the allocator of the workload")?;
         let options =
             kernel::Options { max_live: 1024, max_stacks: 1024, max_rows: 2, sample_interval: 0 };

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use memtrace_abi::event::{Change, NO_SLOT, kind};
 
 use super::{
-    super::{Goal, Options, inheritance::Estates, probes::Probes, target::Target},
+    super::{Options, inheritance::Estates, probes::Probes, target::Target},
     Tracer,
 };
 use crate::{
@@ -20,9 +20,10 @@ pub(super) fn prepare(
     options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<Probes> {
-    let asks = options.follow.unwrap_or(!matches!(options.goal, Goal::Attach(_)));
-    let prepared = if asks { prepare_inheritance(kernel) } else { return Ok(Probes::new(false)) };
-    match prepared {
+    if !options.follows() {
+        return Ok(Probes::new(false));
+    }
+    match prepare_inheritance(kernel) {
         Ok(()) => Ok(Probes::new(true)),
         Err(error) if options.follow.is_some() => Err(error.context("follow children")),
         Err(error) => {

@@ -156,10 +156,9 @@ impl Tracer {
         let limit = self.limit.unwrap_or(BasisPoints(u32::MAX));
         let mut said = Vec::new();
         if let Some(shed) = self.watch.observe(sum, price, limit) {
-            for slot in self.targets.slots() {
-                if self.targets.get(slot).is_some_and(Target::is_probed) {
-                    said.extend(self.shed(slot, shed)?);
-                }
+            let probed = self.targets.iter().filter(|target| target.is_probed());
+            for slot in probed.map(|target| target.slot).collect::<Vec<_>>() {
+                said.extend(self.shed(slot, shed)?);
             }
             self.detaching.extend(kernel::detach(self.probes.take()));
         }

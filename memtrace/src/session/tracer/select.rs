@@ -47,12 +47,11 @@ impl Tracer {
     }
 
     /// Looks for processes that have started since.
-    pub fn search(&mut self) -> Result<()> {
+    pub fn search(&mut self) {
         if let Some(selection) = &mut self.selection {
             let found = selection.search.find();
             self.take_in(found);
         }
-        Ok(())
     }
 
     /// Begins to record them. Those that are children of others have been followed already.
