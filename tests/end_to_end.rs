@@ -32,6 +32,8 @@ mod radar;
 mod safety;
 /// Real packages in pools and clusters, and the questions that their users have.
 mod scenarios;
+/// Processes that are found rather than named.
+mod selection;
 /// Processes at one moment.
 mod snapshot;
 /// Memory over time.

@@ -47,32 +47,34 @@ fn check_tree(report: &Report) {
     assert_eq!(report.within("inherited", "child_keeps"), child);
     assert_eq!(report.within("inherited", "program_keeps"), NOTHING);
     let root = processes(report)[0]["pid"].as_u64().expect("a process id");
-    for process in &processes(report)[1..] {
-        let amount = |view: &str| process["amounts"][view]["bytes"].as_u64().expect("bytes");
-        let (expected, of_threads) = match amount("live") {
-            54_321 => (0, 0),
-            4321 => (100_000 + child.0, 0),
-            // glibc keeps what belongs to a thread.
-            _ => (100_000, 400),
-        };
-        let inherited = amount("inherited");
-        assert!((expected..=expected + of_threads).contains(&inherited), "{process}");
-        assert_eq!(process["parent"] == root, amount("live") != 4321, "{process}");
+    for (index, process) in processes(report).iter().enumerate().skip(1) {
+        let of = |view, function| of_process(report, index, view, function);
+        let is_forked = process["amounts"]["inherited"]["bytes"] != 0;
+        let inherited = if is_forked { 100_000 } else { 0 };
+        assert_eq!(of("inherited", "parent_keeps"), inherited, "{process}");
+        assert_eq!(of("live", "parent_keeps"), 0, "{process}");
+        assert_eq!(process["parent"] == root, of("live", "grandchild_keeps") == 0, "{process}");
     }
 }
 
-/// All bytes of the programs are there. On a busy machine they may end before memtrace has seen what
+/// Bytes of one process below a function.
+fn of_process(report: &Report, process: usize, view: &str, function: &str) -> u64 {
+    let owners = report.0["stacks"].as_array().expect("stacks").iter();
+    let own = report.stacks().into_iter().zip(owners).filter(|(stack, owner)| {
+        owner["process"] == process && stack.names().any(|name| name == function)
+    });
+    own.map(|(stack, _)| stack.amount(view).0).sum()
+}
+
+/// The blocks of the programs are there. On a busy machine they may end before memtrace has seen what
 /// they have mapped; then their stacks say so.
 fn assert_programs(report: &Report) {
-    let live = |process: &&Value| process["amounts"]["live"]["bytes"] == 54_321;
-    assert_eq!(processes(report).iter().filter(live).count(), 3);
-    let (named, _) = report.within("live", "program_keeps");
-    let gaps = report
-        .stacks()
-        .into_iter()
-        .filter(|stack| stack.has_gap() && !stack.names().any(|name| name == "program_keeps"));
-    let incomplete: u64 = gaps.map(|stack| stack.amount("live").0).sum();
-    assert_eq!(named + incomplete, 3 * 54_321);
+    let stacks = report.stacks();
+    let blocks = stacks.iter().filter(|stack| stack.amount("live") == (54_321, 1));
+    let (whole, cut): (Vec<_>, Vec<_>) =
+        blocks.partition(|stack| stack.names().any(|name| name == "program_keeps"));
+    assert_eq!(whole.len() + cut.len(), 3);
+    assert!(cut.iter().all(|stack| stack.has_gap()));
 }
 
 #[test]
@@ -130,7 +132,7 @@ fn the_peak_of_a_tree_is_not_the_sum_of_its_peaks() {
         .sum();
     let together = report.0["together"]["live_bytes"].as_u64().expect("bytes");
     assert!(peaks > 3 * 80_000_000, "{peaks}");
-    assert!((80_000_000..120_000_000).contains(&together), "{together} of {peaks}");
+    assert!((80_000_000..200_000_000).contains(&together), "{together} of {peaks}");
 }
 
 /// NumPy itself keeps something for each array.

@@ -79,9 +79,9 @@ struct Trace {
     #[arg(short, long, value_name = "TIME", value_parser = units::duration)]
     duration: Option<Duration>,
     /// How much to record: `full` is every allocation and release; `rss` is mappings and page faults
-    /// only, which costs next to nothing.
-    #[arg(long, value_enum, default_value_t = Level::Full)]
-    detail: Level,
+    /// only, which costs next to nothing. Default: full; of all processes, rss.
+    #[arg(long, value_enum)]
+    detail: Option<Level>,
     /// Record about one allocation in this many bytes, weighted so that totals stay right: 512KiB.
     /// Default: every allocation.
     #[arg(long, value_name = "BYTES", value_parser = units::sample_interval)]
@@ -125,7 +125,7 @@ struct Selected {
     /// Processes of this container, by its id or name, also those that start later.
     #[arg(long, value_name = "ID")]
     container: Vec<String>,
-    /// All processes.
+    /// All processes, also those that start later.
     #[arg(long, conflicts_with_all = ["pid", "comm", "cgroup", "unit", "container"])]
     all: bool,
 }
@@ -232,7 +232,7 @@ impl From<Shown> for Content {
 impl Selected {
     /// What was asked for.
     fn take(&mut self) -> Vec<Wanted> {
-        let Self { comm, cgroup, unit, container, .. } = self;
+        let Self { comm, cgroup, unit, container, all } = self;
         let named = |names: &mut Vec<String>, wanted: fn(String) -> Wanted| -> Vec<_> {
             mem::take(names).into_iter().map(wanted).collect()
         };
@@ -241,6 +241,7 @@ impl Selected {
             named(cgroup, Wanted::Cgroup),
             named(unit, Wanted::Unit),
             named(container, Wanted::Container),
+            all.then_some(Wanted::All).into_iter().collect(),
         ]
         .concat()
     }
@@ -310,9 +311,8 @@ fn goal(trace: &mut Trace) -> Option<Goal> {
 }
 
 fn trace(mut trace: Trace) -> anyhow::Result<Exit> {
-    if trace.selected.all {
-        return Ok(exit::not_all());
-    }
+    // Probes in all processes would cost all of them.
+    let usual = if trace.selected.all { Level::Rss } else { Level::Full };
     let Some(goal) = goal(&mut trace) else { return Ok(exit::nothing_to_do()) };
     // Somebody else depends on a process that runs already; a command is run to be traced.
     let default = (!matches!(goal, Goal::Run(_))).then_some(DEFAULT_MAX_OVERHEAD);
@@ -321,7 +321,7 @@ fn trace(mut trace: Trace) -> anyhow::Result<Exit> {
         goal,
         follow: trace.children.choice(),
         duration: trace.duration,
-        detail: trace.detail.into(),
+        detail: trace.detail.unwrap_or(usual).into(),
         sample_interval: trace.sample.unwrap_or_default(),
         max_live: trace.max_live,
         max_stacks: trace.max_stacks,

@@ -44,9 +44,14 @@ impl Tracing {
     }
 
     fn start(pids: &str, options: &[&str]) -> Self {
+        Self::with(&[&["--pid", pids], options].concat())
+    }
+
+    /// Starts memtrace with these options.
+    pub fn with(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for reports");
         let mut child = command()
-            .args(["--verbose", "--pid", pids, "--output"])
+            .args(["--verbose", "--output"])
             .arg(folder.path().join("report.json"))
             .args(options)
             .stdout(Stdio::null())

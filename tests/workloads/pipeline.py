@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from dask.distributed import Client, LocalCluster
 
-ROWS = 500_000
+ROWS = 2_000_000
 
 
 def part(number):

@@ -77,13 +77,6 @@ pub(super) fn nothing_to_do() -> Exit {
     Exit::Usage
 }
 
-/// Probes in all processes would cost all of them.
-pub(super) fn not_all() -> Exit {
-    say("--all needs a level of detail without probes, which this memtrace does not have yet");
-    hint("name those that matter: --unit NAME, --cgroup PATH, --container ID or --comm NAME");
-    Exit::Usage
-}
-
 /// Prints an error and what helps.
 #[must_use]
 pub fn report(error: &Error) -> Exit {

@@ -22,6 +22,8 @@ pub enum Wanted {
     Unit(String),
     /// A container, by id or name.
     Container(String),
+    /// Every process.
+    All,
 }
 
 /// What is known of a process that may be wanted.
@@ -49,6 +51,7 @@ impl Wanted {
     pub fn fits(&self, facts: &Facts) -> bool {
         let mut places = facts.cgroups.iter().map(|path| Place::of(path));
         match self {
+            Self::All => true,
             Self::Pid(pid) => facts.pid == *pid,
             Self::Comm(name) => {
                 facts.comm == *name

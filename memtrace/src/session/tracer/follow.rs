@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use memtrace_abi::event::{Change, NO_SLOT, kind};
 
 use super::{
-    super::{Options, inheritance::Estates, probes::Probes, target::Target},
+    super::{Detail, Options, inheritance::Estates, probes::Probes, target::Target},
     Tracer,
 };
 use crate::{
@@ -23,7 +23,7 @@ pub(super) fn prepare(
     if !options.follows() {
         return Ok(Probes::new(false));
     }
-    match prepare_inheritance(kernel) {
+    match prepare_inheritance(kernel, options.detail) {
         Ok(()) => Ok(Probes::new(true)),
         Err(error) if options.follow.is_some() => Err(error.context("follow children")),
         Err(error) => {
@@ -35,10 +35,11 @@ pub(super) fn prepare(
     }
 }
 
-fn prepare_inheritance(kernel: &mut Kernel) -> Result<()> {
+fn prepare_inheritance(kernel: &mut Kernel, detail: Detail) -> Result<()> {
     let is_initial = in_initial_pid_namespace().context("find out the pid namespace")?;
     anyhow::ensure!(is_initial, "memtrace runs in a pid namespace of its own, as in a container");
-    kernel.prepare_inheritance()
+    // Without probes there are none to inherit.
+    if detail == Detail::Rss { Ok(()) } else { kernel.prepare_inheritance() }
 }
 
 impl Tracer {
