@@ -6,6 +6,7 @@
 pub mod allocation;
 pub mod event;
 pub mod frame;
+pub mod kill;
 pub mod loss;
 pub mod mapping;
 pub mod mark;

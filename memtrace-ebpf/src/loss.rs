@@ -32,11 +32,15 @@ pub enum Loss {
     ProcessesFull = 12,
     /// The loader read what happened to pages more slowly than it happened.
     PagesFull = 13,
+    /// The loader read kills more slowly than they happened.
+    KillsFull = 14,
+    /// Who was killed could not be read.
+    KillUnreadable = 15,
 }
 
 impl Loss {
     /// Every reason, in counter order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::LiveFull,
         Self::StacksFull,
         Self::TotalsFull,
@@ -51,6 +55,8 @@ impl Loss {
         Self::PeakUncertain,
         Self::ProcessesFull,
         Self::PagesFull,
+        Self::KillsFull,
+        Self::KillUnreadable,
     ];
 
     /// What happened, as a noun phrase that follows a count.
@@ -71,6 +77,8 @@ impl Loss {
             Self::PeakUncertain => "changes that the composition of the peak may have missed",
             Self::ProcessesFull => "processes not followed: there were too many",
             Self::PagesFull => "touched pages and mappings not recorded: their buffer was full",
+            Self::KillsFull => "kills not told of: the buffer of kills was full",
+            Self::KillUnreadable => "kills of processes that could not be told",
         }
     }
 
@@ -81,7 +89,10 @@ impl Loss {
             Self::LiveFull => "raise --max-live, or use --sample 64KiB",
             Self::StacksFull | Self::TotalsFull => "raise --max-stacks",
             Self::ThreadsFull | Self::ProcessesFull => "trace fewer processes at once",
-            Self::CallsTooDeep | Self::ResultUnreadable => "please report this with the workload",
+            Self::KillsFull => "processes that were traced have a report all the same",
+            Self::CallsTooDeep | Self::ResultUnreadable | Self::KillUnreadable => {
+                "please report this with the workload"
+            }
             Self::ReturnWithoutCall => "expected in the first moment after attaching",
             Self::CallWithoutReturn => "a thread ended or jumped out of the allocator",
             Self::ReleaseMissed => {

@@ -16,12 +16,15 @@ pub mod state {
     /// The probes are off, and live memory stays as it was then; only what happens to pages is
     /// still recorded.
     pub const SHED: u32 = 3;
+    /// Its process is being killed: probes do nothing, and what was recorded stays until the
+    /// loader has written it down.
+    pub const FROZEN: u32 = 4;
 }
 
 /// What the loader says about a process. The kernel turns `state` to idle, once, to end it, and fills
 /// in the slots of children that it follows.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Process {
     /// See [`state`].
     pub state: u32,

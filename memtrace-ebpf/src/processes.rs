@@ -40,7 +40,8 @@ pub(crate) fn traced(slot: u32) -> Option<&'static Process> {
 
 /// The process in a slot, if at least its mappings and pages are being recorded.
 pub(crate) fn recorded(slot: u32) -> Option<&'static Process> {
-    PROCESSES.get(slot).filter(|process| process.state != state::IDLE)
+    let is_over = |state| state == state::IDLE || state == state::FROZEN;
+    PROCESSES.get(slot).filter(|process| !is_over(process.state))
 }
 
 /// The counters of a slot; shared between CPUs.
@@ -127,12 +128,27 @@ pub(crate) fn is_owner(process_id: u32, slot: u32) -> bool {
     PROCESSES.get(slot).is_some_and(|process| process.owner == process_id)
 }
 
-/// Ends the tracing of a slot whose address space is gone.
+/// Ends the tracing of a slot whose address space is gone. A frozen one stays frozen.
 pub(crate) fn end(slot: u32) {
-    if let Some(process) = PROCESSES.get_ptr_mut(slot) {
-        // SAFETY: a map value, which outlives the program.
-        let state = unsafe { &raw mut (*process).state };
-        // SAFETY: one aligned word; the loader does not write to a traced slot's state.
-        unsafe { state.write_volatile(state::IDLE) };
+    become_state(slot, state::IDLE);
+}
+
+/// Ends the recording of a process that is being killed; whether that is news.
+pub(crate) fn freeze(slot: u32) -> bool {
+    become_state(slot, state::FROZEN)
+}
+
+/// Changes the state of a slot; whether it was not frozen, which it would stay.
+fn become_state(slot: u32, new: u32) -> bool {
+    let Some(process) = PROCESSES.get_ptr_mut(slot) else { return false };
+    // SAFETY: a map value, which outlives the program.
+    let state = unsafe { &raw mut (*process).state };
+    // SAFETY: one aligned word.
+    let old = unsafe { state.read_volatile() };
+    if old == state::FROZEN {
+        return false;
     }
+    // SAFETY: the same; the loader does not write to a traced slot's state.
+    unsafe { state.write_volatile(new) };
+    true
 }

@@ -1,13 +1,10 @@
 //! What was typed, turned into what is meant; the only module that knows clap.
 
 mod exit;
+mod oom;
 mod units;
 
-use std::{
-    mem,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{mem, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -33,6 +30,9 @@ Examples:
                                             two busy workers, sampled, recorded for later
   memtrace report trace.memtrace -o live.svg
   memtrace snapshot --pid 4242              what a stuck process is doing and what holds its memory
+  memtrace report trace.memtrace --budget 16GiB
+                                            which limits to set, and how many workers fit
+  memtrace oom                              a report behind every process killed for memory
   memtrace doctor                           what this kernel and user can do
 
 Exit status: with -- CMD that of the command, 128 and the signal that killed it, 126 if it cannot
@@ -61,6 +61,8 @@ enum Command {
     Snapshot(Snapshot),
     /// Draw a report from a recording (.memtrace), here or on another machine.
     Report(Report),
+    /// Wait for processes to be killed for want of memory, and report what held it.
+    Oom(oom::Oom),
     /// Say what this kernel and user can do, and what exactly is missing.
     Doctor,
 }
@@ -162,6 +164,12 @@ struct Snapshot {
 struct Report {
     /// The recording.
     recording: PathBuf,
+    /// Say which limits to set, for Kubernetes and for systemd, instead of printing the summary.
+    #[arg(long)]
+    advice: bool,
+    /// As --advice, and how many such processes fit into so much memory: 16GiB.
+    #[arg(long, value_name = "BYTES", value_parser = units::size)]
+    budget: Option<u64>,
     #[command(flatten)]
     output: Output,
 }
@@ -276,19 +284,21 @@ pub fn run() -> Exit {
         Err(error) => return exit::usage(&error),
     };
     let outcome = match arguments.command {
-        Some(Command::Report(Report { recording, output })) => {
-            from_recording(&recording, &output.into())
-        }
+        Some(Command::Report(report)) => from_recording(report),
         Some(Command::Snapshot(snapshot)) => session::run_snapshot(&snapshot.into()),
+        Some(Command::Oom(oom)) => oom::run(oom),
         Some(Command::Doctor) => doctor::run(),
         None => trace(arguments.trace),
     };
     outcome.unwrap_or_else(|error| report(&error))
 }
 
-fn from_recording(recording: &Path, outputs: &Outputs) -> anyhow::Result<Exit> {
-    let profile = output::from_recording(recording, outputs)?;
-    if outputs.files.is_empty() {
+fn from_recording(report: Report) -> anyhow::Result<Exit> {
+    let outputs: Outputs = report.output.into();
+    let profile = output::from_recording(&report.recording, &outputs)?;
+    if report.advice || report.budget.is_some() {
+        output::print_advice(&profile, report.budget)?;
+    } else if outputs.files.is_empty() {
         output::print_summary(&profile, true)?;
     }
     Ok(Exit::Success)

@@ -164,6 +164,7 @@ pub mod heap;
 pub mod inventory;
 pub mod kernel;
 pub mod objects;
+pub mod oom;
 pub mod output;
 pub mod pages;
 pub mod process;

@@ -167,6 +167,12 @@ pub fn print_summary(profile: &Profile, output_is_ours: bool) -> Result<()> {
     }
 }
 
+/// Prints to standard output which limits to set.
+pub fn print_advice(profile: &Profile, budget: Option<u64>) -> Result<()> {
+    let out = io::stdout().lock();
+    summary::write_advice(profile, budget, screen(&out), out)
+}
+
 /// Prints a snapshot to standard output; in `brief`, what fits a screen.
 pub fn print_snapshot(snapshot: &Snapshot, brief: bool) -> Result<()> {
     let out = io::stdout().lock();

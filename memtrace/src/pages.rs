@@ -56,6 +56,17 @@ pub enum Owner {
     Unknown,
 }
 
+impl Owner {
+    /// The stack that is to blame.
+    #[must_use]
+    pub const fn stack(self) -> Option<u64> {
+        match self {
+            Self::Touched(stack) | Self::Nearest(stack) | Self::Mapped(stack) => Some(stack),
+            Self::Before | Self::Unknown => None,
+        }
+    }
+}
+
 impl Owners {
     /// Notes what was in memory when it was first looked at.
     pub fn note_before(&mut self, present: Range) {

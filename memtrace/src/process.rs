@@ -22,18 +22,23 @@ use self::{
 mod cgroup;
 pub mod deadline;
 mod directory;
+pub mod groups;
 pub mod host;
+pub mod kernel_log;
 pub mod mappings;
 pub mod memory;
 mod mounts;
 pub mod namespaces;
 pub mod object;
 pub mod place;
+pub mod pressure;
 pub mod residency;
 pub mod rights;
 pub mod selection;
 pub mod sharing;
 pub mod status;
+pub mod survey;
+pub mod survival;
 pub mod threads;
 pub mod unusable;
 #[cfg(test)]

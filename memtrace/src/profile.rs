@@ -1,6 +1,7 @@
 //! What was measured: processes, stacks and the memory that each holds. Pure: no files, no
 //! clock, no process is looked up; whoever fills it in knows those.
 
+mod advice;
 mod allocator;
 mod budget;
 mod builder;
@@ -10,6 +11,8 @@ pub mod example;
 mod files;
 mod fragmentation;
 mod frame;
+mod group;
+mod incident;
 mod lines;
 mod process;
 mod residence;
@@ -17,6 +20,7 @@ mod role;
 mod session;
 mod source;
 mod timeline;
+mod usual;
 
 use std::{
     iter::Sum,
@@ -26,17 +30,21 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    advice::{Advice, Largest, Subject},
     budget::{BasisPoints, Shed},
     builder::Builder,
     decomposition::{Allocator, Class, Decomposition, Live, Measured, Part, Segment, User},
     fragmentation::{Arena, Heap},
     frame::{Frame, Location, printable},
+    group::{Group, group_name},
+    incident::{Cause, Counted, Evidence, Incident, Limit, Member},
     lines::Line,
     process::{Calls, Process, Sharing},
     residence::{PageKind, Residence},
     role::role,
     session::{Cost, Loss, Probe, Session},
     timeline::{AtPeak, ByKind, MAX_POINTS, Point, Recorder, Timeline},
+    usual::Usual,
 };
 
 /// Everything that a report is made of.
@@ -54,6 +62,10 @@ pub struct Profile {
     pub timeline: Timeline,
     /// Shared memory that the processes have mapped, most resident first.
     pub segments: Vec<Segment>,
+    /// The control groups that limit the processes' memory.
+    pub groups: Vec<Group>,
+    /// Why it was written down, if that was because of a kill.
+    pub incident: Option<Incident>,
     /// What could not be recorded.
     pub losses: Vec<Loss>,
     /// What else the reader must know, one sentence each.

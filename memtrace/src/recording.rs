@@ -149,6 +149,8 @@ fn encode(profile: &Profile, to: &mut impl Write) -> Result<()> {
     postcard::to_io(&profile.timeline.looks_per_point, &mut *to)?;
     encode_all(&profile.timeline.points, to)?;
     encode_all(&profile.segments, to)?;
+    encode_all(&profile.groups, to)?;
+    postcard::to_io(&profile.incident, &mut *to)?;
     encode_all(&profile.losses, to)?;
     encode_all(&profile.notes, to)
 }
@@ -171,6 +173,8 @@ fn decode(mut bytes: &[u8]) -> Result<Profile, Unreadable> {
         stacks: decode_all(from)?,
         timeline: Timeline { looks_per_point: decode_one(from)?, points: decode_all(from)? },
         segments: decode_all(from)?,
+        groups: decode_all(from)?,
+        incident: decode_one(from)?,
         losses: decode_all(from)?,
         notes: decode_all(from)?,
     };

@@ -1,11 +1,13 @@
 //! A profile as a file that people or programs read: one module per format, each a function
 //! from profile to bytes.
 
+mod advice;
 mod chart;
 mod flamegraph;
 mod folded;
 pub mod heap;
 mod html;
+pub mod incident;
 mod json;
 mod pprof;
 mod remarks;

@@ -12,6 +12,7 @@ mod launch;
 mod pages;
 mod probes;
 mod progress;
+mod recorder;
 mod residence;
 mod signals;
 mod snapshot;
@@ -37,6 +38,7 @@ use self::{
 };
 pub use self::{
     launch::NotStarted,
+    recorder::{RecorderOptions, Scope, run_recorder},
     snapshot::{SnapshotOptions, run_snapshot},
     target::NoAllocator,
 };

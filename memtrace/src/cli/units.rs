@@ -31,7 +31,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `512KiB`, `1MiB`, `65536`. `k`, `M` and `G` alone are binary, too.
-pub(super) fn sample_interval(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| HOW_TO_WRITE_SIZES)?;
@@ -40,13 +40,19 @@ pub(super) fn sample_interval(text: &str) -> Result<u64, String> {
         "k" | "kib" => 10,
         "m" | "mib" => 20,
         "g" | "gib" => 30,
+        "t" | "tib" => 40,
         _ => return Err(HOW_TO_WRITE_SIZES.to_owned()),
     };
-    let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes <= MAX_INTERVAL);
-    match bytes {
-        Some(0) => Err("must be at least one byte; without it every allocation counts".to_owned()),
-        Some(bytes) => Ok(bytes),
-        None => Err("at most 64GiB".to_owned()),
+    number.checked_mul(1 << shift).ok_or_else(|| "more than any machine has".to_owned())
+}
+
+/// As [`size`], of what one sample stands for.
+pub(super) fn sample_interval(text: &str) -> Result<u64, String> {
+    match size(text) {
+        Ok(0) => Err("must be at least one byte; without it every allocation counts".to_owned()),
+        Ok(bytes) if bytes <= MAX_INTERVAL => Ok(bytes),
+        Ok(_) => Err("at most 64GiB".to_owned()),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reads large maps thousands of entries at a time: they may have millions.
+//! Reads and clears large maps thousands of entries at a time: they may have millions.
 
 use std::{
     io,
@@ -14,6 +14,8 @@ use aya::{
 };
 /// `BPF_MAP_LOOKUP_BATCH` of `enum bpf_cmd` (include/uapi/linux/bpf.h, Linux 5.6).
 const LOOKUP_BATCH: libc::c_int = 24;
+/// `BPF_MAP_DELETE_BATCH`.
+const DELETE_BATCH: libc::c_int = 27;
 /// Entries of one call. A bucket of the map must fit in; on average it has one.
 const BATCH: usize = 4096;
 
@@ -64,6 +66,25 @@ impl<K: Pod + Default, V: Pod + Default> Entries<K, V> {
         }
     }
 
+    /// Removes entries that nobody else removes.
+    pub(super) fn remove(&mut self, keys: &[K]) -> Result<()> {
+        for keys in keys.chunks(BATCH) {
+            let mut attributes = Attributes {
+                in_batch: 0,
+                out_batch: 0,
+                keys: keys.as_ptr().addr() as u64,
+                values: 0,
+                count: keys.len() as u32,
+                map_fd: self.0.fd().as_fd().as_raw_fd().cast_unsigned(),
+                elem_flags: 0,
+                flags: 0,
+            };
+            bpf(DELETE_BATCH, &mut attributes)
+                .context("make room in a table of the kernel programs")?;
+        }
+        Ok(())
+    }
+
     /// Fills the batch from `position`, the beginning if none; returns how many there are, and
     /// where to go on.
     fn next(
@@ -82,20 +103,23 @@ impl<K: Pod + Default, V: Pod + Default> Entries<K, V> {
             elem_flags: 0,
             flags: 0,
         };
-        // SAFETY: the attributes are as long as is said. The buffers hold `count` keys and values
-        // of the map's sizes, which are those of the types the programs use; for hash maps a
-        // position is four bytes.
-        let result = unsafe {
-            libc::syscall(libc::SYS_bpf, LOOKUP_BATCH, &raw mut attributes, size_of::<Attributes>())
-        };
+        let looked_up = bpf(LOOKUP_BATCH, &mut attributes);
         let count = (attributes.count as usize).min(BATCH);
-        if result == 0 {
-            return Ok((count, Some(to)));
-        }
-        match io::Error::last_os_error() {
+        match looked_up {
+            Ok(()) => Ok((count, Some(to))),
             // The end; what was before it is there.
-            error if error.raw_os_error() == Some(libc::ENOENT) => Ok((count, None)),
-            error => Err(error),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok((count, None)),
+            Err(error) => Err(error),
         }
     }
+}
+
+/// The system call. The buffers that the attributes point to hold `count` keys and values of the
+/// map's sizes, which are those of the types the programs use; for hash maps a position is four
+/// bytes.
+fn bpf(command: libc::c_int, attributes: &mut Attributes) -> io::Result<()> {
+    let size = size_of::<Attributes>();
+    // SAFETY: the attributes are as long as is said, and say the truth about their buffers.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attributes), size) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -62,6 +62,14 @@ impl<'data> Btf<'data> {
         Ok(bits / 8)
     }
 
+    /// Bytes of a structure.
+    pub fn size(&self, structure: &str) -> Result<u64> {
+        let is_wanted = |ty: &&Type| ty.kind == KIND_STRUCT && self.name(ty.name) == structure;
+        let found = self.types.iter().find(is_wanted);
+        let found = found.with_context(|| format!("no {structure} in the kernel's types"))?;
+        Ok(u64::from(found.size))
+    }
+
     /// Bit offset and type of a member, also one of an unnamed structure or union within.
     fn member(&self, ty: Type<'data>, name: &str, depth: u32) -> Option<(u64, Type<'data>)> {
         for member in ty.members.chunks_exact(12) {

@@ -1,6 +1,6 @@
 //! Everything that the kernel programs have counted, read into memory.
 
-use std::collections::{HashMap as StdHashMap, HashSet};
+use std::collections::HashMap as StdHashMap;
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -18,9 +18,9 @@ use super::{batch::Entries, take};
 
 /// The maps that hold results.
 pub(super) struct Counts {
-    totals: Entries<StackKey, Totals>,
+    pub(super) totals: Entries<StackKey, Totals>,
     stacks: HashMap<MapData, u64, StackChunk>,
-    processes: Array<MapData, ProcessTotals>,
+    pub(super) processes: Array<MapData, ProcessTotals>,
     losses: PerCpuArray<MapData, u64>,
 }
 
@@ -65,13 +65,6 @@ impl Counts {
 pub struct Stacks(StdHashMap<u64, StackChunk>);
 
 impl Stacks {
-    /// Every packed frame of every stack, once.
-    #[must_use]
-    pub fn distinct_frames(&self) -> HashSet<u64> {
-        let frames = self.0.values().flat_map(|chunk| &chunk.frames);
-        frames.copied().filter(|frame| *frame != 0).collect()
-    }
-
     /// The packed frames of a stack, innermost first; `None` if not all of it was stored.
     #[must_use]
     pub fn frames(&self, stack: u64) -> Option<Vec<u64>> {

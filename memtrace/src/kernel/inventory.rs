@@ -18,6 +18,9 @@ pub const PROGRAMS: [&str; 8] = [
     "thread_exit",
 ];
 
+/// Programs that watch for kills.
+pub const KILL_PROGRAMS: [&str; 2] = ["kill_signal", "oom_victim"];
+
 /// Programs that look at a process without tracing it.
 pub const SNAPSHOT_PROGRAMS: [&str; 2] = ["sample_thread", "thread_standings"];
 
@@ -25,12 +28,14 @@ pub const SNAPSHOT_PROGRAMS: [&str; 2] = ["sample_thread", "thread_standings"];
 pub const EMPTY_PROGRAMS: [&str; 2] = ["empty_enter", "empty_return"];
 
 /// Maps that the loader fills or reads.
-pub const SHARED_MAPS: [&str; 24] = [
+pub const SHARED_MAPS: [&str; 28] = [
     "CAUGHT_UP",
+    "CODES",
     "EVENTS",
     "FAULTS",
     "FS_BASE_OFFSET",
     "HEAP_ENDS",
+    "KILLS",
     "LIVE",
     "LOADER",
     "LOSSES",
@@ -40,6 +45,7 @@ pub const SHARED_MAPS: [&str; 24] = [
     "PROCESSES",
     "PROCESS_SLOTS",
     "PROCESS_TOTALS",
+    "REPORTED",
     "ROWS",
     "RULES",
     "SAMPLES",
@@ -50,19 +56,12 @@ pub const SHARED_MAPS: [&str; 24] = [
     "TASK_OFFSETS",
     "TOTALS",
     "TO_SAMPLE",
+    "VICTIM_FIELDS",
 ];
 
 /// Maps that the programs have for themselves.
-pub const PRIVATE_MAPS: [&str; 8] = [
-    "CODES",
-    "LAST_CODE",
-    "LIBRARY_CHANGES",
-    "MAPPING_ENDS",
-    "NEW_THREAD",
-    "REPORTED",
-    "THREADS",
-    "ZERO",
-];
+pub const PRIVATE_MAPS: [&str; 6] =
+    ["LAST_CODE", "LIBRARY_CHANGES", "MAPPING_ENDS", "NEW_THREAD", "THREADS", "ZERO"];
 
 /// The map that aya's logger reads.
 pub const LOG_MAPS: [&str; 1] = ["AYA_LOGS"];
@@ -103,7 +102,7 @@ impl Inventory {
     pub fn known() -> Self {
         let set = |lists: &[&[&str]]| lists.concat().into_iter().map(str::to_owned).collect();
         Self {
-            programs: set(&[&PROGRAMS, &SNAPSHOT_PROGRAMS, &EMPTY_PROGRAMS]),
+            programs: set(&[&PROGRAMS, &KILL_PROGRAMS, &SNAPSHOT_PROGRAMS, &EMPTY_PROGRAMS]),
             maps: set(&[&SHARED_MAPS, &PRIVATE_MAPS, &LOG_MAPS]),
         }
     }

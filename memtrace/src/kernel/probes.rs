@@ -108,8 +108,24 @@ pub struct Detaching {
     closer: libc::pid_t,
 }
 
+impl Detaching {
+    /// Whether the end has come, so that nobody waits who drops this.
+    #[must_use]
+    pub fn is_over(&mut self) -> bool {
+        // SAFETY: the status is not asked for.
+        let ended = unsafe { libc::waitpid(self.closer, ptr::null_mut(), libc::WNOHANG) } != 0;
+        if ended {
+            self.closer = 0;
+        }
+        ended
+    }
+}
+
 impl Drop for Detaching {
     fn drop(&mut self) {
+        if self.closer == 0 {
+            return;
+        }
         // It may be interrupted by a signal; nothing else can go wrong with a child of our own.
         // SAFETY: the status is not asked for.
         while unsafe { libc::waitpid(self.closer, ptr::null_mut(), 0) } < 0

@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use super::{groups::GroupMemory, pressure};
+
 /// Its name.
 #[must_use]
 pub fn name() -> String {
@@ -16,6 +18,22 @@ pub fn kernel() -> String {
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// The memory of the machine, as if it were that of a group: its limit is what there is.
+#[must_use]
+pub fn memory() -> Option<GroupMemory> {
+    let line = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        let kib: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some((name.to_owned(), kib.saturating_mul(1024)))
+    };
+    let stat: Vec<_> = read("/proc/meminfo").lines().filter_map(line).collect();
+    let bytes = |name| stat.iter().find(|(known, _)| known == name).map(|(_, bytes)| *bytes);
+    let total = bytes("MemTotal")?;
+    let usage = total.saturating_sub(bytes("MemAvailable")?);
+    let stalled = pressure::of_machine();
+    Some(GroupMemory { limit: Some(total), usage, stalled, stat, ..GroupMemory::default() })
 }
 
 /// The kernel's clock that also counts while the machine sleeps.

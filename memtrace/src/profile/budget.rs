@@ -22,6 +22,14 @@ pub struct Shed {
     pub limit: BasisPoints,
 }
 
+impl Shed {
+    /// The same with a time that counts from later on.
+    #[must_use]
+    pub fn since(self, start: Duration) -> Self {
+        Self { at: self.at.saturating_sub(start), ..self }
+    }
+}
+
 impl BasisPoints {
     /// The share that `part` is of `whole`; nothing of nothing.
     #[must_use]

@@ -49,7 +49,7 @@ fn timeline() -> Timeline {
         let resident = ByKind { anonymous: height * MIB, shared: 264 * MIB, file: 76 * MIB };
         recorder.push(Point { at: Duration::from_secs(second), resident, live: height / 2 * MIB });
     }
-    recorder.finish()
+    recorder.timeline().clone()
 }
 
 fn segment(name: &str, resident: u64, users: &[(u32, u64)]) -> Segment {

@@ -41,9 +41,24 @@ impl Profile {
     /// Every line with memory in any view, most bytes in `view` first.
     #[must_use]
     pub fn every_line(&self, view: View) -> Vec<Line> {
+        self.lines_among(&self.stacks, view)
+    }
+
+    /// As [`Profile::every_line`], of some of the processes.
+    #[must_use]
+    pub fn lines_of(&self, processes: &[u32], view: View) -> Vec<Line> {
+        let stacks = self.stacks.iter();
+        self.lines_among(stacks.filter(|stack| processes.contains(&stack.process)), view)
+    }
+
+    fn lines_among<'a>(
+        &self,
+        stacks: impl IntoIterator<Item = &'a Stack>,
+        view: View,
+    ) -> Vec<Line> {
         let functions = self.functions();
         let mut tallies: HashMap<Option<u32>, Tally> = HashMap::new();
-        for stack in &self.stacks {
+        for stack in stacks {
             let (line, callee) = self.blame(stack, &functions);
             tallies.entry(line).or_default().add(stack, callee, view);
         }

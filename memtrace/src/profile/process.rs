@@ -35,6 +35,8 @@ pub struct Process {
     pub highest_rss_bytes: Option<u64>,
     /// How much of its resident memory was its own at the end of tracing; `None`: not known.
     pub sharing: Option<Sharing>,
+    /// Resident memory that it stayed below for nine tenths of the time; `None`: not known.
+    pub usual_rss_bytes: Option<u64>,
     /// What its resident memory consisted of at the end of tracing; `None`: not known, as after
     /// its own end.
     pub decomposition: Option<Decomposition>,

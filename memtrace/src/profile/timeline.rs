@@ -111,8 +111,8 @@ impl Recorder {
 
     /// What was taken in.
     #[must_use]
-    pub fn finish(self) -> Timeline {
-        self.timeline
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
     fn timeline(points: impl Iterator<Item = Point>) -> Timeline {
         let mut recorder = Recorder::default();
         points.for_each(|point| recorder.push(point));
-        recorder.finish()
+        recorder.timeline().clone()
     }
 
     #[test]

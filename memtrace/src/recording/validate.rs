@@ -14,6 +14,7 @@ pub(super) fn check(profile: &Profile) -> Result<(), &'static str> {
         check_sums(profile, view)?;
     }
     check_segments(profile)?;
+    check_groups(profile)?;
     check_timeline(&profile.timeline)
 }
 
@@ -34,6 +35,22 @@ fn check_segments(profile: &Profile) -> Result<(), &'static str> {
     let mut users = profile.segments.iter().flat_map(|segment| &segment.users);
     if users.any(|user| user.process as usize >= profile.processes.len()) {
         return Err("shared memory is mapped by no process");
+    }
+    Ok(())
+}
+
+fn check_groups(profile: &Profile) -> Result<(), &'static str> {
+    let incident = profile.incident.iter();
+    let limits = incident.clone().flat_map(|incident| &incident.limit).map(|limit| &limit.group);
+    let groups = profile.groups.iter().chain(limits);
+    let members = incident.clone().flat_map(|incident| &incident.members);
+    let victims = incident.filter_map(|incident| incident.process);
+    let mut indices = groups
+        .flat_map(|group| group.processes.iter().copied())
+        .chain(members.filter_map(|member| member.process))
+        .chain(victims);
+    if indices.any(|index| index as usize >= profile.processes.len()) {
+        return Err("a control group has an unknown process");
     }
     Ok(())
 }

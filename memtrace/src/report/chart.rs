@@ -91,13 +91,22 @@ fn fill(area: &Area<'_>, profile: &Profile) -> Result<()> {
         .margin_top(90)
         .x_label_area_size(48)
         .y_label_area_size(76)
-        .build_cartesian_2d(0.0..time.end, 0.0..memory.end)?;
+        .build_cartesian_2d(start(points, &time)..time.end, 0.0..memory.end)?;
     mesh(&mut chart, &time, &memory)?;
     series(&mut chart, points, &time, &memory)?;
-    for (row, moment) in moments(profile).iter().enumerate() {
-        mark(&mut chart, moment, row, &time, &memory)?;
+    let start = start(points, &time);
+    let moments = moments(profile).into_iter();
+    let shown = moments.filter(|moment| time.of_time(moment.at) >= start);
+    for (row, moment) in shown.enumerate() {
+        mark(&mut chart, &moment, row, start, (&time, &memory))?;
     }
     legend(area, points)
+}
+
+/// The beginning, unless nothing is known of most of the time.
+fn start(points: &[Point], time: &Axis) -> f64 {
+    let first = points.first().map_or(0.0, |point| time.of_time(point.at));
+    if first > time.end / 10.0 { first } else { 0.0 }
 }
 
 fn highest(point: &Point) -> u64 {
@@ -163,15 +172,16 @@ fn mark(
     chart: &mut Chart<'_, '_>,
     moment: &Moment,
     row: usize,
-    time: &Axis,
-    memory: &Axis,
+    start: f64,
+    (time, memory): (&Axis, &Axis),
 ) -> Result<()> {
     let x = time.of_time(moment.at).min(time.end);
     let line = PathElement::new([(x, 0.0), (x, memory.end)], INK.stroke_width(1));
     chart.draw_series([line])?;
-    let (anchor, side) = if x > time.end / 2.0 { (HPos::Right, -1.0) } else { (HPos::Left, 1.0) };
+    let (anchor, side) =
+        if x > f64::midpoint(start, time.end) { (HPos::Right, -1.0) } else { (HPos::Left, 1.0) };
     let style = text(13).pos(Pos::new(anchor, VPos::Top));
-    let gap = time.end / 200.0;
+    let gap = (time.end - start) / 200.0;
     let height = memory.end * (0.99 - 0.045 * f64::from(row as u32));
     chart.draw_series([Text::new(moment.text.clone(), (x + side * gap, height), style)])?;
     Ok(())

@@ -13,8 +13,9 @@
 //!     "place": "web.service", "comm": "python3", "command_line": "python3 job.py",
 //!     "python": "3.11.7", "amounts": AMOUNTS, "peak_seconds": 12.3, "ended_seconds": null,
 //!     "calls": { "allocations": 1, "releases": 0, "unknown_releases": 0, "failures": 0 },
-//!     "rss_bytes": 4096, "highest_rss_bytes": 8192, "sharing": { "private_bytes": 2048,
-//!     "shared_bytes": 2048, "proportional_bytes": 3072 }, "decomposition": DECOMPOSITION,
+//!     "rss_bytes": 4096, "highest_rss_bytes": 8192, "usual_rss_bytes": 4095,
+//!     "sharing": { "private_bytes": 2048, "shared_bytes": 2048, "proportional_bytes": 3072 },
+//!     "decomposition": DECOMPOSITION,
 //!     "at_peak": { "anonymous": 4096, "shared": 0, "file": 0, "distance_seconds": -0.02 },
 //!     "shed": { "seconds": 4.5, "share": 0.62, "after_seconds": 2.0, "limit": 0.1 },
 //!     "residence": { "touched": 4096, "nearest": 0, "mapped": 0, "before": 0, "unknown": 0,
@@ -30,6 +31,13 @@
 //!     "shared": [0, 0], "file": [0, 0], "live": [64, 64] },
 //!   "segments": [ { "name": "/dev/shm/psm_1", "resident_bytes": 4096, "exact": true,
 //!     "users": [ { "process": 0, "resident_bytes": 4096 } ] } ],
+//!   "groups": [ GROUP ],
+//!   "incident": INCIDENT,
+//!   "advice": [ { "process": 0, "group": null, "peak_bytes": 8192, "usual_bytes": 4095,
+//!     "observed_seconds": 3600.0, "was_killed": false, "headroom_percent": 30,
+//!     "request_bytes": 16777216, "limit_bytes": 16777216, "high_bytes": 16777216,
+//!     "max_bytes": 16777216, "largest": { "frame": 0, "bytes": 64,
+//!     "limit_without_bytes": 16777216 } } ],
 //!   "losses": [ { "what": "allocations without a stack", "count": 1, "advice": "raise it" } ],
 //!   "notes": [ "The malloc probes were taken off." ],
 //!   "frames": [ { "kind": "python", "name": "build", "module": null, "address": null,
@@ -63,7 +71,23 @@
 //! taken off. `residence` is how it is known whose the resident bytes are: by their first touch, by that
 //! of the nearest page, by who mapped them, or from before tracing; unless it `is_measured`, the process
 //! had ended, and it is what was recorded. The columns of `timeline` are of all processes together.
+//!
+//! `GROUP` is a control group: `{ "path": "/jobs", "name": null, "limit_bytes": 1073741824,
+//! "usage_bytes": 64, "working_set_bytes": 64, "peak_bytes": 64, "highest_working_set_bytes": 64,
+//! "usual_working_set_bytes": 64, "kills": 0, "stat": { "anon": 64 }, "processes": [0] }`; `stat` is
+//! `memory.stat` in the kernel's words, `processes` are indices. `INCIDENT` is null, or why the
+//! profile was written down: `{ "at_millis": 1793534400000, "cause": "out_of_memory", "killed_by":
+//! null, "pid": 4242, "comm": "python3", "command_line": "python3 job.py", "cgroup": "/jobs/1",
+//! "process": 0, "counted": { "rss_bytes": 64, "anonymous": 64, "shared": 0, "file": 0,
+//! "total_bytes": 640, "page_tables_bytes": 64, "oom_score_adj": 0 }, "limit": { "group": GROUP,
+//! "looked_before_seconds": 0.1, "evidence": "log" }, "members": [ { "pid": 4242, "comm": "python3",
+//! "rss_bytes": 64, "grown_bytes": 32, "over_seconds": 60.0, "process": 0 } ], "more_members": 0,
+//! "looked_before_seconds": 0.1, "kernel_log": [] }`. Causes are `out_of_memory`, `signal` (then
+//! `killed_by` is `{ "pid": 1, "comm": "systemd-oomd" }`), and of what was not killed `near_limit` and
+//! `pressure`; `evidence` is `log`, `counter` or `fullest`. `advice` are limits to set for a process
+//! or a group, of which one is null.
 
+mod incident;
 pub(super) mod resident;
 
 use std::{
@@ -102,6 +126,9 @@ struct Document<'a> {
     lines: Vec<LineEntry<'a>>,
     timeline: Value,
     segments: Vec<Value>,
+    groups: Vec<Value>,
+    incident: Option<Value>,
+    advice: Vec<Value>,
     losses: &'a [Loss],
     notes: &'a [String],
     frames: Vec<FrameEntry<'a>>,
@@ -123,6 +150,9 @@ impl<'a> Document<'a> {
             lines: lines.iter().map(|line| LineEntry::new(profile, line, &texts)).collect(),
             timeline: resident::timeline(&profile.timeline),
             segments: resident::segments(profile),
+            groups: profile.groups.iter().map(incident::group).collect(),
+            incident: profile.incident.as_ref().map(incident::incident),
+            advice: profile.advice().iter().map(incident::advice).collect(),
             losses: &profile.losses,
             notes: &profile.notes,
             frames: profile.frames.iter().map(FrameEntry::new).collect(),
@@ -172,6 +202,7 @@ fn process(process: &Process) -> Value {
         "rss_bytes": process.rss_bytes,
         "highest_rss_bytes": process.highest_rss_bytes,
         "sharing": process.sharing.map(resident::sharing),
+        "usual_rss_bytes": process.usual_rss_bytes,
         "decomposition": process.decomposition.as_ref().map(resident::decomposition),
         "at_peak": process.at_peak.as_ref().map(resident::at_peak),
         "shed": process.shed.as_ref().map(resident::shed),

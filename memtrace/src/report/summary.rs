@@ -6,17 +6,19 @@ pub(super) mod processes;
 mod resident;
 mod spark;
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use anyhow::{Context as _, Result};
 
 use self::page::Page;
 use super::{
-    remarks,
+    advice, incident, remarks,
     units::{Count, Elapsed, Share, Size},
 };
 use crate::profile::{Amount, Line, Process, Profile, View};
 
+/// A shorter run says nothing about limits unless that is asked for.
+const ADVISED: Duration = Duration::from_mins(1);
 /// Lines and processes that are worth the reader's time.
 const TOP: usize = 10;
 
@@ -37,8 +39,11 @@ impl Default for Screen {
 }
 
 /// Prints the summary of `profile`.
-pub fn write(profile: &Profile, screen: Screen, mut to: impl Write) -> Result<()> {
+pub fn write(profile: &Profile, screen: Screen, to: impl Write) -> Result<()> {
     let mut page = Page::new(screen);
+    if let Some(incident) = &profile.incident {
+        incident::write(incident, &mut page);
+    }
     page.heading(&remarks::subject(profile));
     page.paragraph(&remarks::circumstances(profile, View::Live), "  ");
     totals(profile, &mut page);
@@ -51,7 +56,28 @@ pub fn write(profile: &Profile, screen: Screen, mut to: impl Write) -> Result<()
     resident::segments(profile, &mut page);
     resident::lines(profile, &names, &mut page);
     heap::heaps(profile, &mut page);
+    if profile.session.duration >= ADVISED || profile.incident.is_some() {
+        advice::write(profile, None, &mut page);
+    }
     caveats(profile, &mut page);
+    print(&page, to)
+}
+
+/// Prints which limits to set, and how many such processes fit into a budget.
+pub fn write_advice(
+    profile: &Profile,
+    budget: Option<u64>,
+    screen: Screen,
+    to: impl Write,
+) -> Result<()> {
+    let mut page = Page::new(screen);
+    page.heading(&remarks::subject(profile));
+    page.paragraph(&remarks::circumstances(profile, View::Live), "  ");
+    advice::write(profile, budget, &mut page);
+    print(&page, to)
+}
+
+fn print(page: &Page, mut to: impl Write) -> Result<()> {
     to.write_all(page.text().as_bytes()).and_then(|()| to.flush()).context("print the summary")
 }
 

@@ -17,6 +17,13 @@ impl Codes {
         self.0.insert(code.code, CodeObject::decode(code, lines));
     }
 
+    /// Forgets code objects that no frame refers to any more.
+    pub fn forget(&mut self, numbers: &[u32]) {
+        for number in numbers {
+            self.0.remove(number);
+        }
+    }
+
     /// The frame that executes a code object at an instruction; `None` if it is the interpreter's
     /// own business.
     #[must_use]

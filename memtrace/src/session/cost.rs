@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Detail, budget::Price, target::Target, targets::Targets};
+use super::{Detail, budget::Price, target::Target};
 use crate::{
     attach::plan::Program,
     kernel::{Calibration, Kernel, ProgramTimes},
@@ -55,16 +55,22 @@ impl Meter {
         }
     }
 
-    /// What tracing has cost.
-    pub fn finish(
-        &mut self,
+    /// Takes what the kernel has timed so far, for good if tracing has ended.
+    pub fn update(&mut self, kernel: &Kernel, has_ended: bool) {
+        match &mut self.times {
+            Some(times) if has_ended => times.stop(kernel),
+            Some(times) => times.update(kernel),
+            None => {}
+        }
+    }
+
+    /// What tracing has cost these processes.
+    pub fn cost(
+        &self,
         kernel: &Kernel,
-        targets: &Targets,
+        targets: &[&Target],
         limit: Option<BasisPoints>,
     ) -> Result<Cost> {
-        if let Some(times) = &mut self.times {
-            times.stop(kernel);
-        }
         let (mut calls, mut releases, mut used) = (0, 0, Duration::ZERO);
         for target in targets.iter() {
             let totals = kernel.process_totals(target.slot)?;

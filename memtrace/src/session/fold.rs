@@ -1,7 +1,7 @@
 //! Folds what the kernel counted, in numbers, into a profile, in names.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -21,7 +21,6 @@ use super::{
     history::History,
     residence::Settled,
     target::Target,
-    targets::Targets,
     tracer::Resident,
 };
 use crate::{
@@ -31,22 +30,24 @@ use crate::{
     process::host,
     profile::{
         self, Amount, Amounts, Builder, Calls, Cost, Frame, Loss, PageKind, Process, Profile,
-        Session,
+        Session, Timeline,
     },
     report::units::Size,
     symbolize::Resolver,
 };
 
 /// What the session knows besides the kernel's numbers.
-pub struct Context {
+pub struct Context<'tracer> {
     /// The mapped files.
-    pub objects: Objects,
-    /// The traced processes.
-    pub targets: Targets,
+    pub objects: &'tracer Objects,
+    /// The processes that the profile is about, in its order.
+    pub targets: Vec<&'tracer Target>,
     /// The Python functions.
-    pub codes: Codes,
+    pub codes: &'tracer Codes,
     /// What was seen of them while they were traced.
-    pub history: History,
+    pub history: &'tracer History,
+    /// Memory over time.
+    pub timeline: Timeline,
     /// What they had in memory at the end.
     pub resident: Resident,
     /// Whose that is, by process slot.
@@ -65,11 +66,15 @@ pub struct Context {
     pub duration: Duration,
     /// When it began.
     pub started: SystemTime,
+    /// How long the tracer had been running then.
+    pub since: Duration,
 }
 
 /// The kernel's numbers, and what gives them names.
-pub struct Recorded {
-    context: Context,
+pub struct Recorded<'tracer> {
+    context: Context<'tracer>,
+    /// Places of the processes in the profile, by slot.
+    indices: HashMap<u32, u32>,
     totals: Vec<(StackKey, Totals)>,
     stacks: Stacks,
     processes: HashMap<u32, ProcessTotals>,
@@ -110,16 +115,16 @@ impl Names {
 
 /// Frames by name. Many stacks share few, and to name one costs far more than to look it up.
 struct Frames<'recorded> {
-    recorded: &'recorded Recorded,
+    recorded: &'recorded Recorded<'recorded>,
     names: &'recorded Names,
     /// Their numbers in the profile; `None`: others stand for it.
     known: HashMap<u64, Option<u32>>,
 }
 
 impl Frames<'_> {
-    /// Those of a stack of a process, outermost first; `None` if it was not recorded.
+    /// Those of a stack of the process in a slot, outermost first; `None` if it was not recorded.
     fn of(&mut self, builder: &mut Builder, slot: u32, stack: u64) -> Option<Vec<u32>> {
-        let target = self.recorded.context.targets.get(slot)?;
+        let target = self.recorded.target(slot)?;
         let packed = self.recorded.stacks.frames(stack)?;
         let index = |packed| {
             let frame = locate(target, Packed::unpack(packed));
@@ -141,12 +146,11 @@ impl Frames<'_> {
         owner: PageOwner,
     ) -> Vec<u32> {
         let kind = kind.name();
-        let (stack, otherwise) = match owner {
-            PageOwner::Touched(stack) | PageOwner::Nearest(stack) | PageOwner::Mapped(stack) => {
-                (Some(stack), "stack not recorded: the table was full")
-            }
-            PageOwner::Before => (None, "before attach"),
-            PageOwner::Unknown => (None, "not attributed"),
+        let stack = owner.stack();
+        let otherwise = match owner {
+            PageOwner::Before => "before attach",
+            PageOwner::Unknown => "not attributed",
+            _ => "stack not recorded: the table was full",
         };
         let frames = stack.and_then(|stack| self.of(builder, slot, stack));
         match frames {
@@ -159,15 +163,22 @@ impl Frames<'_> {
     }
 }
 
-impl Recorded {
-    /// Reads everything from the kernel.
-    pub fn read(kernel: &Kernel, context: Context) -> Result<Self> {
-        let totals_of = |target: &Target| Ok((target.slot, kernel.process_totals(target.slot)?));
+impl<'tracer> Recorded<'tracer> {
+    /// Reads everything about the processes from the kernel.
+    pub fn read(kernel: &Kernel, context: Context<'tracer>) -> Result<Self> {
+        let totals_of = |target: &&Target| Ok((target.slot, kernel.process_totals(target.slot)?));
         let processes: Result<_> = context.targets.iter().map(totals_of).collect();
+        let indices: HashMap<_, _> =
+            context.targets.iter().map(|target| target.slot).zip(0..).collect();
         let mut totals = Vec::new();
-        kernel.visit_totals(|key, of_stack| totals.push((key, of_stack)))?;
+        kernel.visit_totals(|key, of_stack| {
+            if indices.contains_key(&key.process) {
+                totals.push((key, of_stack));
+            }
+        })?;
         Ok(Self {
             totals,
+            indices,
             stacks: kernel.stacks()?,
             processes: processes?,
             losses: kernel.losses()?,
@@ -184,7 +195,8 @@ impl Recorded {
                 addresses.entry(object).or_default().push(address);
             }
         };
-        for packed in self.stacks.distinct_frames() {
+        let frames = self.stack_ids().into_iter().filter_map(|id| self.stacks.frames(id)).flatten();
+        for packed in frames.collect::<HashSet<_>>() {
             let frame = Packed::unpack(packed);
             add(frame);
             if let Packed::Unmapped { .. } = frame {
@@ -196,6 +208,22 @@ impl Recorded {
             Some(Unresolved { object, path, addresses })
         });
         with_path.collect()
+    }
+
+    /// Every stack of the processes.
+    fn stack_ids(&self) -> HashSet<u64> {
+        let Context { pages, heaps, targets, .. } = &self.context;
+        let of_pages = pages.iter().flat_map(|(_, settled)| settled.shares.keys());
+        let of_pages = of_pages.filter_map(|(_, owner)| owner.stack());
+        let of_heaps = heaps.iter().flat_map(|(_, heap)| &heap.owners);
+        let of_heaps = of_heaps.filter_map(|(owner, _)| match owner {
+            Owner::Stack(stack) => Some(*stack),
+            _ => None,
+        });
+        let inherited = targets.iter().filter_map(|target| target.inheritance.as_ref());
+        let inherited = inherited.flat_map(|inherited| inherited.stacks.keys().copied());
+        let counted = self.totals.iter().map(|(key, _)| key.stack);
+        counted.chain(of_pages).chain(of_heaps).chain(inherited).collect()
     }
 
     /// The profile.
@@ -215,7 +243,7 @@ impl Recorded {
         profile.losses = self.losses.iter().map(|(loss, count)| explain(*loss, *count)).collect();
         profile.notes = self.notes();
         profile.segments = std::mem::take(&mut self.context.resident.segments);
-        profile.timeline = self.context.history.finish();
+        profile.timeline = self.context.timeline;
         profile
     }
 
@@ -236,7 +264,12 @@ impl Recorded {
 
     /// The index in the profile of the process in a slot.
     fn index(&self, slot: u32) -> Option<u32> {
-        self.context.targets.index(slot).map(|index| index as u32)
+        self.indices.get(&slot).copied()
+    }
+
+    /// The process in a slot.
+    fn target(&self, slot: u32) -> Option<&Target> {
+        self.context.targets.get(self.index(slot)? as usize).copied()
     }
 
     fn fold_inheritances(&self, builder: &mut Builder, frames: &mut Frames<'_>) {
@@ -266,12 +299,12 @@ impl Recorded {
 
     fn fold_heaps(&self, builder: &mut Builder, frames: &mut Frames<'_>) {
         let heaps = self.context.heaps.iter();
-        for (process, (owner, amount)) in
-            heaps.flat_map(|(process, heap)| heap.owners.iter().map(move |owner| (*process, owner)))
+        for (slot, (owner, amount)) in
+            heaps.flat_map(|(slot, heap)| heap.owners.iter().map(move |owner| (*slot, owner)))
         {
-            let Some(index) = self.index(process) else { continue };
+            let Some(index) = self.index(slot) else { continue };
             let frames = match owner {
-                Owner::Stack(stack) => frames.of(builder, process, *stack),
+                Owner::Stack(stack) => frames.of(builder, slot, *stack),
                 _ => None,
             };
             let frames = frames.unwrap_or_else(|| vec![builder.intern(self.origin(*owner))]);
@@ -378,10 +411,11 @@ impl Recorded {
             rss_bytes: resident,
             highest_rss_bytes: highest,
             sharing: self.context.resident.sharing.get(&target.slot).copied(),
+            usual_rss_bytes: self.context.history.usual(target.slot),
             decomposition: decomposition.cloned(),
             at_peak: self.context.history.at_peak(target.slot, totals),
-            shed: target.shed,
-            ended: target.ended,
+            shed: target.shed.map(|shed| shed.since(self.context.since)),
+            ended: target.ended.map(|time| time.saturating_sub(self.context.since)),
         }
     }
 

@@ -7,7 +7,7 @@ use memtrace_abi::process::ProcessTotals;
 
 use crate::{
     process::status::MemoryUse,
-    profile::{AtPeak, ByKind, Point, Recorder, Timeline},
+    profile::{AtPeak, ByKind, Point, Recorder, Timeline, Usual},
 };
 
 /// What was seen so far.
@@ -20,10 +20,11 @@ pub struct History {
 }
 
 /// Times are since boot, as the kernel programs give them.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Track {
     last: Option<Look>,
     peak: Option<(Duration, AtPeak)>,
+    usual: Usual,
 }
 
 #[derive(Clone, Copy)]
@@ -35,8 +36,7 @@ struct Look {
 impl History {
     /// Takes in a look at the process in a slot, at a time since boot.
     pub fn note(&mut self, slot: u32, at: Duration, memory: &MemoryUse, totals: &ProcessTotals) {
-        let MemoryUse { anonymous, shared, file, .. } = *memory;
-        let look = Look { at, resident: ByKind { anonymous, shared, file } };
+        let look = Look { at, resident: by_kind(memory) };
         let track = self.processes.entry(slot).or_default();
         let peak_at = Duration::from_nanos(totals.peak_time);
         // A peak between two looks is seen all the same.
@@ -44,6 +44,7 @@ impl History {
         let live = if has_peaked { totals.peak().0 } else { totals.live_bytes };
         track.note_peak(totals, Some(look));
         track.last = Some(look);
+        track.usual.note(look.resident.sum());
         let ByKind { anonymous, shared, file } = self.now.resident;
         self.now.resident = ByKind {
             anonymous: anonymous.saturating_add(look.resident.anonymous),
@@ -62,16 +63,33 @@ impl History {
     /// What was resident when most was live, by the totals at the end.
     #[must_use]
     pub fn at_peak(&self, slot: u32, totals: &ProcessTotals) -> Option<AtPeak> {
-        let mut track = self.processes.get(&slot).copied().unwrap_or_default();
+        let mut track = self.processes.get(&slot).cloned().unwrap_or_default();
         track.note_peak(totals, None);
         track.peak.map(|(_, at_peak)| at_peak)
     }
 
-    /// The timeline.
+    /// The RSS that a process usually had.
     #[must_use]
-    pub fn finish(self) -> Timeline {
-        self.recorder.finish()
+    pub fn usual(&self, slot: u32) -> Option<u64> {
+        self.processes.get(&slot)?.usual.bytes()
     }
+
+    /// Forgets the process in a slot, which another one is about to have.
+    pub fn forget(&mut self, slot: u32) {
+        self.processes.remove(&slot);
+    }
+
+    /// The timeline so far.
+    #[must_use]
+    pub fn timeline(&self) -> Timeline {
+        self.recorder.timeline().clone()
+    }
+}
+
+/// What is resident, by kind.
+pub const fn by_kind(memory: &MemoryUse) -> ByKind {
+    let MemoryUse { anonymous, shared, file, .. } = *memory;
+    ByKind { anonymous, shared, file }
 }
 
 impl Track {
@@ -135,7 +153,7 @@ mod tests {
         note(&mut history, 200, 1, &totals(50, 70, 150));
         note(&mut history, 300, 1, &totals(60, 60, 150));
         let live = |point: &Point| point.live;
-        assert_eq!(history.finish().points.iter().map(live).collect::<Vec<_>>(), [40, 120, 60]);
+        assert_eq!(history.timeline().points.iter().map(live).collect::<Vec<_>>(), [40, 120, 60]);
     }
 
     #[test]
@@ -146,7 +164,7 @@ mod tests {
             history.note(slot, Duration::from_secs(1), &memory, &totals(7, 0, 0));
         }
         history.close(Duration::from_secs(1));
-        let [point] = history.finish().points[..] else { panic!("one moment") };
+        let [point] = history.timeline().points[..] else { panic!("one moment") };
         assert_eq!((point.resident.sum(), point.live), (18, 21));
     }
 }

@@ -143,6 +143,11 @@ impl Pages {
         }
     }
 
+    /// Forgets a target that has ended.
+    pub fn forget(&mut self, slot: u32) {
+        self.targets.remove(&slot);
+    }
+
     /// A target has ended.
     pub fn leave(&mut self, kernel: &mut Kernel, slot: u32) {
         self.read(kernel);

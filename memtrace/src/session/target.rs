@@ -83,6 +83,8 @@ pub struct Target {
     pub python: Option<String>,
     /// What else the reader of a report must know.
     pub notes: Vec<String>,
+    /// When its tracing began, since the tracer did.
+    pub began: Duration,
     /// CPU time it had used when tracing began.
     pub cpu_before: Duration,
     /// How it was when last seen.
@@ -131,6 +133,7 @@ impl Target {
             command: process.command().unwrap_or_default(),
             python: None,
             notes: Vec::new(),
+            began: Duration::ZERO,
             cpu_before: status.cpu_time,
             status: Some(status),
             ended: None,
@@ -165,6 +168,7 @@ impl Target {
             command: parent.command.clone(),
             python: parent.python.clone(),
             notes: Vec::new(),
+            began: parent.began,
             cpu_before: Duration::ZERO,
             status: None,
             ended: None,

@@ -1,6 +1,6 @@
 //! The processes of a session, by their slots in the kernel.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::target::Target;
 
@@ -28,6 +28,12 @@ impl Targets {
             self.places.insert(target.slot, place);
         }
         self.put(target);
+    }
+
+    /// Takes out targets that have ended.
+    pub fn remove(&mut self, slots: &BTreeSet<u32>) {
+        self.list.retain(|target| !slots.contains(&target.slot));
+        self.places = self.list.iter().map(|target| target.slot).zip(0..).collect();
     }
 
     /// The target in a slot.

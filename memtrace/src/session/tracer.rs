@@ -4,6 +4,7 @@ mod follow;
 mod heaps;
 mod looks;
 mod pages;
+mod recorder;
 mod select;
 
 use std::{
@@ -38,6 +39,7 @@ use crate::{
     profile::BasisPoints,
 };
 pub use looks::Resident;
+pub use recorder::Told;
 use select::Selection;
 
 /// Rows beyond those of the first targets: libraries that are loaded later.
@@ -292,7 +294,7 @@ impl Tracer {
 
     /// Ends the tracing. Nothing is recorded any more when this returns, and the probes are
     /// being taken off.
-    pub fn finish(mut self, needs_heaps: bool) -> Result<(Recorded, Vec<Detaching>)> {
+    pub fn finish(&mut self, needs_heaps: bool) -> Result<(Recorded<'_>, Vec<Detaching>)> {
         let duration = self.began.elapsed();
         for target in self.targets.iter_mut() {
             self.kernel.stop(target.slot)?;
@@ -304,8 +306,10 @@ impl Tracer {
         let resident = self.resident();
         let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
         self.notes.extend(unseen(&self.targets));
-        let cost = self.meter.finish(&self.kernel, &self.targets, self.limit)?;
-        let mut probes = self.retired;
+        self.meter.update(&self.kernel, true);
+        let cost =
+            self.meter.cost(&self.kernel, &self.targets.iter().collect::<Vec<_>>(), self.limit)?;
+        let mut probes = mem::take(&mut self.retired);
         probes.extend(self.kernel.spent_probes());
         probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
         probes.extend(self.probes.take());
@@ -313,22 +317,24 @@ impl Tracer {
         let recorded = Recorded::read(
             &self.kernel,
             super::fold::Context {
-                objects: self.objects,
-                targets: self.targets,
-                codes: self.codes,
-                history: self.history,
+                objects: &self.objects,
+                targets: self.targets.iter().collect(),
+                codes: &self.codes,
+                history: &self.history,
+                timeline: self.history.timeline(),
                 resident,
                 pages,
-                notes: self.notes,
+                notes: mem::take(&mut self.notes),
                 heaps,
                 cost,
                 detail: self.detail,
                 sample_interval: self.sample_interval,
                 duration,
                 started: self.started,
+                since: Duration::ZERO,
             },
         )?;
-        Ok((recorded, self.detaching))
+        Ok((recorded, mem::take(&mut self.detaching)))
     }
 }
 

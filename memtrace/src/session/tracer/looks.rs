@@ -200,7 +200,7 @@ impl Tracer {
     }
 
     /// By slot.
-    fn live_blocks(&mut self) -> Option<HashMap<u32, LiveBlocks>> {
+    pub(super) fn live_blocks(&mut self) -> Option<HashMap<u32, LiveBlocks>> {
         let mut blocks: HashMap<u32, LiveBlocks> = HashMap::new();
         let visited = self.kernel.visit_live(|place, allocation| {
             // What files and shared memory hold is a use of its own.

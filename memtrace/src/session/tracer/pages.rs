@@ -52,14 +52,19 @@ impl Tracer {
         Ok(())
     }
 
-    /// Whose the resident memory of the targets is, by slot.
+    /// Whose the resident memory of all targets is, by slot.
     pub(super) fn settle_pages(&mut self) -> Vec<(u32, Settled)> {
+        self.settle(&self.targets.slots())
+    }
+
+    /// Whose the resident memory of some targets is, by slot.
+    pub(super) fn settle(&mut self, slots: &[u32]) -> Vec<(u32, Settled)> {
         self.pages.read(&mut self.kernel);
         if let Err(error) = self.note_holes() {
             self.notes.push(format!("What was unmapped in part: {error:#}."));
         }
         let mut all = Vec::new();
-        for target in self.targets.iter() {
+        for target in slots.iter().filter_map(|slot| self.targets.get(*slot)) {
             let Some(owners) = self.pages.owners(target.slot) else { continue };
             let (pid, deadline) = (target.pid(), Instant::now() + PATIENCE);
             let settled = match Settled::measure(&target.process, owners, deadline) {

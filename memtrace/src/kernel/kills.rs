@@ -1,0 +1,72 @@
+//! Kills as the kernel programs tell of them.
+
+use std::{
+    fs,
+    os::fd::{AsRawFd, RawFd},
+};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{MapData, RingBuf},
+};
+use memtrace_abi::kill::{Kill, VictimFields};
+
+use super::{BTF, btf::Btf, event, take, watch as attach, write};
+
+/// Kills as they come in. Its file descriptor is readable when there are some.
+pub struct Kills(RingBuf<MapData>);
+
+impl AsRawFd for Kills {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Iterator for Kills {
+    type Item = Kill;
+
+    /// The next kill that is there already.
+    fn next(&mut self) -> Option<Kill> {
+        event::read(&self.0.next()?)
+    }
+}
+
+/// Attaches to the tracepoints, which belong to the object from then on.
+pub(super) fn watch(ebpf: &mut Ebpf) -> Result<Kills> {
+    write(ebpf, "VICTIM_FIELDS", fields()?)?;
+    attach(ebpf, "oom_victim", "mark_victim")?;
+    attach(ebpf, "kill_signal", "signal_generate")?;
+    take(ebpf, "KILLS").map(Kills)
+}
+
+fn fields() -> Result<VictimFields> {
+    let types = fs::read(BTF).with_context(|| format!("read {BTF}"))?;
+    let types = Btf::parse(&types).with_context(|| format!("parse {BTF}"))?;
+    let task = |field| types.offset("task_struct", &[field]);
+    let signal = |field| types.offset("signal_struct", &[field]);
+    let memory = |field| types.offset("mm_struct", &[field]);
+    let (counters, counter_size) = counters(&types)?;
+    Ok(VictimFields {
+        process: task("tgid")?,
+        comm: task("comm")?,
+        memory: task("mm")?,
+        signal: task("signal")?,
+        oom_memory: signal("oom_mm")?,
+        oom_score_adj: signal("oom_score_adj")?,
+        total: memory("total_vm")?,
+        page_tables: memory("pgtables_bytes")?,
+        counters,
+        counter_size,
+    })
+}
+
+/// The first counter of resident pages in an address space, and how large one is.
+fn counters(types: &Btf<'_>) -> Result<(u64, u64)> {
+    // One structure of plain numbers up to Linux 6.1.
+    if let Ok(count) = types.offset("mm_struct", &["rss_stat", "count"]) {
+        return Ok((count, 8));
+    }
+    let count = types.offset("percpu_counter", &["count"])?;
+    Ok((types.offset("mm_struct", &["rss_stat"])? + count, types.size("percpu_counter")?))
+}

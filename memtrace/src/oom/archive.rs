@@ -1,0 +1,217 @@
+//! The folder of reports. A report is a folder of files that are opened before they are needed,
+//! since a machine without memory opens none; it gets its name when all of it is on the disk.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io::{self, BufWriter, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::reports::{Stored, stored};
+use crate::{
+    profile::{Profile, View},
+    report::{self, Content, Format, summary},
+};
+
+/// The files of a report.
+const FILES: [&str; 5] = ["report.json", "live.folded", "live.svg", TIMELINE, "recording.memtrace"];
+const TIMELINE: &str = "timeline.svg";
+/// For people; the first line says it all.
+pub(super) const SUMMARY: &str = "summary.txt";
+/// The next report until it is complete; a leading dot keeps it out of lists.
+const NEXT: &str = ".next";
+const LOCK: &str = ".lock";
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation {
+    /// Reports.
+    pub count: usize,
+    /// Bytes of all of them together. The newest report stays, whatever its size.
+    pub bytes: u64,
+}
+
+/// The folder, which belongs to one recorder as long as this lives.
+pub struct Archive {
+    folder: PathBuf,
+    rotation: Rotation,
+    next: Option<Next>,
+    _lock: File,
+}
+
+/// The files of the next report, open.
+struct Next {
+    files: Vec<(&'static str, File)>,
+    summary: File,
+}
+
+impl Archive {
+    /// Opens or makes the folder, and what the first report needs.
+    pub fn open(folder: &Path, rotation: Rotation) -> Result<Self> {
+        let context = || format!("keep reports in {}", folder.display());
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(context)?;
+        let lock = owned(&folder.join(LOCK)).with_context(context)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!("another memtrace writes its reports to {}", folder.display())
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(context),
+        }
+        let mut archive = Self { folder: folder.to_owned(), rotation, next: None, _lock: lock };
+        archive.prepare().with_context(context)?;
+        Ok(archive)
+    }
+
+    /// Opens the files of the next report. What a recorder left behind that did not live to
+    /// complete it is removed.
+    fn prepare(&mut self) -> io::Result<()> {
+        let folder = self.folder.join(NEXT);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        DirBuilder::new().mode(0o700).create(&folder)?;
+        let open = |name| Ok((name, owned(&folder.join(name))?));
+        let files: io::Result<Vec<_>> = FILES.into_iter().map(open).collect();
+        self.next = Some(Next { files: files?, summary: owned(&folder.join(SUMMARY))? });
+        Ok(())
+    }
+
+    /// Writes a report; returns its folder. Older reports make room for it.
+    pub fn write(&mut self, name: &str, profile: &Profile) -> Result<PathBuf> {
+        let folder = self.folder.clone();
+        let context = || format!("write the report {name} in {}", folder.display());
+        if self.next.is_none() {
+            self.prepare().with_context(context)?;
+        }
+        let next = self.next.take().with_context(context)?;
+        next.write(profile).with_context(context)?;
+        let place = self.free_place(name);
+        fs::rename(self.folder.join(NEXT), &place).with_context(context)?;
+        sync(&self.folder).with_context(context)?;
+        self.rotate(&place);
+        self.prepare().with_context(context)?;
+        Ok(place)
+    }
+
+    /// The name, or with a number behind it if it is taken.
+    fn free_place(&self, name: &str) -> PathBuf {
+        let numbered = (2..).map(|number| self.folder.join(format!("{name}-{number}")));
+        let mut places = std::iter::once(self.folder.join(name)).chain(numbered);
+        places.find(|place| !place.exists()).unwrap_or_else(|| self.folder.join(name))
+    }
+
+    /// Removes the oldest reports until the others are few and small enough.
+    fn rotate(&self, newest: &Path) {
+        let mut reports = stored(&self.folder);
+        let mut bytes: u64 = reports.iter().map(Stored::bytes).sum();
+        while reports.len() > self.rotation.count || bytes > self.rotation.bytes {
+            // Of a kill there is one report, of the danger before it there may be many.
+            let ahead = reports.iter().filter(|report| report.is_ahead()).count();
+            let is_next = |report: &Stored| ahead * 4 <= reports.len() || report.is_ahead();
+            let Some(place) = reports.iter().position(is_next) else { break };
+            let oldest = reports.remove(place);
+            bytes = bytes.saturating_sub(oldest.bytes());
+            if oldest.folder == newest {
+                continue;
+            }
+            // What cannot be removed stays; the new report is written already.
+            let _ = fs::remove_dir_all(&oldest.folder);
+        }
+    }
+}
+
+impl Next {
+    fn write(self, profile: &Profile) -> Result<()> {
+        let mut summary = BufWriter::new(&self.summary);
+        summary::write(profile, summary::Screen::default(), &mut summary)?;
+        summary.flush().context("write the summary")?;
+        drop(summary);
+        for (name, file) in &self.files {
+            let format = Format::of(Path::new(name))?;
+            let mut out = BufWriter::new(file);
+            let content = if *name == TIMELINE { Content::Timeline } else { memory(profile) };
+            report::write(profile, content, format, &mut out)?;
+            out.flush().with_context(|| format!("write {name}"))?;
+        }
+        let files = self.files.iter().map(|(_, file)| file).chain([&self.summary]);
+        files.into_iter().try_for_each(File::sync_all).context("bring it to the disk")
+    }
+}
+
+/// What is live, or without probes what is resident.
+fn memory(profile: &Profile) -> Content {
+    let has_probes = profile.session.detail != "rss";
+    Content::Memory(if has_probes { View::Live } else { View::Resident })
+}
+
+/// Opens a file for its owner only, new or old.
+fn owned(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// A name is on the disk once its folder is.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::example;
+
+    const ROOMY: Rotation = Rotation { count: 3, bytes: u64::MAX };
+
+    fn names(folder: &Path) -> Vec<String> {
+        let name = |report: Stored| report.name();
+        stored(folder).into_iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_report_is_complete_when_it_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut archive = Archive::open(folder.path(), ROOMY).unwrap();
+        assert_eq!(names(folder.path()), Vec::<String>::new());
+        let place = archive.write("20261126T055338Z-python3-1", &example::profile()).unwrap();
+        for name in FILES.into_iter().chain([SUMMARY]) {
+            assert!(fs::metadata(place.join(name)).unwrap().len() > 0, "{name}");
+        }
+        let again = archive.write("20261126T055338Z-python3-1", &example::profile()).unwrap();
+        assert!(again.ends_with("20261126T055338Z-python3-1-2"));
+    }
+
+    #[test]
+    fn the_oldest_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut archive = Archive::open(folder.path(), ROOMY).unwrap();
+        fs::create_dir(folder.path().join("20200101T000000Z-of-somebody-else")).unwrap();
+        for second in 1..=5 {
+            let name = format!("20261126T05533{second}Z-x-1");
+            archive.write(&name, &example::profile()).unwrap();
+        }
+        let kept = [3, 4, 5].map(|second| format!("20261126T05533{second}Z-x-1"));
+        assert_eq!(names(folder.path()), kept);
+        archive.rotation.bytes = 1;
+        archive.write("20261126T055336Z-x-1", &example::profile()).unwrap();
+        assert_eq!(names(folder.path()), ["20261126T055336Z-x-1"]);
+        assert!(folder.path().join("20200101T000000Z-of-somebody-else").exists());
+    }
+
+    #[test]
+    fn a_folder_has_one_owner_and_what_the_last_one_left_half_done_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = Archive::open(folder.path(), ROOMY).unwrap();
+        assert!(Archive::open(folder.path(), ROOMY).is_err());
+        fs::write(folder.path().join(NEXT).join("live.svg"), "half").unwrap();
+        drop(archive);
+        Archive::open(folder.path(), ROOMY).unwrap();
+        assert_eq!(fs::read(folder.path().join(NEXT).join("live.svg")).unwrap(), b"");
+    }
+}

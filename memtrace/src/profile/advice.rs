@@ -1,0 +1,207 @@
+//! What limits to set, from what was observed. Arithmetic only, and it says on what it rests: one
+//! run says little about the next.
+
+use std::time::Duration;
+
+use super::{Cause, Group, Profile, View};
+
+/// Sizes are rounded up to whole ones of these.
+const STEP: u64 = 16 << 20;
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// What an advice is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Index into [`Profile::processes`].
+    Process(u32),
+    /// Index into [`Profile::groups`].
+    Group(u32),
+}
+
+/// Limits for a process or a group, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// Whose.
+    pub subject: Subject,
+    /// The most that it had, ever.
+    pub peak: u64,
+    /// What it stayed below for nine tenths of the time, or the largest working set of a group.
+    pub usual: u64,
+    /// Observed for so long.
+    pub observed: Duration,
+    /// Whether it was killed, so that it would have needed more than its peak.
+    pub was_killed: bool,
+    /// Percent that are added to the peak, because it was observed for no longer.
+    pub headroom: u64,
+    /// `resources.requests.memory` of Kubernetes.
+    pub request: u64,
+    /// `resources.limits.memory` of Kubernetes.
+    pub limit: u64,
+    /// `MemoryHigh=` of systemd: above it the group is slowed down.
+    pub high: u64,
+    /// `MemoryMax=` of systemd.
+    pub max: u64,
+    /// What could be saved first.
+    pub largest: Option<Largest>,
+}
+
+/// The line that sets the peak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Largest {
+    /// Index into [`Profile::frames`].
+    pub frame: Option<u32>,
+    /// What it held at the peak.
+    pub bytes: u64,
+    /// What the limit would be without that.
+    pub limit_without: u64,
+}
+
+impl Advice {
+    /// How many such workers fit into a budget, each up to its limit.
+    #[must_use]
+    pub const fn workers(&self, budget: u64) -> u64 {
+        match budget.checked_div(self.limit) {
+            Some(workers) => workers,
+            None => 0,
+        }
+    }
+
+    fn new(subject: Subject, peak: u64, usual: u64, profile: &Profile) -> Self {
+        let observed = profile.session.duration;
+        let headroom = headroom(observed);
+        let limit = with(peak, headroom);
+        Self {
+            subject,
+            peak,
+            usual,
+            observed,
+            was_killed: false,
+            headroom,
+            // Who asks for less than it usually has is the first to be evicted.
+            request: with(usual, 10).min(limit),
+            limit,
+            high: with(peak, headroom / 3).min(limit),
+            max: limit,
+            largest: None,
+        }
+    }
+}
+
+impl Profile {
+    /// Limits for each process and each group of which enough is known, groups first.
+    #[must_use]
+    pub fn advice(&self) -> Vec<Advice> {
+        let groups = (0..).zip(&self.groups).filter(|(_, group)| group.path != "/");
+        let groups = groups.map(|(index, group)| self.advice_for_group(index, group));
+        let processes = 0..self.processes.len() as u32;
+        groups.chain(processes.filter_map(|index| self.advice_for(index))).collect()
+    }
+
+    /// The kernel's own peak of a group has page cache in it, which would have made room.
+    fn advice_for_group(&self, index: u32, group: &Group) -> Advice {
+        let peak = match group.highest_working_set {
+            0 => group.peak.unwrap_or(group.usage),
+            highest => highest,
+        };
+        let usual = group.usual_working_set.min(peak);
+        let mut advice = Advice::new(Subject::Group(index), peak, usual, self);
+        advice.was_killed = group.kills > 0;
+        advice.largest = self.largest(&group.processes, peak, advice.headroom);
+        advice
+    }
+
+    fn advice_for(&self, index: u32) -> Option<Advice> {
+        let process = self.processes.get(index as usize)?;
+        let peak = process.highest_rss_bytes.or(process.rss_bytes)?;
+        let usual = process.usual_rss_bytes.or(process.rss_bytes).unwrap_or(peak).min(peak);
+        let mut advice = Advice::new(Subject::Process(index), peak, usual, self);
+        let incident = self.incident.as_ref();
+        advice.was_killed = incident.is_some_and(|incident| {
+            incident.process == Some(index) && incident.cause == Cause::OutOfMemory
+        });
+        advice.largest = self.largest(&[index], peak, advice.headroom);
+        Some(advice)
+    }
+
+    /// The line that held most at the peak of its process.
+    fn largest(&self, processes: &[u32], peak: u64, headroom: u64) -> Option<Largest> {
+        let lines = self.lines_of(processes, View::Peak);
+        let line = lines.first().filter(|line| line.amounts.peak.bytes > 0)?;
+        let bytes = line.amounts.peak.bytes.min(peak);
+        let limit_without = with(peak - bytes, headroom);
+        Some(Largest { frame: line.frame, bytes, limit_without })
+    }
+}
+
+/// Percent to add to a peak: the shorter it was looked at, the likelier a higher one is.
+const fn headroom(observed: Duration) -> u64 {
+    match observed.as_secs() {
+        seconds if seconds < HOUR.as_secs() => 50,
+        seconds if seconds < DAY.as_secs() => 30,
+        _ => 15,
+    }
+}
+
+fn with(bytes: u64, percent: u64) -> u64 {
+    let added = (bytes / 100).saturating_mul(percent);
+    bytes.saturating_add(added).max(1).checked_next_multiple_of(STEP).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Amount, Amounts, Builder, Frame, Incident, Process, Session};
+
+    const MIB: u64 = 1 << 20;
+
+    fn profile(observed: Duration) -> Profile {
+        let mut builder = Builder::new(Session { duration: observed, ..Session::default() });
+        let process = builder.add_process(Process {
+            highest_rss_bytes: Some(1000 * MIB),
+            usual_rss_bytes: Some(400 * MIB),
+            ..Process::default()
+        });
+        for (symbol, mib) in [("grid", 600), ("cache", 100)] {
+            let frame = builder.intern(Frame::Origin { what: symbol.into() });
+            let peak = Amount { bytes: mib * MIB, objects: 1 };
+            builder.add_stack(process, vec![frame], Amounts { peak, ..Amounts::default() });
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn the_longer_it_was_observed_the_less_is_added() {
+        let limits = [HOUR / 2, HOUR, DAY].map(|observed| profile(observed).advice()[0].limit);
+        assert_eq!(limits, [1504 * MIB, 1312 * MIB, 1152 * MIB]);
+    }
+
+    #[test]
+    fn the_request_is_what_it_usually_has() {
+        let advice = &profile(DAY).advice()[0];
+        assert_eq!((advice.request, advice.high, advice.max), (448 * MIB, 1056 * MIB, 1152 * MIB));
+        assert_eq!((advice.workers(16 << 30), advice.workers(0)), (14, 0));
+        assert!(!advice.was_killed);
+    }
+
+    #[test]
+    fn the_largest_line_tells_what_could_be_saved() {
+        let largest = profile(DAY).advice()[0].largest.unwrap();
+        assert_eq!((largest.frame, largest.bytes), (Some(0), 600 * MIB));
+        assert_eq!(largest.limit_without, 464 * MIB);
+    }
+
+    #[test]
+    fn who_was_killed_would_have_needed_more() {
+        let mut profile = profile(HOUR);
+        profile.incident = Some(Incident { process: Some(0), ..Incident::default() });
+        profile.groups = vec![
+            Group { path: "/".into(), ..Group::default() },
+            Group { path: "/a".into(), highest_working_set: 3 << 30, kills: 1, ..Group::default() },
+        ];
+        let advice = profile.advice();
+        assert_eq!(advice[0].subject, Subject::Group(1), "the machine itself has no limit");
+        assert_eq!(advice[0].limit, 3_994 * MIB / 16 / MIB * 16 * MIB + 16 * MIB);
+        assert!(advice.iter().all(|advice| advice.was_killed));
+    }
+}

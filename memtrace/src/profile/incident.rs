@@ -1,0 +1,165 @@
+//! Why the profile of a process was written down: it was killed, or was about to be.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ByKind, Group, printable};
+
+/// A kill, or the danger of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// When, in milliseconds since 1970.
+    pub at_millis: u64,
+    /// What happened.
+    pub cause: Cause,
+    /// Process id of the victim, in the initial namespace.
+    pub pid: u32,
+    /// Its short name.
+    pub comm: String,
+    /// Its arguments, joined by spaces; empty if they were not known.
+    pub command_line: String,
+    /// Path of the control group that limited its memory.
+    pub cgroup: Option<String>,
+    /// Index into the profile's processes; `None`: it was not traced.
+    pub process: Option<u32>,
+    /// What the kernel counted for it at that moment; `None`: not known.
+    pub counted: Option<Counted>,
+    /// The limit that was hit; `None`: not known.
+    pub limit: Option<Limit>,
+    /// The processes that share that limit, the largest first.
+    pub members: Vec<Member>,
+    /// How many more there were.
+    pub more_members: u64,
+    /// How long before it the members were looked at.
+    pub looked_before: Duration,
+    /// What the kernel's log says of it.
+    pub log: Vec<String>,
+}
+
+/// What happened to the victim.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The kernel killed it for want of memory.
+    #[default]
+    OutOfMemory,
+    /// A process killed it.
+    Signal {
+        /// Its process id; 0: not known.
+        pid: u32,
+        /// Its short name.
+        comm: String,
+    },
+    /// Its control group came near its limit.
+    NearLimit,
+    /// Processes had to wait for memory.
+    Pressure,
+}
+
+/// What the kernel counted for a process, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Resident memory.
+    pub resident: ByKind,
+    /// Address space.
+    pub total: u64,
+    /// Page tables.
+    pub page_tables: u64,
+    /// What made it more or less likely to be chosen.
+    pub oom_score_adj: i32,
+}
+
+/// A limit that was hit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Of this group, shortly before.
+    pub group: Group,
+    /// How long before.
+    pub looked_before: Duration,
+    /// How it is known.
+    pub evidence: Evidence,
+}
+
+/// How it is known which limit was hit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Evidence {
+    /// The kernel's log says so.
+    Log,
+    /// The group has counted it.
+    Counter,
+    /// It was the fullest.
+    #[default]
+    Fullest,
+}
+
+/// A process that shares the limit, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Process id.
+    pub pid: u32,
+    /// Its short name.
+    pub comm: String,
+    /// Its RSS.
+    pub resident: u64,
+    /// By how much the RSS has grown.
+    pub grown: i64,
+    /// In how much time: a minute, or since the process was first seen.
+    pub over: Duration,
+    /// Index into the profile's processes; `None`: it was not traced.
+    pub process: Option<u32>,
+}
+
+impl Cause {
+    /// Whether the process is dead.
+    #[must_use]
+    pub const fn is_kill(&self) -> bool {
+        matches!(self, Self::OutOfMemory | Self::Signal { .. })
+    }
+}
+
+impl Member {
+    /// `comm (pid)`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{} ({})", printable(&self.comm), self.pid)
+    }
+}
+
+impl Incident {
+    /// `comm (pid)`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{} ({})", printable(&self.comm), self.pid)
+    }
+
+    /// The one that grew most, unless that is the victim, or nobody grew by more than a tenth of
+    /// what the largest holds.
+    #[must_use]
+    pub fn culprit(&self) -> Option<&Member> {
+        let largest = self.members.iter().map(|member| member.resident).max()?;
+        let grew_most = self.members.iter().max_by_key(|member| member.grown)?;
+        let is_much = u64::try_from(grew_most.grown).is_ok_and(|grown| grown > largest / 10);
+        (is_much && grew_most.pid != self.pid).then_some(grew_most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(pid: u32, resident: u64, grown: i64) -> Member {
+        Member { pid, resident, grown, ..Member::default() }
+    }
+
+    #[test]
+    fn whoever_grew_most_is_the_culprit() {
+        let members = vec![member(1, 1000, 0), member(2, 400, 350), member(3, 10, 5)];
+        let mut incident = Incident { pid: 1, members, ..Incident::default() };
+        assert_eq!(incident.culprit().map(|member| member.pid), Some(2));
+        incident.pid = 2;
+        assert_eq!(incident.culprit(), None, "it is the victim itself");
+        incident.members = vec![member(1, 1000, -5), member(2, 400, 90)];
+        incident.pid = 1;
+        assert_eq!(incident.culprit(), None, "nobody grew by much");
+    }
+}

@@ -1,0 +1,206 @@
+//! A kill in words: who, by whom, which limit, who else was there.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    summary::page::Page,
+    units::{Elapsed, Share, Size},
+};
+use crate::profile::{Cause, Counted, Evidence, Group, Incident, Limit, Member, printable};
+
+/// The numbers of `memory.stat` that say most, under both versions' names.
+const STAT: [(&str, &str, &str); 6] = [
+    ("total_rss", "anon", "anonymous"),
+    ("total_cache", "file", "page cache"),
+    ("total_shmem", "shmem", "shared memory"),
+    ("total_swap", "swap", "swapped"),
+    ("slab", "slab", "slab"),
+    ("kernel_stack", "kernel", "the kernel's"),
+];
+
+/// All of it in a line: what happened to whom.
+#[must_use]
+pub fn headline(incident: &Incident) -> String {
+    let who = incident.text();
+    let rss = incident.counted.map(|counted| format!(", RSS {}", Size(counted.resident.sum())));
+    let rss = rss.unwrap_or_default();
+    let limit = incident.limit.as_ref();
+    match &incident.cause {
+        Cause::OutOfMemory => {
+            let limit = limit.map(|limit| format!(", {}", limit_text(&limit.group)));
+            format!(
+                "{who} was killed by the kernel: out of memory{}{rss}",
+                limit.unwrap_or_default()
+            )
+        }
+        Cause::Signal { pid: 0, .. } => format!("{who} was killed, by whom is not known{rss}"),
+        Cause::Signal { pid, comm } => {
+            format!("{who} was killed by {} ({pid}){rss}", printable(comm))
+        }
+        Cause::NearLimit | Cause::Pressure => {
+            let why = if incident.cause == Cause::NearLimit { "near" } else { "memory is short: " };
+            let group = limit.map(|limit| {
+                let Group { working_set, .. } = limit.group;
+                format!("{} of {}", Size(working_set), limit_text(&limit.group))
+            });
+            let group = group.unwrap_or_else(|| "a limit".into());
+            format!("no kill yet, {why} {group}; the largest is {who}").replace("  ", " ")
+        }
+    }
+}
+
+/// `limit 300 MiB of /jobs`.
+fn limit_text(group: &Group) -> String {
+    let whose = if group.path == "/" { "the machine".into() } else { group_text(group) };
+    let bytes =
+        group.limit.map_or_else(|| "no limit".into(), |bytes| format!("limit {}", Size(bytes)));
+    format!("{bytes} of {whose}")
+}
+
+/// `unit worker.service (/system.slice/worker.service)`.
+fn group_text(group: &Group) -> String {
+    let path = printable(&group.path);
+    group.name().map_or_else(|| path.clone(), |name| format!("{} ({path})", printable(&name)))
+}
+
+/// The account of it, above everything else of a summary.
+pub(super) fn write(incident: &Incident, page: &mut Page) {
+    page.heading(&headline(incident));
+    page.paragraph(&circumstances(incident), "  ");
+    if let Some(counted) = incident.counted {
+        page.paragraph(&kernel_numbers(&counted), "  ");
+    }
+    if let Some(limit) = &incident.limit {
+        page.blank();
+        page.heading(&format!("Limit: {}", limit_sentence(limit)));
+        page.paragraph(&usage(&limit.group), "  ");
+    }
+    members(incident, page);
+    if !incident.log.is_empty() {
+        page.blank();
+        page.heading("The kernel's own words");
+        incident.log.iter().for_each(|line| page.paragraph(&printable_line(line), "  "));
+    }
+    page.blank();
+}
+
+/// Lines of the kernel's log are cleaned when they are read, but recordings may come from anywhere.
+fn printable_line(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+}
+
+fn circumstances(incident: &Incident) -> String {
+    let millis = i64::try_from(incident.at_millis).unwrap_or(0);
+    let time = Timestamp::from_millisecond(millis).unwrap_or_default();
+    let mut parts = vec![time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()];
+    parts.extend(
+        incident
+            .cgroup
+            .as_ref()
+            .map(|path| group_text(&Group { path: path.clone(), ..Group::default() })),
+    );
+    if !incident.command_line.is_empty() {
+        parts.push(printable_line(&incident.command_line));
+    }
+    if incident.process.is_none() {
+        parts.push("it was not traced: no stacks of it".into());
+    }
+    parts.join(" · ")
+}
+
+fn kernel_numbers(counted: &Counted) -> String {
+    let Counted { resident, total, page_tables, oom_score_adj } = counted;
+    format!(
+        "The kernel counted: RSS {}, of which {} anonymous, {} shared, {} of files; page tables {}; \
+         address space {}; oom_score_adj {oom_score_adj}.",
+        Size(resident.sum()),
+        Size(resident.anonymous),
+        Size(resident.shared),
+        Size(resident.file),
+        Size(*page_tables),
+        Size(*total),
+    )
+}
+
+fn limit_sentence(limit: &Limit) -> String {
+    let evidence = match limit.evidence {
+        Evidence::Log => "as the kernel's log says",
+        Evidence::Counter => "as the group's counter says",
+        Evidence::Fullest => "probably: it was the fullest",
+    };
+    let bytes = limit.group.limit.map(|bytes| Size(bytes).to_string());
+    let bytes = bytes.unwrap_or_else(|| "none".into());
+    let whose =
+        if limit.group.path == "/" { "the whole machine".into() } else { group_text(&limit.group) };
+    format!("{bytes}, of {whose}, {evidence}")
+}
+
+fn usage(group: &Group) -> String {
+    let mut parts = vec![format!("{} in use", Size(group.usage))];
+    for (version_1, version_2, name) in STAT {
+        let bytes = group.counted(version_1, version_2).filter(|bytes| *bytes > 0);
+        parts.extend(bytes.map(|bytes| format!("{} {name}", Size(bytes))));
+    }
+    parts.extend(group.peak.map(|peak| format!("at most {} ever", Size(peak))));
+    if group.kills > 0 {
+        parts.push(format!("{} killed so far", group.kills));
+    }
+    parts.join(" · ")
+}
+
+fn members(incident: &Incident, page: &mut Page) {
+    let members = &incident.members;
+    if members.is_empty() {
+        return;
+    }
+    let total: u64 = members.iter().map(|member| member.resident).fold(0, u64::saturating_add);
+    page.blank();
+    let before = Elapsed(incident.looked_before);
+    let when = if incident.cause.is_kill() { format!(", {before} before") } else { String::new() };
+    page.heading(&format!("Who held what{when}"));
+    page.row("        RSS   share      grew        in", "");
+    for member in members {
+        let share = Share(member.resident, total).to_string();
+        let (grown, over) = (growth(member), Elapsed(member.over).to_string());
+        let rss = Size(member.resident).to_string();
+        let role = role(member, incident);
+        page.row(&format!("  {rss:>9} {share:>7} {grown:>9} {over:>9}  "), &role);
+    }
+    if incident.more_members > 0 {
+        page.row("  ", &format!("and {} more processes", incident.more_members));
+    }
+    page.paragraph(&verdict(incident), "  ");
+}
+
+fn growth(member: &Member) -> String {
+    let sign = if member.grown < 0 { '-' } else { '+' };
+    format!("{sign}{}", Size(member.grown.unsigned_abs()))
+}
+
+fn role(member: &Member, incident: &Incident) -> String {
+    let victim =
+        if member.pid == incident.pid && incident.cause.is_kill() { ", killed" } else { "" };
+    let traced = if member.process.is_none() { ", not traced" } else { "" };
+    format!("{}{victim}{traced}", member.text())
+}
+
+/// Who is to blame, as far as growth tells.
+fn verdict(incident: &Incident) -> String {
+    let victim = incident.members.iter().find(|member| member.pid == incident.pid);
+    match (incident.culprit(), victim) {
+        (Some(culprit), Some(victim)) => format!(
+            "{} grew most, {}; {} grew by {}: the victim is not the culprit.",
+            culprit.text(),
+            growth(culprit),
+            victim.text(),
+            growth(victim),
+        ),
+        (Some(culprit), None) => format!("{} grew most, {}.", culprit.text(), growth(culprit)),
+        (None, Some(victim)) if victim.grown > 0 && victim.over > Duration::ZERO => {
+            format!("{} itself grew most, or as much as any.", victim.text())
+        }
+        _ => "None has grown by much in the last minute.".into(),
+    }
+}

@@ -1,0 +1,387 @@
+//! Everything that the recorder knows while it runs, and how it is kept up to date.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use memtrace_abi::kill::Kill;
+use tokio::task::{self, JoinHandle};
+
+use super::{
+    super::{target::Target, tracer::Tracer},
+    RecorderOptions,
+    selection::Selection,
+};
+use crate::{
+    cli,
+    decomposition::{LiveBlocks, Look},
+    kernel::{Detaching, Kills},
+    oom::{Alarm, Archive, Census, Film, Limits, Victim},
+    process::{
+        Process,
+        groups::Groups,
+        host,
+        kernel_log::KernelLog,
+        survey::{self, Seen},
+        survival,
+    },
+    profile::{Cause, Decomposition},
+};
+
+/// How often all processes are looked at, if that is quickly done.
+const SURVEY: Duration = Duration::from_secs(1);
+/// Of many processes a survey takes longer; this many times as long there is none then.
+const REST: u32 = 30;
+/// A control group of a process that is not traced is looked for once in this many surveys.
+const PLACED_EVERY: u32 = 5;
+/// Slots of ended processes are made free when they are this many, or after a minute.
+const ENDED_AT_ONCE: usize = 128;
+const MINUTE: Duration = Duration::from_mins(1);
+/// What has ended is kept for as long, because a report about it, or beside it, may be due.
+const AFTERLIFE: Duration = Duration::from_secs(10);
+
+/// What was read of processes ahead of a kill.
+pub struct Readings {
+    /// Whose, by slot.
+    decompositions: Vec<(u32, Decomposition)>,
+    /// The snapshot that is due.
+    victim: Victim,
+}
+
+/// The recorder.
+pub struct Recorder {
+    /// The traced processes.
+    pub tracer: Tracer,
+    pub(super) census: Census,
+    pub(super) film: Film,
+    pub(super) limits: Limits,
+    pub(super) log: Option<KernelLog>,
+    pub(super) archive: Archive,
+    pub(super) selection: Selection,
+    /// What the resident memory consisted of when it was last read, by slot, and when that was.
+    pub(super) ahead: HashMap<u32, (Duration, Decomposition)>,
+    /// Kills that are not reported yet, and when the first of them came in.
+    pub(super) pending: Vec<Victim>,
+    pending_since: Option<Instant>,
+    /// Slots whose kill is known.
+    pub(super) killed: HashSet<u32>,
+    readings: Option<JoinHandle<Readings>>,
+    groups: Groups,
+    surveys: u32,
+    next_survey: Instant,
+    swept: Instant,
+    started: Instant,
+    pub(super) kills: u64,
+    pub(super) reports: u64,
+}
+
+impl Recorder {
+    /// Nothing is known yet.
+    pub fn new(
+        tracer: Tracer,
+        archive: Archive,
+        groups: Groups,
+        options: &RecorderOptions,
+    ) -> Self {
+        let log = KernelLog::open();
+        if let Err(error) = &log {
+            cli::say(&format!("the kernel's log cannot be read, so limits are guessed: {error}"));
+        }
+        Self {
+            tracer,
+            census: Census::default(),
+            film: Film::default(),
+            limits: Limits::new(groups.clone()),
+            log: log.ok(),
+            archive,
+            selection: Selection::new(options.scope.clone()),
+            ahead: HashMap::new(),
+            pending: Vec::new(),
+            pending_since: None,
+            killed: HashSet::new(),
+            readings: None,
+            groups,
+            surveys: 0,
+            next_survey: Instant::now(),
+            swept: Instant::now(),
+            started: Instant::now(),
+            kills: 0,
+            reports: 0,
+        }
+    }
+
+    /// Looks at all processes, unless that was done a moment ago, and begins to trace those that are
+    /// to be traced.
+    pub fn survey(&mut self) -> Result<()> {
+        let start = Instant::now();
+        if start < self.next_survey {
+            return Ok(());
+        }
+        self.survey_now()?;
+        self.next_survey = start + SURVEY.max(start.elapsed() * REST);
+        Ok(())
+    }
+
+    fn survey_now(&mut self) -> Result<()> {
+        let now = host::time_since_boot();
+        self.surveys += 1;
+        for seen in survey::all()? {
+            let pid = seen.identity.pid;
+            let is_new = self.census.note(&seen, now);
+            let is_due = (pid + self.surveys).is_multiple_of(PLACED_EVERY);
+            if is_new || is_due || self.is_traced(pid) {
+                self.census.place(pid, survey::cgroup(pid));
+            }
+        }
+        self.census.forget(now);
+        self.selection.forget(&self.census);
+        self.watch_limits();
+        self.follow();
+        self.sweep()
+    }
+
+    /// Processes of a group that is watched need not wait for the next survey.
+    fn survey_group(&mut self, now: Duration) {
+        let Some(path) = self.selection.group().map(str::to_owned) else { return };
+        for pid in self.groups.members(&path) {
+            if let Some(seen) = survey::one(pid) {
+                self.census.note(&seen, now);
+                self.census.place(pid, survey::cgroup(pid));
+            }
+        }
+        self.follow();
+    }
+
+    fn is_traced(&self, pid: u32) -> bool {
+        self.tracer.running().any(|target| target.pid() == pid)
+    }
+
+    /// Watches the groups of what is traced.
+    fn watch_limits(&mut self) {
+        let pids = self.tracer.running().map(Target::pid);
+        let groups: HashSet<_> =
+            pids.filter_map(|pid| self.census.get(pid)?.cgroup.as_deref()).collect();
+        self.limits.watch(groups.into_iter().chain(self.selection.group()));
+    }
+
+    fn follow(&mut self) {
+        for identity in self.selection.choose(&self.census, |pid| self.is_traced(pid)) {
+            let pid = identity.pid;
+            let Err(error) = self.tracer.follow(pid) else { continue };
+            self.selection.refuse(identity);
+            // Processes end all the time.
+            let lives = survey::one(pid).is_some_and(|seen| !seen.is_dead);
+            if lives {
+                cli::say(&format!("process {pid} is not traced: {error:#}"));
+            }
+        }
+    }
+
+    /// Looks at what is traced, and at how near the limits are.
+    pub fn look(&mut self) -> Result<()> {
+        self.survey()?;
+        let now = host::time_since_boot();
+        if let Some(log) = &mut self.log {
+            log.read();
+        }
+        self.survey_group(now);
+        if let Some(points) = self.tracer.look_again()? {
+            self.film.push(self.tracer.elapsed(), points);
+            self.tracer.running().filter_map(seen).for_each(|seen| {
+                self.census.note(&seen, now);
+            });
+        }
+        for alarm in self.limits.look(now) {
+            self.sound(alarm, now);
+        }
+        Ok(())
+    }
+
+    /// Reads ahead of a kill what can be read only of the living.
+    fn sound(&mut self, alarm: Alarm, now: Duration) {
+        let (path, cause) = match alarm {
+            Alarm::NearLimit(path) => (path, Cause::NearLimit),
+            Alarm::Pressure(path) => (path, Cause::Pressure),
+        };
+        let in_group: HashMap<u32, u64> =
+            self.census.in_group(&path).map(|one| (one.identity.pid, one.resident)).collect();
+        let mut targets: Vec<_> = self
+            .tracer
+            .running()
+            .filter_map(|target| Some((*in_group.get(&target.pid())?, target)))
+            .collect();
+        targets.sort_by_key(|(resident, _)| std::cmp::Reverse(*resident));
+        let Some((_, largest)) = targets.first() else { return };
+        let victim = Victim {
+            pid: largest.pid(),
+            comm: largest.comm.clone(),
+            cause,
+            at: now,
+            slot: Some(largest.slot),
+            counted: None,
+        };
+        let chosen = targets.iter().take(super::reporting::MAX_PROCESSES);
+        let processes: Vec<_> =
+            chosen.map(|(_, target)| (target.slot, target.process.clone())).collect();
+        if self.readings.is_none() {
+            let live = self.tracer.live();
+            self.readings = Some(task::spawn_blocking(|| read(victim, processes, live)));
+        }
+    }
+
+    /// Waits for what is being read.
+    pub async fn readings(&mut self) -> Option<Readings> {
+        match &mut self.readings {
+            Some(handle) => {
+                let read = handle.await.ok();
+                self.readings = None;
+                read
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Keeps what was read, and writes the snapshot, unless the kill was faster.
+    pub fn take_readings(&mut self, readings: Option<Readings>) {
+        let Some(Readings { decompositions, victim }) = readings else { return };
+        let now = host::time_since_boot();
+        self.ahead.extend(decompositions.into_iter().map(|(slot, read)| (slot, (now, read))));
+        if self.is_traced(victim.pid) {
+            self.report_and_say(victim);
+        }
+    }
+
+    /// Takes in kills.
+    pub fn take_kills(&mut self, kills: &mut Kills) {
+        for kill in kills {
+            self.take_kill(&kill);
+        }
+    }
+
+    fn take_kill(&mut self, kill: &Kill) {
+        let victim = Victim::of(kill);
+        self.kills += 1;
+        if victim.slot.is_some_and(|slot| !self.killed.insert(slot))
+            || self.pending.iter().any(|pending| pending.pid == victim.pid)
+        {
+            return;
+        }
+        self.pending_since.get_or_insert_with(Instant::now);
+        self.pending.push(victim);
+    }
+
+    /// When the first kill came in that is not reported yet.
+    pub fn first_kill(&self) -> Option<tokio::time::Instant> {
+        self.pending_since.map(tokio::time::Instant::from_std)
+    }
+
+    /// Reports the kills that are known.
+    pub fn report_kills(&mut self) {
+        self.pending_since = None;
+        for victim in std::mem::take(&mut self.pending) {
+            self.report_and_say(victim);
+        }
+    }
+
+    /// What is to be done now and then.
+    pub fn tick(&mut self) -> Result<()> {
+        for line in self.tracer.keep_within_budget()? {
+            cli::say(&line);
+        }
+        self.tracer.state()?;
+        self.tracer.tidy_seldom();
+        self.tracer.say_notes();
+        Ok(())
+    }
+
+    /// Makes the slots of ended processes free. A kill of which there was no event is reported.
+    fn sweep(&mut self) -> Result<()> {
+        let ended = self.tracer.ended();
+        let is_unknown =
+            |slot: &&u32| !self.killed.contains(*slot) && self.tracer.was_killed(**slot);
+        let unknown: Vec<_> = ended.iter().filter(is_unknown).copied().collect();
+        for slot in unknown {
+            self.killed.insert(slot);
+            self.kills += 1;
+            let Some(target) = self.tracer.target(slot) else { continue };
+            let cause = Cause::Signal { pid: 0, comm: String::new() };
+            let (pid, comm, at) = (target.pid(), target.comm.clone(), host::time_since_boot());
+            self.report_and_say(Victim { pid, comm, cause, at, slot: Some(slot), counted: None });
+        }
+        if ended.len() < ENDED_AT_ONCE && self.swept.elapsed() < MINUTE {
+            return Ok(());
+        }
+        self.swept = Instant::now();
+        let latest = self.tracer.elapsed().saturating_sub(AFTERLIFE);
+        let is_past = |slot: &u32| {
+            self.tracer
+                .target(*slot)
+                .and_then(|target| target.ended)
+                .is_some_and(|end| end <= latest)
+        };
+        let past: Vec<_> = ended.into_iter().filter(is_past).collect();
+        if past.is_empty() {
+            return Ok(());
+        }
+        self.film.forget(&past);
+        for slot in &past {
+            self.ahead.remove(slot);
+            self.killed.remove(slot);
+        }
+        self.tracer.forget(&past)
+    }
+
+    /// Ends the tracing.
+    pub fn shut_down(&mut self) -> Result<Vec<Detaching>> {
+        self.tracer.shut_down()
+    }
+
+    /// Says what the run came to, and what it cost.
+    pub fn say_account(&mut self) -> Result<()> {
+        let time = self.started.elapsed();
+        let (used, resident) = survival::used();
+        let share = 100.0 * used.div_duration_f64(time);
+        cli::say(&format!(
+            "recorded for {:.0} s: {} processes seen, {} kills, {} reports; CPU {:.1} s ({share:.1} %), \
+             at most {} MiB resident",
+            time.as_secs_f64(),
+            self.census.seen,
+            self.kills,
+            self.reports,
+            used.as_secs_f64(),
+            resident >> 20,
+        ));
+        for (loss, count) in self.tracer.losses()? {
+            cli::say(&format!("{count} {}; {}", loss.what(), loss.advice()));
+        }
+        Ok(())
+    }
+}
+
+/// A target as it was when last looked at. Once its memory is given back, what it had is of more
+/// interest.
+fn seen(target: &Target) -> Option<Seen> {
+    let status = target.status.as_ref().filter(|status| status.memory.resident > 0)?;
+    Some(Seen {
+        identity: target.process.identity(),
+        comm: status.comm.clone(),
+        resident: status.memory.resident,
+        is_dead: false,
+    })
+}
+
+/// What the resident memory of processes consists of. A process without memory may take seconds to
+/// answer, so nobody waits for this.
+fn read(
+    victim: Victim,
+    processes: Vec<(u32, Process)>,
+    live: HashMap<u32, LiveBlocks>,
+) -> Readings {
+    let read = |(slot, process): (u32, Process)| {
+        let look = Look::at(&process, live.get(&slot)).ok()?;
+        Some((slot, look.decomposition))
+    };
+    Readings { decompositions: processes.into_iter().filter_map(read).collect(), victim }
+}
