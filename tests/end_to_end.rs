@@ -24,6 +24,8 @@ mod heap;
 mod kernel_object;
 /// What a stuck process holds.
 mod objects;
+/// What is left of a process that was killed.
+mod oom;
 /// Bytes per line of Python programs with known answers.
 mod python;
 /// What is alive at the peak, and what only adds up.

@@ -104,6 +104,10 @@ impl Profile {
             0 => group.peak.unwrap_or(group.usage),
             highest => highest,
         };
+        let limit = self.incident.iter().filter_map(|incident| incident.limit.as_ref());
+        let mut limit = limit.filter(|limit| limit.group.path == group.path);
+        // Whoever hit a limit has used all of it, if only for a moment.
+        let peak = peak.max(limit.next().and_then(|limit| limit.group.limit).unwrap_or(0));
         let usual = group.usual_working_set.min(peak);
         let mut advice = Advice::new(Subject::Group(index), peak, usual, self);
         advice.was_killed = group.kills > 0;

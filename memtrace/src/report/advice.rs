@@ -23,10 +23,10 @@ pub(super) fn write(profile: &Profile, budget: Option<u64>, page: &mut Page) {
     for advice in advice.iter().take(TOP) {
         row(profile, advice, page);
         if let Some(text) = largest(advice, &names) {
-            page.aside(4, &text);
+            page.paragraph(&text, "      ");
         }
         if let Some(budget) = budget {
-            page.aside(4, &workers(advice, budget));
+            page.paragraph(&workers(advice, budget), "      ");
         }
     }
     page.more(advice.len(), TOP, "processes");
@@ -59,9 +59,9 @@ fn largest(advice: &Advice, names: &[String]) -> Option<String> {
     let largest = advice.largest?;
     let name = largest.frame.map_or(NO_FRAME, |frame| &names[frame as usize]);
     Some(format!(
-        "without the {} at the peak of {name}, the limit could be {}",
-        Size(largest.bytes),
-        Size(largest.limit_without)
+        "limit {} without the {} that {name} held at the peak",
+        Size(largest.limit_without),
+        Size(largest.bytes)
     ))
 }
 

@@ -1,0 +1,75 @@
+//! Many kills at once, kills by others than the kernel, and victims who are not the culprit.
+
+use std::{thread, time::Duration};
+
+use crate::{
+    oom::{MIB, assert_lines, growing},
+    support::{cgroup::Cgroup, recorder::Recorder, workload::Workload},
+};
+
+#[test]
+fn ten_victims_at_once_have_ten_reports() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let parent = Cgroup::parent();
+    let groups: Vec<_> =
+        (0..10).map(|number| parent.child(&number.to_string(), 100 * MIB)).collect();
+    let mut victims: Vec<_> = groups.iter().map(|_| growing()).collect();
+    for (victim, group) in victims.iter().zip(&groups) {
+        group.add(victim.pid());
+    }
+    let mut recorder = Recorder::start(folder.path(), &["--cgroup", &parent.path]);
+    recorder.expect_traced(&victims.iter().map(Workload::pid).collect::<Vec<_>>());
+    victims.iter_mut().for_each(Workload::go);
+    for (victim, group) in victims.iter().zip(&groups) {
+        let (_, report) = recorder.report(victim.pid());
+        assert_lines(&report);
+        assert_eq!(report.0["incident"]["limit"]["group"]["path"], *group.path);
+    }
+    let said = recorder.stop();
+    assert!(said.contains(" 10 kills, "), "{said}");
+}
+
+#[test]
+fn a_process_that_another_one_kills_has_a_report_that_names_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut victim = growing();
+    let pid = victim.pid();
+    let mut recorder = Recorder::start(folder.path(), &["--pid", &pid.to_string()]);
+    recorder.expect_traced(&[pid]);
+    victim.go();
+    thread::sleep(Duration::from_millis(500));
+    // SAFETY: the call takes two integers; the victim has not been waited for.
+    unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
+    let (_, report) = recorder.report(pid);
+    assert_lines(&report);
+    let incident = &report.0["incident"];
+    assert_eq!(incident["cause"], "signal");
+    assert_eq!(incident["killed_by"]["pid"], std::process::id());
+    assert!(incident["counted"]["rss_bytes"].as_u64() > Some(20 * MIB), "{incident}");
+}
+
+#[test]
+fn the_culprit_is_told_from_the_victim() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let group = Cgroup::limited(400 * MIB);
+    // Most has the one that does not grow; the kernel chooses it.
+    let mut large = Workload::start(
+        std::process::Command::new("python3")
+            .arg("-c")
+            .arg("print('ready', flush=True); input(); x = b'1' * (250 << 20); print('done', flush=True); input()"),
+    );
+    group.add(large.pid());
+    large.work();
+    let mut culprit = growing();
+    group.add(culprit.pid());
+    let mut recorder = Recorder::start(folder.path(), &["--cgroup", &group.path]);
+    recorder.expect_traced(&[large.pid(), culprit.pid()]);
+    culprit.go();
+    let (place, report) = recorder.report(large.pid());
+    let summary = std::fs::read_to_string(place.join("summary.txt")).expect("it is there");
+    let summary = summary.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(summary.contains("the victim is not the culprit"), "{summary}");
+    assert!(summary.contains(&format!("({}) grew most", culprit.pid())), "{summary}");
+    // What the culprit holds is in the report of its victim.
+    assert!(report.within("live", "keep_tiles").0 > 20 * MIB);
+}
