@@ -1,5 +1,7 @@
 //! `memtrace doctor`: what this kernel and user can do, what it is for, and what is missing.
 
+mod recorder;
+
 use std::io::{self, Write as _};
 
 use anyhow::Result;
@@ -34,6 +36,7 @@ pub fn run() -> Result<Exit> {
     }
     let rights = write_rights(&mut out)?;
     write_namespace(&mut out)?;
+    recorder::write(&mut out)?;
     let features = verdict(
         features.iter().filter(|feature| !feature.is_optional()).map(|feature| &feature.state),
     );

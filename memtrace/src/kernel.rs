@@ -19,7 +19,7 @@ mod tables;
 mod threads;
 mod times;
 
-use std::{collections::BTreeSet, fs, mem, os::fd::AsFd as _, process};
+use std::{fs, mem, os::fd::AsFd as _, process};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
@@ -47,10 +47,9 @@ pub use self::{
     faults::Faults,
     features::{Feature, State, Unsupported, probe as probe_features, require as require_features},
     inherited::Inherited,
-    kills::Kills,
+    kills::{Kills, tracepoints as kill_tracepoints},
     log::Log,
     probes::{Detaching, Point, Probe, detach},
-    recycle::Forgotten,
     tables::Full,
     threads::Threads,
     times::ProgramTimes,
@@ -168,10 +167,8 @@ impl Kernel {
     /// Stops the recording of a slot, at once and for good.
     pub fn stop(&mut self, slot: u32) -> Result<()> {
         let mut process = self.processes.get(&slot, 0).context("read a process slot")?;
-        if process.state == state::FROZEN {
-            return Ok(());
-        }
-        process.state = state::IDLE;
+        let is_frozen = process.state == state::FROZEN;
+        process.state = if is_frozen { state::FROZEN } else { state::IDLE };
         self.write_process(slot, &process)
     }
 
@@ -196,11 +193,6 @@ impl Kernel {
     /// A slot for a process.
     pub fn take_slot(&mut self) -> Result<u32> {
         self.free_slots.pop(0).context("no room for another process")
-    }
-
-    /// Gives a slot back.
-    pub fn give_slot(&mut self, slot: u32) -> Result<()> {
-        self.free_slots.push(slot, 0).context("give a process slot back")
     }
 
     /// Takes note of where a forked child's mappings are, which are its parent's.
@@ -301,30 +293,6 @@ impl Kernel {
     /// Says where the heap of a slot ends.
     pub fn set_heap_end(&mut self, slot: u32, end: u64) -> Result<()> {
         self.pages.set_heap_end(slot, end)
-    }
-
-    /// Begins to watch for kills. Can be called once.
-    pub fn watch_kills(&mut self) -> Result<Kills> {
-        kills::watch(&mut self.ebpf)
-    }
-
-    /// Whether the process of a slot was killed.
-    pub fn is_frozen(&self, slot: u32) -> Result<bool> {
-        let process = self.processes.get(&slot, 0).context("read a process slot")?;
-        Ok(process.state == state::FROZEN)
-    }
-
-    /// Forgets everything that was counted for slots whose processes are gone, so that others can
-    /// have the slots.
-    pub fn forget(&mut self, slots: &BTreeSet<u32>) -> Result<Forgotten> {
-        for slot in slots {
-            self.processes.set(*slot, Process::default(), 0).context("clear a process slot")?;
-        }
-        let codes = recycle::codes(&mut self.ebpf, slots)?;
-        self.counts.forget(slots)?;
-        recycle::allocations(&mut self.allocations, slots)?;
-        slots.iter().try_for_each(|slot| self.give_slot(*slot))?;
-        Ok(codes)
     }
 
     /// All stacks.

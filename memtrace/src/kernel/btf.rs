@@ -62,6 +62,12 @@ impl<'data> Btf<'data> {
         Ok(bits / 8)
     }
 
+    /// Whether programs can be attached to a tracepoint as raw ones.
+    pub fn has_tracepoint(&self, name: &str) -> bool {
+        let wanted = format!("btf_trace_{name}");
+        self.types.iter().any(|ty| self.name(ty.name) == wanted)
+    }
+
     /// Bytes of a structure.
     pub fn size(&self, structure: &str) -> Result<u64> {
         let is_wanted = |ty: &&Type| ty.kind == KIND_STRUCT && self.name(ty.name) == structure;

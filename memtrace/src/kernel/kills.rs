@@ -6,13 +6,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use aya::{
-    Ebpf,
-    maps::{MapData, RingBuf},
+use aya::maps::{MapData, RingBuf};
+use memtrace_abi::{
+    kill::{Kill, VictimFields},
+    process::state,
 };
-use memtrace_abi::kill::{Kill, VictimFields};
 
-use super::{BTF, btf::Btf, event, take, watch as attach, write};
+use super::{BTF, Kernel, btf::Btf, event, take, watch, write};
 
 /// Kills as they come in. Its file descriptor is readable when there are some.
 pub struct Kills(RingBuf<MapData>);
@@ -32,12 +32,32 @@ impl Iterator for Kills {
     }
 }
 
-/// Attaches to the tracepoints, which belong to the object from then on.
-pub(super) fn watch(ebpf: &mut Ebpf) -> Result<Kills> {
-    write(ebpf, "VICTIM_FIELDS", fields()?)?;
-    attach(ebpf, "oom_victim", "mark_victim")?;
-    attach(ebpf, "kill_signal", "signal_generate")?;
-    take(ebpf, "KILLS").map(Kills)
+impl Kernel {
+    /// Begins to watch for kills. Can be called once.
+    pub fn watch_kills(&mut self) -> Result<Kills> {
+        let ebpf = &mut self.ebpf;
+        write(ebpf, "VICTIM_FIELDS", fields()?)?;
+        watch(ebpf, "oom_victim", "mark_victim")?;
+        watch(ebpf, "kill_signal", "signal_generate")?;
+        take(ebpf, "KILLS").map(Kills)
+    }
+
+    /// Whether the process of a slot was killed.
+    pub fn is_frozen(&self, slot: u32) -> Result<bool> {
+        let process = self.processes.get(&slot, 0).context("read a process slot")?;
+        Ok(process.state == state::FROZEN)
+    }
+}
+
+/// The tracepoints, and whether this kernel has each; for whom they are is what they tell of.
+pub fn tracepoints() -> Result<[(&'static str, bool); 2]> {
+    let types = fs::read(BTF).with_context(|| format!("read {BTF}"))?;
+    let types = Btf::parse(&types).with_context(|| format!("parse {BTF}"))?;
+    let has = |name| types.has_tracepoint(name);
+    Ok([
+        ("kills by the kernel (oom:mark_victim)", has("mark_victim")),
+        ("kills by other processes (signal:signal_generate)", has("signal_generate")),
+    ])
 }
 
 fn fields() -> Result<VictimFields> {

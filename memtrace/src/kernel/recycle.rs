@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result};
 use aya::{Ebpf, Pod, maps::HashMap};
 use memtrace_abi::{
     allocation::{Allocation, Place},
-    process::ProcessTotals,
+    process::{Process, ProcessTotals},
 };
 
-use super::{batch::Entries, counts::Counts};
+use super::{Kernel, batch::Entries, counts::Counts};
 
 /// What the loader can forget as well.
 #[derive(Debug, Default)]
@@ -25,8 +25,28 @@ type CodeKey = [u64; 3];
 /// Key of a page of unknown code: the slot of its process, and the page.
 type PageKey = [u64; 2];
 
+impl Kernel {
+    /// Gives a slot back.
+    pub fn give_slot(&mut self, slot: u32) -> Result<()> {
+        self.free_slots.push(slot, 0).context("give a process slot back")
+    }
+
+    /// Forgets everything that was counted for slots whose processes are gone, so that others can
+    /// have the slots.
+    pub fn forget(&mut self, slots: &BTreeSet<u32>) -> Result<Forgotten> {
+        for slot in slots {
+            self.processes.set(*slot, Process::default(), 0).context("clear a process slot")?;
+        }
+        let forgotten = codes(&mut self.ebpf, slots)?;
+        self.counts.forget(slots)?;
+        allocations(&mut self.allocations, slots)?;
+        slots.iter().try_for_each(|slot| self.give_slot(*slot))?;
+        Ok(forgotten)
+    }
+}
+
 /// Removes the code objects and the unknown pages of slots.
-pub(super) fn codes(ebpf: &mut Ebpf, slots: &BTreeSet<u32>) -> Result<Forgotten> {
+fn codes(ebpf: &mut Ebpf, slots: &BTreeSet<u32>) -> Result<Forgotten> {
     let is_gone = |slot: u64| u32::try_from(slot).is_ok_and(|slot| slots.contains(&slot));
     let codes = remove(ebpf, "CODES", |[_, _, slot]: &CodeKey| is_gone(*slot))?;
     remove(ebpf, "REPORTED", |[slot, _]: &PageKey| is_gone(*slot))?;
@@ -65,10 +85,7 @@ impl Counts {
 }
 
 /// Removes the live allocations of slots.
-pub(super) fn allocations(
-    live: &mut Entries<Place, Allocation>,
-    slots: &BTreeSet<u32>,
-) -> Result<()> {
+fn allocations(live: &mut Entries<Place, Allocation>, slots: &BTreeSet<u32>) -> Result<()> {
     let mut gone = Vec::new();
     live.visit(|place, _| {
         if slots.contains(&place.process) {

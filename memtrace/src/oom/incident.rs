@@ -88,26 +88,29 @@ pub struct Scene<'recorder> {
 }
 
 impl Scene<'_> {
-    /// The control group of a process, as far as is known.
-    #[must_use]
-    pub fn cgroup(&self, pid: u32) -> Option<&str> {
-        self.census.get(pid)?.cgroup.as_deref()
+    /// The control group of the victim, as far as is known.
+    fn cgroup(&self, victim: &Victim) -> Option<&str> {
+        let logged = self.log.iter().rev().find_map(|line| kernel_log::group_of_victim(line));
+        logged.or_else(|| self.census.get(victim.pid)?.cgroup.as_deref())
     }
 
     /// The limit that was hit.
     #[must_use]
     pub fn limit(&self, victim: &Victim) -> Option<Limit> {
         let logged = self.log.iter().rev().find_map(|line| kernel_log::limit_hit(line));
-        self.limits.hit(self.cgroup(victim.pid), logged, victim.at)
+        self.limits.hit(self.cgroup(victim), logged, victim.at)
     }
 
     /// The processes that share a limit, or a group if no limit is known, the largest first.
     #[must_use]
     pub fn members(&self, victim: &Victim, limit: Option<&Limit>) -> Vec<&Citizen> {
-        let own = self.cgroup(victim.pid).unwrap_or("/");
+        let own = self.cgroup(victim).unwrap_or("/");
         let path = limit.map_or(own, |limit| &limit.group.path);
-        let is_there = |citizen: &&Citizen| citizen.last_seen + RECENTLY >= victim.at;
-        let mut members: Vec<_> = self.census.in_group(path).filter(is_there).collect();
+        let is_there = |citizen: &&Citizen| {
+            let is_inside = citizen.is_in(path) || citizen.identity.pid == victim.pid;
+            is_inside && citizen.last_seen + RECENTLY >= victim.at
+        };
+        let mut members: Vec<_> = self.census.iter().filter(is_there).collect();
         members.sort_by_key(|citizen| std::cmp::Reverse(citizen.resident));
         members
     }
@@ -129,7 +132,7 @@ impl Scene<'_> {
         Incident {
             at_millis: self.now_millis.saturating_sub(ago.as_millis() as u64),
             pid: victim.pid,
-            cgroup: self.cgroup(victim.pid).map(str::to_owned),
+            cgroup: self.cgroup(&victim).map(str::to_owned),
             process: processes.get(&victim.pid).copied(),
             cause: victim.cause,
             comm: victim.comm,

@@ -84,6 +84,13 @@ pub fn limit_hit(line: &str) -> Option<&str> {
     }
 }
 
+/// The control group of the victim, from the same line.
+#[must_use]
+pub fn group_of_victim(line: &str) -> Option<&str> {
+    let facts = line.strip_prefix("oom-kill:")?.split(",task=").next()?;
+    facts.split_once(",task_memcg=").map(|(_, path)| path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +119,9 @@ mod tests {
             mems_allowed=0,global_oom,task_memcg=/,task=x,oom_memcg=/evil,pid=1,uid=0";
         assert_eq!(limit_hit(machine), Some("/"));
         assert_eq!(limit_hit("Killed process 1"), None);
+        assert_eq!(
+            (group_of_victim(LIMIT), group_of_victim(machine)),
+            (Some("/jobs/1"), Some("/"))
+        );
     }
 }

@@ -47,10 +47,12 @@ pub fn one(pid: u32) -> Option<Seen> {
     })
 }
 
-/// Path of the control group that limits the memory of a process.
+/// Path of the control group that limits the memory of a process; `None` if it is gone.
 #[must_use]
 pub fn cgroup(pid: u32) -> Option<String> {
-    memory_cgroup(&read(pid, "cgroup", CGROUP_LIMIT)?)
+    let path = memory_cgroup(&read(pid, "cgroup", CGROUP_LIMIT)?)?;
+    // Whoever ends is moved to the root, after its memory is given back (`do_exit`).
+    one(pid).filter(|seen| !seen.is_dead).map(|_| path)
 }
 
 fn read(pid: u32, entry: &str, limit: u64) -> Option<Vec<u8>> {

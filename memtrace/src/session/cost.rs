@@ -72,7 +72,7 @@ impl Meter {
         limit: Option<BasisPoints>,
     ) -> Result<Cost> {
         let (mut calls, mut releases, mut used) = (0, 0, Duration::ZERO);
-        for target in targets.iter() {
+        for target in targets {
             let totals = kernel.process_totals(target.slot)?;
             calls += totals.calls;
             releases += totals.release_calls;

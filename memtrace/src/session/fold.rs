@@ -230,7 +230,7 @@ impl<'tracer> Recorded<'tracer> {
     #[must_use]
     pub fn into_profile(mut self, names: &Names) -> Profile {
         let mut builder = Builder::new(self.session(names));
-        for target in self.context.targets.iter() {
+        for target in &self.context.targets {
             let totals = self.processes.get(&target.slot).copied().unwrap_or_default();
             builder.add_process(self.process(target, &totals));
         }

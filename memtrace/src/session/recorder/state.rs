@@ -187,6 +187,7 @@ impl Recorder {
             log.read();
         }
         self.survey_group(now);
+        self.tracer.look_at_pages()?;
         if let Some(points) = self.tracer.look_again()? {
             self.film.push(self.tracer.elapsed(), points);
             self.tracer.running().filter_map(seen).for_each(|seen| {
