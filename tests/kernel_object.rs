@@ -10,7 +10,7 @@ use ::memtrace::kernel::{Kernel, Options, Threads, inventory::Inventory};
 
 /// For each program, the instructions that the verifier may look at: about twice as many as today on
 /// the kernel that looks at most. The kernel's own limit is a million.
-const BUDGETS: [(&str, u32); 12] = [
+const BUDGETS: [(&str, u32); 14] = [
     ("allocation_enter", 25_000),
     ("allocation_return", 250_000),
     ("empty_enter", 10),

@@ -142,7 +142,7 @@ fn options(record: Record) -> Result<RecorderOptions> {
             sample_interval: if record.sample == 1 { 0 } else { record.sample },
             max_overhead: record.max_overhead.map_or(Some(DEFAULT_MAX_OVERHEAD), |limit| limit.0),
             max_live: record.max_live,
-            max_stacks: record.max_stacks,
+            max_stacks: Some(record.max_stacks),
             quiet: !record.verbose,
             verbose: record.verbose,
             outputs: Outputs::default(),
