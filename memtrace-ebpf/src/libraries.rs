@@ -10,7 +10,10 @@ use aya_ebpf::{
     maps::Array,
     programs::ProbeContext,
 };
-use memtrace_abi::{event::kind, process::MAX_PROCESSES};
+use memtrace_abi::{
+    event::kind,
+    process::{MAX_PROCESSES, Process},
+};
 
 use crate::{atomic, lifecycle::report, processes};
 
@@ -41,8 +44,10 @@ fn libraries_changed(ctx: ProbeContext) -> u32 {
     // SAFETY: a map value; every CPU treats it as atomic.
     let change = atomic::fetch_add(unsafe { &mut *changes }, 1) + 1;
     report(kind::LIBRARIES, cookie.process, change);
-    // Before tracing begins nobody listens; and memtrace pauses its own child instead.
-    if processes::traced(cookie.process).is_some_and(|process| process.paused_on_change == 0) {
+    // Before tracing begins nobody listens; memtrace pauses its own child instead; and a program that
+    // has just begun has more to be read than would be waited for.
+    let waits = |process: &Process| process.paused_on_change == 0 && process.mappings != 0;
+    if processes::traced(cookie.process).is_some_and(waits) {
         hold(cookie.process, change);
     }
     0

@@ -79,8 +79,8 @@
 //! one for all processes, so its cookie names none, and the programs find the slot by process id.
 //! At a fork, before the child's first instruction, a program takes a free slot and copies the
 //! parent's into it: everything is mapped as in the parent. A program that is executed begins with a
-//! slot of which nothing is known; its stacks are walked once the session has read its mappings,
-//! for which it is held at its first libraries as any other. A child of `vfork` uses its parent's memory
+//! slot of which nothing is known; its stacks are walked once the session has read its mappings, some
+//! milliseconds later, and until then say that they are incomplete. A child of `vfork` uses its parent's memory
 //! and counts as its parent, until it executes a program.
 //!
 //! What a child inherits is its parent's live memory at that moment: the sum is the kernel's, the

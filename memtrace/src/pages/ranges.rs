@@ -174,11 +174,11 @@ mod tests {
                 prop_assert_eq!(ranges.at(address as u64).map(|(_, value)| value), *cell);
             }
             let all: Vec<_> = ranges.iter().collect();
-            let are_apart = all.windows(2).all(|pair| {
-                pair[0].0.end < pair[1].0.start
-                    || pair[0].0.end == pair[1].0.start && pair[0].1 != pair[1].1
-            });
-            prop_assert!(are_apart);
+            let is_apart = |pair: &[(Range, u8)]| {
+                let [(first, value), (second, other)] = *pair else { return false };
+                first.end < second.start || first.end == second.start && value != other
+            };
+            prop_assert!(all.windows(2).all(is_apart));
         }
     }
 }
