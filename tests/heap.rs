@@ -1,5 +1,7 @@
 //! Heaps of known shapes: every chunk, against what the program and glibc say of the same moment.
 
+/// Threads that allocate all the time.
+mod busy;
 /// Who pins free memory.
 mod fragmentation;
 /// What `malloc_trim(0)` gives back, foretold.

@@ -32,18 +32,21 @@
 //! For a process that stands still: every chunk; sums equal to `mallinfo2`, which counts chunks in
 //! the caches of threads as in use; and [`trimmable`], page by page. A thread's cache that is empty
 //! cannot be told from a live chunk of its size, and counts as live.
-//! For a process that runs, each stretch of memory is as it was when it was read; chunks that were
-//! allocated or freed meanwhile may be missed.
+//! For a process that runs, each stretch of memory is as it was at one moment at which no thread was
+//! changing it; what could not be seen so is unknown. A block that stays while the heap is read is
+//! never taken for anything else. Chunks that were allocated or freed meanwhile may be missed.
 //!
 //! # Layers
 //!
 //! `layout` finds the allocator in the file, `parameters` and `arena` read its variables, `walk`
-//! the chunks, `lists` the free chunks that look live, `mapped` those with mappings of their own;
-//! `read` does it all. These are pure over [`Memory`]; `live` is the memory of a process. `account`,
-//! `trim` and `advice` are pure over what was read.
+//! the chunks (`step` tells one, `anchors` where to begin again), `lists` the free chunks that look
+//! live, `mapped` those with mappings of their own; `read` does it all. These are pure over
+//! [`Memory`]; `live` is the memory of a process. `account`, `trim` and `advice` are pure over what
+//! was read.
 
 mod account;
 mod advice;
+mod anchors;
 mod arena;
 mod chunk;
 mod layout;
@@ -54,6 +57,7 @@ mod memory;
 mod parameters;
 mod read;
 mod refusal;
+mod step;
 #[cfg(test)]
 mod tests;
 mod trim;

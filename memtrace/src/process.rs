@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 
 use self::{
-    deadline::{Unanswered, with_deadline},
+    deadline::{Unanswered, is_limited, with_deadline},
     directory::Directory,
     mappings::{Mapping, Mappings},
     object::Object,
@@ -166,6 +166,17 @@ impl Process {
         })
     }
 
+    /// Does work that asks many questions, under one time limit for all of them: a question of its
+    /// own takes turns with another thread, so that much can change between two of them.
+    pub fn at_length<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Unanswered> {
+        let process = self.clone();
+        self.job(limit.saturating_add(PATIENCE), move || work(&process))
+    }
+
     /// Asks about this process and no other, with a time limit.
     fn ask<T: Send + 'static>(
         &self,
@@ -178,18 +189,29 @@ impl Process {
         &self,
         question: impl FnOnce(&Directory) -> T + Send + 'static,
     ) -> Result<T, Unanswered> {
+        if is_limited() {
+            return Ok(question(&self.directory));
+        }
+        let directory = Arc::clone(&self.directory);
+        self.job(PATIENCE, move || question(&directory))
+    }
+
+    fn job<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Unanswered> {
         if self.late().strong_count() > 0 {
             return Err(Unanswered::Stuck);
         }
         let running = Arc::new(());
         let handle = Arc::downgrade(&running);
-        let directory = Arc::clone(&self.directory);
         let job = move || {
-            let answer = question(&directory);
+            let answer = job();
             drop(running);
             answer
         };
-        with_deadline(PATIENCE, job).inspect_err(|_| *self.late() = handle)
+        with_deadline(limit, job).inspect_err(|_| *self.late() = handle)
     }
 
     fn late(&self) -> MutexGuard<'_, Weak<()>> {

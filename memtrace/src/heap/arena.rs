@@ -6,7 +6,7 @@ use memtrace_abi::mapping::Range;
 use super::{
     Layout, Parameters, Refusal,
     chunk::{ALIGNMENT, HEADER, MIN_SIZE, SIZE, size_of},
-    memory::{Memory, PAGE, read_words},
+    memory::{Memory, PAGE, patiently, read_words},
 };
 
 /// glibc makes at most eight for each processor, unless told otherwise.
@@ -33,6 +33,8 @@ pub(super) struct Descriptor {
     /// What it has got from the kernel, bytes.
     pub(super) system: u64,
     flags: u64,
+    /// What its lock says: 0 if no thread holds it.
+    lock: u64,
 }
 
 impl Descriptor {
@@ -49,7 +51,24 @@ impl Descriptor {
             next: at(fields.next),
             system: at(fields.system),
             flags: at(0) >> 32,
+            lock: at(0) & u64::from(u32::MAX),
         })
+    }
+
+    /// Whether a thread may be changing it. The only thread of a process takes no lock.
+    pub(super) const fn is_locked(&self) -> bool {
+        self.lock != 0
+    }
+
+    /// Whether the other one is of another moment, between changes by the lock's holders. Fastbins
+    /// do not count: they change without the lock.
+    pub(super) fn differs(&self, other: &Self) -> bool {
+        (self.top, self.system, &self.bins) != (other.top, other.system, &other.bins)
+    }
+
+    /// The first and the last free chunk of each bin, and the top; empty bins lead to themselves.
+    pub(super) fn heads(&self) -> impl Iterator<Item = u64> {
+        self.bins.iter().copied().chain([self.top])
     }
 
     /// The bin's own address, as its chunks have it: that of a chunk whose links the head is.
@@ -71,7 +90,7 @@ impl Descriptor {
         self.top != 0 && self.top != self.bin(layout, 0)
     }
 
-    const fn is_contiguous(&self) -> bool {
+    pub(super) const fn is_contiguous(&self) -> bool {
         self.flags & NONCONTIGUOUS == 0
     }
 }
@@ -102,13 +121,13 @@ impl<M: Memory> Finder<'_, M> {
         if first.top == 0 && first.bins.iter().all(|link| *link == 0) {
             return Err(Refusal::Unused);
         }
-        if !first.has_bins(self.layout) {
-            return Err(Refusal::Inconsistent("main_arena"));
-        }
+        let first =
+            patiently(self.memory, || self.descriptor(main).filter(|main| self.has_bins(main)));
+        let first = first.ok_or(Refusal::Inconsistent("main_arena"))?;
         let mut next = first.next;
         let mut arenas = vec![first];
         while next != main && arenas.len() < MAX_ARENAS {
-            let arena = self.descriptor(next).filter(|arena| self.is_thread_arena(arena));
+            let arena = patiently(self.memory, || self.thread_arena(next));
             let Some(arena) = arena else { return Ok((arenas, false)) };
             next = arena.next;
             arenas.push(arena);
@@ -129,11 +148,15 @@ impl<M: Memory> Finder<'_, M> {
         address & !(self.heap_bytes() - 1)
     }
 
-    fn is_thread_arena(&self, arena: &Descriptor) -> bool {
-        let heap = self.heap_of(arena.address);
-        arena.address - heap == self.layout.heap_info()
-            && read_words(self.memory, heap, 1) == Some(vec![arena.address])
-            && arena.has_bins(self.layout)
+    fn thread_arena(&self, address: u64) -> Option<Descriptor> {
+        let heap = self.heap_of(address);
+        let is_one = address - heap == self.layout.heap_info()
+            && read_words(self.memory, heap, 1) == Some(vec![address]);
+        self.descriptor(address).filter(|arena| is_one && self.has_bins(arena))
+    }
+
+    fn has_bins(&self, arena: &Descriptor) -> bool {
+        arena.has_bins(self.layout)
     }
 
     /// The ranges of an arena that is as the descriptor says, in the order in which it got them.
@@ -150,11 +173,24 @@ impl<M: Memory> Finder<'_, M> {
     /// Where the main arena did not grow by `brk` alone, only its last part can be found: that
     /// begins where its mapping does, which is left to the caller.
     fn main_parts(&self, arena: &Descriptor) -> Option<Part> {
-        let end = self.top_end(arena)?;
+        let (arena, end) = self.main_end(arena.address)?;
         let start = self.parameters.start.checked_next_multiple_of(ALIGNMENT)?;
         let is_whole = arena.is_contiguous() && start <= arena.top;
         let start = if is_whole { start } else { arena.top };
         Some(Part { range: Range { start, end }, first: start, has_top: true })
+    }
+
+    /// The main arena and where it ends. The header of a top that has just been moved is not there
+    /// yet for some instructions.
+    fn main_end(&self, address: u64) -> Option<(Descriptor, u64)> {
+        let look = || {
+            let arena = self.descriptor(address)?;
+            self.top_end(&arena).map(|end| (arena, end))
+        };
+        // The top moves all the time, the end does not.
+        patiently(self.memory, || {
+            look().filter(|(_, end)| look().is_some_and(|(_, again)| again == *end))
+        })
     }
 
     fn top_end(&self, arena: &Descriptor) -> Option<u64> {
@@ -202,11 +238,13 @@ impl<M: Memory> Finder<'_, M> {
 
     /// The part as it is now, if it is still there.
     pub(super) fn again(&self, arena: u64, part: Part) -> Option<Part> {
-        let arena = self.descriptor(arena)?;
-        if arena.address == self.layout.main_arena {
-            let end = self.top_end(&arena).filter(|end| *end > part.first)?;
+        if arena == self.layout.main_arena {
+            // The end stays as it was known if it cannot be told.
+            let end = self.main_end(arena).map_or(part.range.end, |(_, end)| end);
+            let end = if end > part.first { end } else { part.range.end };
             return Some(Part { range: Range { end, ..part.range }, ..part });
         }
+        let arena = self.descriptor(arena)?;
         let has_top = self.heap_of(arena.top) == part.range.start;
         Some(self.thread_part(&arena, part.range.start, has_top)?.0)
     }

@@ -59,7 +59,16 @@ impl Cache {
     }
 }
 
+/// What an arena's fastbins held: whether they could be followed to their ends, and the sizes of
+/// their chunks.
+#[derive(Default, PartialEq)]
+struct Fast {
+    is_whole: bool,
+    chunks: HashMap<u64, u64>,
+}
+
 /// What a cache held: whether it is one beyond doubt, and its chunks.
+#[derive(PartialEq)]
 struct Contents {
     is_consistent: bool,
     mark: Option<u64>,
@@ -78,24 +87,43 @@ impl<'a, M: Memory> Lists<'a, M> {
         Self { memory, layout, parameters }
     }
 
-    /// Adds the chunks in the fastbins of an arena; `false` if a list could not be followed to its
-    /// end.
-    pub(super) fn add_fast(&self, arena: &Descriptor, listed: &mut Listed) -> bool {
+    /// Adds the chunks in the fastbins of an arena; `false` if the lists could not be followed to
+    /// their ends, or changed meanwhile. Nothing marks these chunks, and one that is handed out may
+    /// lead anywhere: only those count that two looks, one after the other, have found.
+    pub(super) fn add_fast(&self, arena: u64, listed: &mut Listed) -> bool {
+        let (mut now, mut before) = (self.fast(arena), Fast::default());
+        for _ in 0..MAX_LOOKS {
+            before = std::mem::replace(&mut now, self.fast(arena));
+            if now == before {
+                break;
+            }
+        }
+        let is_whole = now.is_whole && now == before;
+        now.chunks.retain(|chunk, size| before.chunks.get(chunk) == Some(size));
+        listed.extend(now.chunks.into_iter().map(|(chunk, size)| (chunk, (size, State::Fast))));
+        is_whole
+    }
+
+    /// One look at the fastbins of an arena.
+    fn fast(&self, arena: u64) -> Fast {
+        let mut fast = Fast { is_whole: true, chunks: HashMap::new() };
+        let Some(arena) = Descriptor::read(self.memory, self.layout, arena) else {
+            return Fast::default();
+        };
         let mut copy = Copy::new(self.memory, ANYWHERE);
         let limit = arena.system / MIN_SIZE;
-        let mut is_whole = true;
         for (size, head) in (MIN_SIZE..).step_by(ALIGNMENT as usize).zip(&arena.fast) {
             let mut chunk = *head;
             let mut length = 0;
             while chunk != 0 && length <= limit {
                 let next = self.next_fast(&mut copy, chunk, size);
-                let is_new = next.is_some() && listed.insert(chunk, (size, State::Fast)).is_none();
-                is_whole &= is_new;
+                let is_new = next.is_some() && fast.chunks.insert(chunk, size).is_none();
+                fast.is_whole &= is_new;
                 chunk = next.filter(|_| is_new).unwrap_or_default();
                 length += 1;
             }
         }
-        is_whole
+        fast
     }
 
     /// The chunk behind one in a fastbin of a size; 0 at the end.
@@ -157,18 +185,20 @@ impl<'a, M: Memory> Lists<'a, M> {
         }
     }
 
-    /// What is in the cache at an address, unless none is there or it is empty.
+    /// What is in the cache at an address, unless none is there or it is empty: what two looks, one
+    /// after the other, have found.
     fn cache(&self, address: u64) -> Option<Contents> {
-        let mut last = None;
+        let mut last = self.look(address)?;
         for _ in 0..MAX_LOOKS {
-            let contents = self.look(address)?;
-            if contents.is_consistent {
-                return Some(contents);
+            let now = self.look(address)?;
+            if now.is_consistent && now == last {
+                return Some(now);
             }
-            last = Some(contents);
+            last = now;
         }
-        // Without marks, only consistency tells a cache from other memory.
-        last.filter(|contents| contents.mark.is_some())
+        last.is_consistent = false;
+        // Marks tell what is in a cache that its thread uses meanwhile; without them, nothing does.
+        (last.mark.is_some()).then_some(last)
     }
 
     /// One look at what may be a cache. `None`: it is none.

@@ -3,6 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -19,6 +20,13 @@ use crate::process::{
 /// How file names of C libraries begin; since 2.34 `libc.so.6`, before `libc-2.31.so`.
 const LIBRARIES: [&str; 2] = ["libc.so", "libc-2."];
 
+/// In this time a thread that was kept from going on may have gone on; on a busy machine it takes
+/// some of them.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// The share of the time that may be waited: one of so many.
+const WAITING: u128 = 2;
+
 impl Heap {
     /// Reads the heap of a running process. After `limit` nothing more is read, and the rest is
     /// unknown.
@@ -26,8 +34,20 @@ impl Heap {
     /// The error is a [`Refusal`] if there is no heap that could be read, else that of the process.
     pub fn of_process(process: &Process, mappings: &Mappings, limit: Duration) -> Result<Self> {
         let layout = layout(process, mappings)?;
-        let live = Live::new(process.memory(), Instant::now() + limit);
-        let heap = Self::read(&live, &layout, &anonymous(mappings));
+        let anonymous = anonymous(mappings);
+        process
+            .at_length(limit, move |process| Self::of_layout(process, &layout, &anonymous, limit))
+            .with_context(|| format!("read the heap of {}", process.identity()))?
+    }
+
+    fn of_layout(
+        process: &Process,
+        layout: &Layout,
+        anonymous: &[Range],
+        limit: Duration,
+    ) -> Result<Self> {
+        let live = Live::new(process, limit);
+        let heap = Self::read(&live, layout, anonymous);
         if let Some(error) = live.error.take() {
             return Err(error);
         }
@@ -73,16 +93,27 @@ pub(super) fn anonymous(mappings: &Mappings) -> Vec<Range> {
 
 /// The memory of a running process, until a moment.
 pub(super) struct Live {
+    process: Process,
     memory: memory::Memory,
     until: Instant,
+    /// Moments that may still be waited for.
+    waits: Cell<u32>,
     is_late: Cell<bool>,
     /// The first that was met.
     error: RefCell<Option<anyhow::Error>>,
 }
 
 impl Live {
-    pub(super) const fn new(memory: memory::Memory, until: Instant) -> Self {
-        Self { memory, until, is_late: Cell::new(false), error: RefCell::new(None) }
+    pub(super) fn new(process: &Process, limit: Duration) -> Self {
+        let waits = limit.as_millis() / (MOMENT.as_millis() * WAITING);
+        Self {
+            process: process.clone(),
+            memory: process.memory(),
+            until: Instant::now() + limit,
+            waits: Cell::new(waits as u32),
+            is_late: Cell::new(false),
+            error: RefCell::new(None),
+        }
     }
 
     /// Nothing more is asked after the time, or of a process that has failed to answer.
@@ -128,6 +159,20 @@ impl Memory for Live {
             resident.extend(pages.iter().map(|page| page.is_present()));
         }
         resident
+    }
+
+    fn wait(&self) -> bool {
+        let is_enough = self.waits.get() == 0 || self.is_over() || self.is_at_rest();
+        if !is_enough {
+            self.waits.set(self.waits.get() - 1);
+            thread::sleep(MOMENT);
+        }
+        !is_enough
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let threads = self.process.threads();
+        threads.is_ok_and(|threads| threads.iter().all(|thread| thread.state != 'R'))
     }
 }
 

@@ -12,6 +12,12 @@ pub const PAGE: u64 = 4096;
 pub(super) const ALONG: u64 = 256 << 10;
 /// Bytes that are looked at together where a list leads anywhere.
 pub(super) const ANYWHERE: u64 = 16 << 10;
+/// Looks at what contradicts itself.
+const MAX_LOOKS: usize = 100;
+/// How many of them follow each other without a pause.
+const HASTY_LOOKS: usize = 3;
+/// How many times as much, or less, the next larger or smaller window has.
+const STEP: u64 = 4;
 /// Bytes that are kept.
 const MAX_BYTES: u64 = 128 << 20;
 
@@ -31,6 +37,23 @@ pub trait Memory {
     /// Whether each page of the range, which is page-aligned, is in memory; fewer than the range
     /// has if not all could be asked for.
     fn resident(&self, range: Range) -> Vec<bool>;
+
+    /// Lets what changes the memory go on for a moment; `false` if it was waited for long enough.
+    fn wait(&self) -> bool {
+        false
+    }
+
+    /// Whether nothing can be changing the memory just now.
+    fn is_at_rest(&self) -> bool {
+        true
+    }
+}
+
+/// What the first look says that says anything: what contradicts itself may be in the midst of a
+/// change.
+pub(super) fn patiently<T>(memory: &impl Memory, look: impl Fn() -> Option<T>) -> Option<T> {
+    let mut looks = (0..MAX_LOOKS).take_while(|number| *number < HASTY_LOOKS || memory.wait());
+    looks.find_map(|_| look())
 }
 
 /// Memory as it was when it was first looked at, window by window.
@@ -53,6 +76,33 @@ impl<'m, M: Memory> Copy<'m, M> {
     /// Nothing yet; memory will be read in windows of `size` bytes, a number of pages.
     pub(super) fn new(memory: &'m M, size: u64) -> Self {
         Self { memory, size, numbers: HashMap::new(), windows: Vec::new(), recent: (u64::MAX, 0) }
+    }
+
+    /// Bytes that are looked at together.
+    pub(super) const fn window_size(&self) -> u64 {
+        self.size
+    }
+
+    /// Looks at less together from now on, and afresh.
+    pub(super) fn narrow(&mut self) {
+        self.size = (self.size / STEP).max(PAGE);
+        self.forget();
+    }
+
+    /// Looks at more together from now on, at most as much as along chunks.
+    pub(super) fn widen(&mut self) {
+        if self.size < ALONG {
+            self.size = (self.size * STEP).min(ALONG);
+            self.forget();
+        }
+    }
+
+    /// Looks afresh at the window that holds the address.
+    pub(super) fn refresh(&mut self, address: u64) {
+        let number = address / self.size;
+        if let Some(place) = self.numbers.get(&number).copied() {
+            self.windows[place] = self.look(number);
+        }
     }
 
     /// Looks at everything afresh from now on.
@@ -87,11 +137,15 @@ impl<'m, M: Memory> Copy<'m, M> {
         if self.windows.len() as u64 * self.size >= MAX_BYTES {
             self.forget();
         }
-        let mut bytes = vec![0; self.size as usize];
-        let is_read = self.memory.read_pages(number * self.size, &mut bytes);
-        self.windows.push(Window { is_read, bytes });
+        self.windows.push(self.look(number));
         self.numbers.insert(number, self.windows.len() - 1);
         self.windows.len() - 1
+    }
+
+    fn look(&self, number: u64) -> Window {
+        let mut bytes = vec![0; self.size as usize];
+        let is_read = self.memory.read_pages(number * self.size, &mut bytes);
+        Window { is_read, bytes }
     }
 }
 

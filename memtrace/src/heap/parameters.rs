@@ -2,7 +2,7 @@
 
 use super::{
     Layout, Refusal, Version,
-    memory::{Memory, read_words},
+    memory::{Memory, patiently, read_words},
 };
 
 /// Default of `trim_threshold`, `top_pad` and `mmap_threshold`.
@@ -103,10 +103,15 @@ pub struct Parameters {
 
 impl Parameters {
     pub(super) fn read(memory: &impl Memory, layout: &Layout) -> Result<Self, Refusal> {
+        let words = || read_words(memory, layout.parameters, layout.fields.size as usize / 8);
+        words().ok_or(Refusal::Unreadable("mp_"))?;
+        patiently(memory, || Self::sane(layout, &words()?)).ok_or(Refusal::Inconsistent("mp_"))
+    }
+
+    /// What the words of an `mp_` say, if they do not contradict each other.
+    fn sane(layout: &Layout, words: &[u64]) -> Option<Self> {
         let fields = layout.fields;
-        let words = read_words(memory, layout.parameters, fields.size as usize / 8)
-            .ok_or(Refusal::Unreadable("mp_"))?;
-        let values = Values { words: &words, fields };
+        let values = Values { words, fields };
         let huge = |index: u64| fields.thp.map_or(0, |thp| values.word(thp + 8 * index));
         let parameters = Self {
             trim_threshold: values.word(0),
@@ -127,7 +132,7 @@ impl Parameters {
             && parameters.mapped_bytes <= values.after(1)
             && values.after(3) <= CACHE_BINS
             && u16::try_from(parameters.cache_count).is_ok();
-        if holds { Ok(parameters) } else { Err(Refusal::Inconsistent("mp_")) }
+        holds.then_some(parameters)
     }
 
     /// The size and alignment of the address ranges that thread arenas are made of

@@ -122,21 +122,34 @@ impl Heap {
                 break;
             }
             for part in found {
-                let (chunks, looks) = Walk::new(finder, descriptor.address, part).run();
-                self.looks += looks;
-                let part =
-                    chunks.map(|chunks| (part.range.start, Part::new(finder.memory, chunks)));
-                parts.extend(part);
+                let walked = Walk::new(finder, descriptor.address, part).run();
+                self.looks += walked.looks;
+                let part = walked.chunks.map(|chunks| Part::new(finder.memory, chunks));
+                parts.extend(part.map(|part| (part.chunks.range().start, part)));
             }
             found =
                 finder.descriptor(descriptor.address).map_or_else(Vec::new, |d| finder.parts(&d));
         }
-        self.arenas.push(Arena {
+        let arena = Arena {
             address: descriptor.address,
             is_main: descriptor.address == self.layout.main_arena,
             system_bytes: descriptor.system,
             parts: parts.into_values().collect(),
-        });
+        };
+        self.doubt(&arena, descriptor);
+        self.arenas.push(arena);
+    }
+
+    fn doubt(&mut self, arena: &Arena, descriptor: &Descriptor) {
+        let missing = descriptor.system.saturating_sub(arena.bytes());
+        if descriptor.has_memory(&self.layout) && arena.parts.is_empty() {
+            self.doubts.push(format!("None of the {missing} bytes of an arena could be read."));
+        } else if arena.is_main && !descriptor.is_contiguous() && missing > PAGE {
+            // A page at most is lost to alignment.
+            self.doubts.push(format!(
+                "{missing} bytes of the main arena are elsewhere, because brk could not give them."
+            ));
+        }
     }
 
     /// Finds the free chunks that look live.
@@ -145,9 +158,7 @@ impl Heap {
         let mut listed = Listed::new();
         let mut ends = 0;
         for descriptor in descriptors {
-            let now = Descriptor::read(memory, &self.layout, descriptor.address);
-            let arena = now.as_ref().unwrap_or(descriptor);
-            ends += usize::from(!lists.add_fast(arena, &mut listed));
+            ends += usize::from(!lists.add_fast(descriptor.address, &mut listed));
         }
         let candidates: Vec<_> = self
             .chunks()
@@ -180,7 +191,7 @@ impl Heap {
     fn read_mapped(&mut self, memory: &impl Memory, anonymous: &[Range]) {
         let taken: Vec<Range> = self.parts().map(|part| part.chunks.range()).collect();
         let ranges = without(anonymous, taken);
-        let wanted = (self.parameters.mapped_count, self.parameters.mapped_bytes);
+        let wanted = self.count_mapped(memory);
         let found = Search::new(memory, &self.layout, wanted).run(&ranges);
         self.mapped = found
             .into_iter()
@@ -193,12 +204,20 @@ impl Heap {
         let bytes = self.mapped.iter().map(|part| length(part.chunks.range())).sum::<u64>();
         let count = self.mapped.len() as u64;
         if !is_all(&self.layout, (count, bytes), wanted) {
+            let is_moving = self.count_mapped(memory) != wanted;
+            let why = if is_moving { ", and goes on changing them" } else { "" };
             self.doubts.push(format!(
-                "malloc counts {} chunks with mappings of their own, {} bytes in all; found were \
-                 {count} with {bytes} bytes.",
+                "malloc counts {} chunks with mappings of their own, {} bytes in all{why}; found \
+                 were {count} with {bytes} bytes.",
                 wanted.0, wanted.1
             ));
         }
+    }
+
+    /// The number of mapped chunks and their bytes, as malloc counts them now.
+    fn count_mapped(&mut self, memory: &impl Memory) -> (u64, u64) {
+        self.parameters = Parameters::read(memory, &self.layout).unwrap_or(self.parameters);
+        (self.parameters.mapped_count, self.parameters.mapped_bytes)
     }
 
     fn doubt_coverage(&mut self) {
@@ -208,14 +227,8 @@ impl Heap {
             .map(|chunk| chunk.size)
             .sum();
         if unknown > 0 {
-            self.doubts.push(format!("{unknown} bytes of the arenas could not be walked."));
-        }
-        let main = self.arenas.first();
-        let missing = main.map_or(0, |main| main.system_bytes.saturating_sub(main.bytes()));
-        // A page at most is lost to alignment.
-        if missing > PAGE {
             self.doubts.push(format!(
-                "{missing} bytes of the main arena are elsewhere, because brk could not give them."
+                "{unknown} bytes of the arenas could not be read without a contradiction."
             ));
         }
     }

@@ -6,7 +6,7 @@ use std::{
     io::Read as _,
     process::{Command, Stdio},
     sync::OnceLock,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use memtrace_abi::mapping::Range;
@@ -85,7 +85,7 @@ fn record() -> Recording {
     let process = Process::open(python.id()).unwrap();
     let mappings = process.mappings().unwrap();
     let layout = layout(&process, &mappings).unwrap();
-    let live = Live::new(process.memory(), Instant::now() + Duration::from_mins(1));
+    let live = Live::new(&process, Duration::from_mins(1));
     let recorder = Recorder { memory: &live, pages: RefCell::default() };
     let anonymous = anonymous(&mappings);
     Heap::read(&recorder, &layout, &anonymous).unwrap();

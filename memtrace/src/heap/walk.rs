@@ -1,55 +1,63 @@
 //! From one chunk to the next, through a part of an arena that may change meanwhile.
 //!
-//! A chunk is believed if its size leads to another one, if a free chunk's size stands at its end
-//! as well, if a live one says which kind of arena it is of, and if the last of all ends exactly
-//! where the part ends. Where this fails, the walk goes back and looks at the memory anew; if that
-//! does not help, it goes on at the next chunk that the arena's own lists name, and what lies
-//! between is unknown.
-
-use std::collections::BTreeSet;
+//! The chunks of each stretch are looked at twice. They stand if
+//! - they are the same both times;
+//! - in between there was a moment at which no thread was in the midst of a change;
+//! - the first of them was a chunk at that moment: nothing had changed since the stretch before it
+//!   was looked at, or what it was reached from is still there, or it is free. A free chunk says so
+//!   at both of its ends, and what takes it up writes over one of them.
+//!
+//! Where this fails, the walk looks at the memory anew, in shorter and shorter stretches, from a
+//! free chunk on that the arena itself names. If that does not help, it goes on behind, and what
+//! lies between is unknown.
 
 use super::{
-    arena::{BINS, Finder, Part},
-    chunk::{
-        ALIGNMENT, Chunks, HEADER, MAPPED, MIN_SIZE, NON_MAIN, PREVIOUS_IN_USE, SIZE, State,
-        size_of,
-    },
+    anchors::{anchor_before, anchor_behind},
+    arena::{Descriptor, Finder, Part},
+    chunk::{Chunk, Chunks, State},
     memory::{ALONG, ANYWHERE, Copy, Memory},
+    step::Rules,
 };
 
 /// Looks at one place before it is given up.
-const MAX_LOOKS: u32 = 6;
-/// Bytes between obstacles that are told apart.
-const NEAR: u64 = 256 << 10;
-/// Chunks that the first look back takes; each further one takes four times as many.
-const FIRST_LOOK: usize = 16;
+const MAX_LOOKS: u32 = 28;
+/// How many of them are at shorter and shorter stretches, one after the other without a pause.
+const HASTY_LOOKS: u32 = 4;
 /// Looks in one part.
-const MAX_ALL_LOOKS: u32 = 2048;
+const MAX_ALL_LOOKS: u32 = 8192;
 /// Entries of one part's list: 256 MiB.
 const MAX_ENTRIES: usize = 64 << 20;
-/// Free chunks that are asked for where the walk cannot go on.
-const MAX_ANCHORS: usize = 16_384;
+/// How often a thread that holds the arena's lock is waited for before looking again.
+const MAX_WAITS: u32 = 50;
+/// Chunks that are looked at again to see whether the next one can still be reached from them.
+const MAX_TAIL: usize = 64;
 
-/// What comes next.
-enum Step {
-    Chunk(u64, State),
-    /// The last of the part.
-    Last(u64, State),
-    Broken,
+/// What a walk has found.
+pub(super) struct Walked {
+    /// Every chunk of the part, or none if the part is gone.
+    pub(super) chunks: Option<Chunks>,
+    /// How often it had to look again.
+    pub(super) looks: u32,
 }
 
 /// A walk through one part of an arena.
 pub(super) struct Walk<'a, M> {
     finder: &'a Finder<'a, M>,
     arena: u64,
-    part: Part,
+    rules: Rules,
     copy: Copy<'a, M>,
+    /// What stands.
     chunks: Chunks,
-    /// The place that cannot be passed, and how often it was looked at.
+    /// The arena at the moment of which the last of these are.
+    moment: Option<Descriptor>,
+    /// What was seen once: the chunks behind those, up to the end of a window of the copy.
+    stretch: Vec<Chunk>,
+    /// How far the walk had come when it could not go on, and how often it has looked since.
     obstacle: (u64, u32),
     looks: u32,
+    /// Whether there may be no chunk behind those that stand.
+    is_lost: bool,
     is_there: bool,
-    anchors: Option<BTreeSet<u64>>,
 }
 
 impl<'a, M: Memory> Walk<'a, M> {
@@ -58,179 +66,204 @@ impl<'a, M: Memory> Walk<'a, M> {
         if part.first > part.range.start {
             chunks.push(part.first - part.range.start, State::Own);
         }
-        let copy = Copy::new(finder.memory, ALONG);
         Self {
             finder,
             arena,
-            part,
-            copy,
+            rules: Rules { part, is_main: arena == finder.layout.main_arena },
+            copy: Copy::new(finder.memory, ALONG),
             chunks,
+            moment: None,
+            stretch: Vec::new(),
             obstacle: (0, 0),
             looks: 0,
+            is_lost: false,
             is_there: true,
-            anchors: None,
         }
     }
 
-    /// Every chunk of the part, or none if the part is gone, and how often the walk had to look
-    /// again.
-    pub(super) fn run(mut self) -> (Option<Chunks>, u32) {
-        self.go();
-        (self.is_there.then_some(self.chunks), self.looks)
-    }
-
-    fn go(&mut self) {
-        while self.is_there {
-            let place = self.chunks.range().end;
-            if self.chunks.len() >= MAX_ENTRIES {
-                return self.give_up();
-            }
-            match self.step(place) {
-                Step::Chunk(size, state) => self.chunks.push(size, state),
-                Step::Last(size, state) => {
-                    return self.chunks.push(size, state);
-                }
-                Step::Broken if self.look_again(place) => {}
-                Step::Broken if self.jump() => {}
-                Step::Broken => return,
+    pub(super) fn run(mut self) -> Walked {
+        while self.is_there && self.come() < self.rules.part.range.end {
+            let is_full = self.chunks.len() >= MAX_ENTRIES;
+            let goes_on = if self.is_over() { self.confirm() } else { self.advance() };
+            if is_full || !goes_on && !self.look_again() && !self.jump() {
+                self.give_up();
             }
         }
+        Walked { chunks: self.is_there.then_some(self.chunks), looks: self.looks }
     }
 
-    fn is_main(&self) -> bool {
-        self.arena == self.finder.layout.main_arena
+    /// Up to where chunks stand.
+    fn come(&self) -> u64 {
+        self.chunks.range().end
     }
 
-    fn step(&mut self, place: u64) -> Step {
-        self.known_step(place).unwrap_or(Step::Broken)
+    fn place(&self) -> u64 {
+        self.stretch.last().map_or(self.come(), Chunk::end)
     }
 
-    fn known_step(&mut self, place: u64) -> Option<Step> {
-        let end = self.part.range.end;
-        if place < self.part.first || place >= end {
-            return None;
-        }
-        let word = self.copy.word(place.checked_add(SIZE)?)?;
-        let size = size_of(word);
-        let behind = place.checked_add(size)?;
-        if word & MAPPED != 0 || !size.is_multiple_of(ALIGNMENT) || behind > end {
-            return None;
-        }
-        if let Some(step) = self.end(place, size) {
-            return Some(step);
-        }
-        if size < MIN_SIZE || behind == end {
-            return None;
-        }
-        let next = self.copy.word(behind.checked_add(SIZE)?)?;
-        let is_free = next & PREVIOUS_IN_USE == 0;
-        if is_free {
-            let is_confirmed = self.copy.word(behind)? == size;
-            return is_confirmed.then_some(Step::Chunk(size, State::Binned));
-        }
-        let is_of_arena = (word & NON_MAIN == 0) == self.is_main();
-        is_of_arena.then_some(Step::Chunk(size, State::Live))
+    /// Whether the stretch has as many chunks as are looked at together.
+    fn is_over(&self) -> bool {
+        let window = |address: u64| address / self.copy.window_size();
+        let (place, end) = (self.place(), self.rules.part.range.end);
+        let first = self.stretch.first().map(|chunk| chunk.address);
+        first.is_some_and(|first| place >= end || window(first) != window(place))
     }
 
-    /// The top chunk, or what a part without one ends with (`sysmalloc`): a header of size 16 or
-    /// 32 and one of size 0. Two headers of size 16 end memory of the main arena behind which
-    /// another user of `brk` has put its own.
-    fn end(&mut self, place: u64, size: u64) -> Option<Step> {
-        let end = self.part.range.end;
-        if self.part.has_top {
-            let is_fence = self.is_main() && size == HEADER;
-            return match place + size {
-                behind if behind == end && size >= MIN_SIZE => Some(Step::Last(size, State::Top)),
-                _ if is_fence => Some(Step::Chunk(size, State::Own)),
-                _ => None,
-            };
-        }
-        match (size, end - place) {
-            (0, HEADER) => Some(Step::Last(HEADER, State::Own)),
-            (HEADER | MIN_SIZE, rest) if rest == size + HEADER => {
-                Some(Step::Chunk(size, State::Own))
+    fn advance(&mut self) -> bool {
+        let place = self.place();
+        let next = self.rules.chunk(&mut self.copy, place);
+        self.stretch.extend(next);
+        self.is_lost = next.is_none();
+        next.is_some()
+    }
+
+    /// Looks at the stretch a second time; whether its chunks stand.
+    ///
+    /// `malloc` writes the size of what it hands out before the header of the rest, so that for some
+    /// instructions there is a header too few. A thread may be kept from going on just there, for
+    /// milliseconds. But then it holds the lock, if there are several threads, and the arena has the
+    /// rest as its top or as its newest free chunk, or soon will.
+    fn confirm(&mut self) -> bool {
+        let stretch = std::mem::take(&mut self.stretch);
+        let (Some(arena), Some(first)) = (self.settled(), stretch.first()) else { return false };
+        self.copy.refresh(first.address);
+        let is_same =
+            |chunk: &Chunk| self.rules.chunk(&mut self.copy, chunk.address).as_ref() == Some(chunk);
+        let is_same = stretch.iter().all(is_same);
+        self.is_lost = !self.is_reached(first, &arena);
+        let is_known = |free| is_free(&stretch, free);
+        let stands = is_same && !self.is_lost && arena.heads().all(is_known);
+        if stands {
+            for chunk in &stretch {
+                self.chunks.push(chunk.size, chunk.state);
             }
-            _ => None,
+            self.moment = Some(arena);
+            self.copy.widen();
+        }
+        stands
+    }
+
+    /// Whether the first chunk of a stretch was one at the moment at which the arena was so.
+    fn is_reached(&mut self, first: &Chunk, arena: &Descriptor) -> bool {
+        let is_same_moment = |moment: &Descriptor| !arena.differs(moment);
+        first.state == State::Binned
+            || first.address == self.rules.part.first
+            || self.moment.as_ref().is_some_and(is_same_moment)
+            || self.is_tail_there()
+    }
+
+    /// Whether the last chunks that stand are as they were, from a free one on.
+    fn is_tail_there(&mut self) -> bool {
+        let mut tail = Vec::new();
+        while tail.len() < MAX_TAIL
+            && tail.last().is_none_or(|chunk: &Chunk| chunk.state == State::Live)
+            && let Some(chunk) = self.chunks.pop()
+        {
+            tail.push(chunk);
+        }
+        for chunk in tail.iter().rev() {
+            self.chunks.push(chunk.size, chunk.state);
+        }
+        let mut copy = Copy::new(self.finder.memory, ANYWHERE);
+        let first = self.rules.part.first;
+        let mut tail = tail.iter().filter(|chunk| chunk.address >= first);
+        tail.all(|chunk| self.rules.chunk(&mut copy, chunk.address).as_ref() == Some(chunk))
+    }
+
+    /// The arena, if no thread is in the midst of changing it: none holds its lock, or one that did
+    /// has done something since, or all of them wait for the kernel.
+    fn settled(&self) -> Option<Descriptor> {
+        let first = self.finder.descriptor(self.arena)?;
+        for _ in 0..HASTY_LOOKS {
+            let arena = self.finder.descriptor(self.arena)?;
+            if !arena.is_locked() || arena.differs(&first) {
+                return Some(arena);
+            }
+        }
+        self.finder.memory.is_at_rest().then_some(first)
+    }
+
+    /// Waits until no thread holds the arena's lock, or the one that does goes on.
+    fn wait(&self) {
+        let mut last = None;
+        for _ in 0..MAX_WAITS {
+            let Some(arena) = self.finder.descriptor(self.arena) else { break };
+            let goes_on = |last: &Descriptor| arena.differs(last);
+            if !arena.is_locked() || last.as_ref().is_some_and(goes_on) {
+                break;
+            }
+            let is_known = last.replace(arena).is_some();
+            if is_known && !self.finder.memory.wait() {
+                break;
+            }
         }
     }
 
-    /// Goes back and forgets what was read; `false` if that was tried often enough.
-    fn look_again(&mut self, place: u64) -> bool {
-        if place.abs_diff(self.obstacle.0) > NEAR {
-            self.obstacle = (place, 0);
+    /// Forgets what was read, and after some looks what stands since the last free chunk that the
+    /// arena names; `false` if that was tried often enough.
+    fn look_again(&mut self) -> bool {
+        self.stretch.clear();
+        if self.come() > self.obstacle.0 {
+            self.obstacle = (self.come(), 0);
         }
         if self.obstacle.1 >= MAX_LOOKS || self.looks >= MAX_ALL_LOOKS {
             return false;
         }
-        let Some(part) = self.finder.again(self.arena, self.part) else {
-            self.is_there = false;
-            return true;
-        };
-        self.part = part;
-        for _ in 0..FIRST_LOOK << (2 * self.obstacle.1) {
-            if self.chunks.range().end <= self.part.first || !self.step_back() {
-                break;
-            }
-        }
         self.obstacle.1 += 1;
         self.looks += 1;
-        self.copy.forget();
+        self.copy.narrow();
+        if self.obstacle.1 > HASTY_LOOKS {
+            self.finder.memory.wait();
+        }
+        self.wait();
+        match self.finder.again(self.arena, self.rules.part) {
+            Some(part) => self.rules.part = part,
+            None => self.is_there = false,
+        }
+        if self.is_lost && self.obstacle.1 > 1 {
+            self.go_back();
+        }
         true
     }
 
-    /// Takes the last chunk away, unless it is a stretch that was given up before.
-    fn step_back(&mut self) -> bool {
-        let last = self.chunks.pop();
-        let lost = last.filter(|chunk| chunk.state == State::Unknown);
-        lost.inspect(|chunk| self.chunks.push(chunk.size, State::Unknown));
-        last.is_some() && lost.is_none()
+    /// Goes back to where there is a chunk now.
+    fn go_back(&mut self) {
+        let part = self.rules.part;
+        let before = part.first..self.come().min(part.range.end);
+        let place = anchor_before(self.finder, self.arena, before).unwrap_or(part.first);
+        while self.come() > place && self.chunks.pop().is_some() {}
+        if self.come() < place {
+            // A part of a chunk that is there no more.
+            let (state, size) = if place == part.first {
+                (State::Own, place - self.come())
+            } else {
+                (State::Unknown, place - self.come())
+            };
+            self.chunks.push(size, state);
+        }
     }
 
     /// Leaves out everything up to the next chunk that the arena itself names; `false` if none.
     fn jump(&mut self) -> bool {
-        let place = self.chunks.range().end;
-        let Some(target) = self.anchor_behind(place) else {
-            self.give_up();
-            return false;
-        };
-        self.chunks.push(target - place, State::Unknown);
-        self.obstacle = (target, MAX_LOOKS);
+        let behind = self.come().max(self.obstacle.0)..self.rules.part.range.end;
+        let Some(target) = anchor_behind(self.finder, self.arena, behind) else { return false };
+        self.chunks.push(target - self.come(), State::Unknown);
+        self.copy.forget();
         true
     }
 
     /// What is left of the part stays unknown.
     fn give_up(&mut self) {
-        let rest = self.part.range.end.saturating_sub(self.chunks.range().end);
-        if rest > 0 {
-            self.chunks.push(rest, State::Unknown);
-        }
+        let rest = self.rules.part.range.end.saturating_sub(self.come());
+        self.chunks.push(rest, State::Unknown);
     }
+}
 
-    fn anchor_behind(&mut self, place: u64) -> Option<u64> {
-        let end = self.part.range.end;
-        if self.anchors.is_none() {
-            self.anchors = Some(self.anchors());
-        }
-        let anchors = self.anchors.as_ref()?;
-        anchors.range(place.checked_add(1)?..).find(|anchor| **anchor < end).copied()
-    }
-
-    /// The chunks that the arena's bins and its top lead to.
-    fn anchors(&mut self) -> BTreeSet<u64> {
-        let mut anchors = BTreeSet::new();
-        let Some(arena) = self.finder.descriptor(self.arena) else { return anchors };
-        let mut copy = Copy::new(self.finder.memory, ANYWHERE);
-        for (index, links) in (0..BINS).zip(arena.bins.chunks_exact(2)) {
-            let bin = arena.bin(self.finder.layout, index);
-            let mut next = Some(links[0]);
-            while let Some(chunk) =
-                next.filter(|chunk| *chunk != bin && anchors.len() < MAX_ANCHORS)
-            {
-                let is_new = chunk.is_multiple_of(ALIGNMENT) && anchors.insert(chunk);
-                next = copy.word(chunk.wrapping_add(HEADER)).filter(|_| is_new);
-            }
-        }
-        anchors.insert(arena.top);
-        anchors
-    }
+/// Whether the address is that of a free chunk, unless the stretch is elsewhere.
+fn is_free(stretch: &[Chunk], address: u64) -> bool {
+    let behind = stretch.partition_point(|chunk| chunk.address <= address);
+    let Some(chunk) = stretch[..behind].last().filter(|chunk| chunk.end() > address) else {
+        return true;
+    };
+    chunk.address == address && chunk.state.is_free()
 }

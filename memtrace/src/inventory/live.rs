@@ -60,12 +60,17 @@ impl Inventory {
         interpreter: &Interpreter,
         limits: &Limits,
     ) -> Result<Self> {
-        let live = Live::new(process);
-        let inventory = Self::read(&live, interpreter, limits);
-        match live.error.take() {
-            Some(error) => Err(error),
-            None => Ok(inventory?),
-        }
+        let (interpreter, limits) = (interpreter.clone(), *limits);
+        process
+            .at_length(limits.time, move |process| {
+                let live = Live::new(process);
+                let inventory = Self::read(&live, &interpreter, &limits);
+                match live.error.take() {
+                    Some(error) => Err(error),
+                    None => Ok(inventory?),
+                }
+            })
+            .with_context(|| format!("read the objects of {}", process.identity()))?
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     any::Any,
+    cell::Cell,
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
@@ -22,6 +23,11 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Threads that wait for their next job.
 static IDLE: Mutex<Vec<Sender<Job>>> = Mutex::new(Vec::new());
 static ABANDONED: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Whether this thread runs jobs, each of which has its limit.
+    static IS_LIMITED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -69,6 +75,12 @@ pub fn with_deadline<T: Send + 'static>(
     Ok(result.unwrap_or_else(|panic| resume_unwind(panic)))
 }
 
+/// Whether this is within a job: its limit holds for all that it does.
+#[must_use]
+pub fn is_limited() -> bool {
+    IS_LIMITED.get()
+}
+
 /// Jobs that were abandoned since the start.
 #[must_use]
 pub fn abandoned() -> u64 {
@@ -85,6 +97,7 @@ fn start_worker() -> io::Result<Sender<Job>> {
 }
 
 fn work(jobs: &Receiver<Job>) {
+    IS_LIMITED.set(true);
     for job in jobs {
         job();
     }
@@ -116,6 +129,12 @@ mod tests {
         assert!(start.elapsed() < Duration::from_secs(1), "waited for the job");
         assert!(abandoned() > before);
         assert!(with_deadline(Duration::from_secs(5), || true).unwrap(), "the next job runs");
+    }
+
+    #[test]
+    fn a_job_knows_that_it_is_limited() {
+        assert!(!is_limited());
+        assert!(with_deadline(Duration::from_secs(5), is_limited).unwrap());
     }
 
     #[test]
