@@ -26,6 +26,8 @@ mod kernel_object;
 mod objects;
 /// What is left of a process that was killed.
 mod oom;
+/// Whose resident memory is.
+mod pages;
 /// Bytes per line of Python programs with known answers.
 mod python;
 /// What is alive at the peak, and what only adds up.

@@ -152,7 +152,8 @@ fn send<const LINES: usize>(
         .unwrap_or(u32::MAX);
     let number = next_number();
     announcement.code.code = number;
-    if CODES.insert(key, number, u64::from(BPF_NOEXIST)).is_ok() {
+    let outcome = CODES.insert(key, number, u64::from(BPF_NOEXIST));
+    if outcome.is_ok() {
         entry.submit(0);
         return number;
     }
@@ -161,7 +162,9 @@ fn send<const LINES: usize>(
     if let Some(number) = unsafe { CODES.get(key) } {
         return *number;
     }
-    losses::count(Loss::CodesFull);
+    if losses::is_full(outcome) {
+        losses::count(Loss::CodesFull);
+    }
     0
 }
 

@@ -82,7 +82,7 @@ pub(crate) fn release(area: &Area, next: &Area) {
 extern "C" fn turn(_index: u64, releasing: *mut Releasing) -> i64 {
     // SAFETY: `bpf_loop` hands back the pointer it was given.
     let releasing = unsafe { &mut *releasing };
-    if release_one(&mut releasing.area).is_none() {
+    if release_one(&mut releasing.area).is_none() || releasing.area.size == 0 {
         releasing.area = releasing.next;
         releasing.next.size = 0;
     }

@@ -46,9 +46,13 @@ fn record(ctx: &PerfEventContext, slot: u32) -> Result<(), Loss> {
     let address = unsafe { (*ctx.ctx).addr };
     // SAFETY: as above.
     let stands_for = unsafe { (*ctx.ctx).sample_period };
-    let thread = threads::current()?;
+    // Without memory at hand for what it needs, the page counts for the nearest one that is told of.
+    let Ok(thread) = threads::current() else { return Ok(()) };
     let start = Start { registers: user_registers(), call_pc: 0, spread: 0 };
     let stack = walk::record(thread, process, slot, &start);
+    if stack == 0 {
+        return Ok(());
+    }
     tell(&Event {
         kind: kind::TOUCHED,
         process: slot,

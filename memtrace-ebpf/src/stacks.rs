@@ -35,16 +35,20 @@ struct Storing {
     /// Hash of the chunk stored last; in the end the stack's id.
     callers: u64,
     stored: u64,
+    /// 1: there was no room.
+    full: u64,
 }
 
 /// Stores the first `count` frames and returns the stack's id; 0 if there was no room.
 pub(crate) fn store(chunks: &mut Chunks, count: u64) -> u64 {
-    let mut storing = Storing { chunks: &raw mut *chunks, count, callers: 0, stored: 1 };
+    let mut storing = Storing { chunks: &raw mut *chunks, count, callers: 0, stored: 1, full: 0 };
     let turns = count.div_ceil(CHUNK_FRAMES as u64) as u32;
     // SAFETY: `turn` has the signature that `bpf_loop` calls; `storing` outlives the call.
     unsafe { bpf_loop(turns, turn as *mut c_void, (&raw mut storing).cast(), 0) };
     if storing.stored == 0 {
-        losses::count(Loss::StacksFull);
+        if storing.full != 0 {
+            losses::count(Loss::StacksFull);
+        }
         return 0;
     }
     storing.callers
@@ -69,11 +73,13 @@ fn store_chunk(index: u64, storing: &mut Storing) -> Option<()> {
     chunk.callers = storing.callers;
     let hash = id(chunk);
     // SAFETY: entries are never removed.
-    if unsafe { STACKS.get(hash) }.is_none()
-        && STACKS.insert(hash, chunk, u64::from(BPF_ANY)).is_err()
-    {
-        storing.stored = 0;
-        return None;
+    if unsafe { STACKS.get(hash) }.is_none() {
+        let outcome = STACKS.insert(hash, chunk, u64::from(BPF_ANY));
+        if outcome.is_err() {
+            storing.stored = 0;
+            storing.full = u64::from(losses::is_full(outcome));
+            return None;
+        }
     }
     storing.callers = hash;
     Some(())

@@ -353,9 +353,8 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
                 let _ = program.load();
                 Ok(())
             }
-            AyaProgram::Iter(_) | AyaProgram::PerfEvent(_) => Ok(()),
-            // It is loaded for the tracepoint that it belongs to.
-            AyaProgram::BtfTracePoint(_) => Ok(()),
+            // The last is loaded for the tracepoint that it belongs to.
+            AyaProgram::Iter(_) | AyaProgram::PerfEvent(_) | AyaProgram::BtfTracePoint(_) => Ok(()),
             _ => return Err(anyhow!("program {name} is of an unknown kind")),
         }
         .with_context(|| format!("load the kernel program {name}"))?;

@@ -95,6 +95,22 @@
 //! shown as a number of its own. Pages of shared memory are counted once by their offsets in the
 //! segment, however many processes have them mapped.
 //!
+//! Whose resident memory is follows from what happens to pages. A perf event of the threads of a
+//! process (`memtrace-ebpf/src/faults.rs`) tells of each page fault, with the stack; the end of
+//! `mmap`, `munmap`, `mremap`, `brk` and `madvise` (`mappings.rs`) of what is mapped and given back.
+//! The events come in one ring, in their order, and [`pages`] keeps by range of addresses who touched
+//! a page first. At the end `/proc/PID/pagemap` says what is resident, and each page goes to its owner;
+//! one without goes to the nearest touch in its mapping, else to who mapped it, and is counted as such.
+//! So nothing that went unseen changes the total, only the attribution.
+//!
+//! Page faults can be a million a second. 768 are recorded at once and 2,560 a second; when there are
+//! more, the kernel says so, and the event is exchanged for one that samples a thousand a second, by
+//! a counter in the kernel. When it is calm again for a second, every fault is told of again.
+//!
+//! A mapping that a program makes itself is an allocation in the ledger (`direct.rs`), so that live,
+//! peak and allocated memory include it exactly. What is mapped inside `malloc` is not: it is the
+//! allocator's growth, and the block counts.
+//!
 //! The timeline holds at most 600 points. When they are full, each pair becomes the one with the
 //! larger RSS, so that the highest moment keeps its height and its time.
 //!

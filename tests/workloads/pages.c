@@ -67,7 +67,7 @@ static void find_zeros(void) {
 }
 
 // Unmapped in the middle, given back, touched again by another.
-static char *parts(void) {
+FUNCTION char *parts(void) {
     char *memory = map(64);
     touch_first(memory, 0, 20);
     touch_second(memory, 20, 50);
@@ -80,7 +80,7 @@ static char *parts(void) {
 }
 
 // Moved to another place, with others at the old one.
-static char *moved(char **old) {
+FUNCTION char *moved(char **old) {
     *old = map(40);
     touch_first(*old, 0, 30);
     char *place = map(64);
@@ -92,7 +92,7 @@ static char *moved(char **old) {
     return memory;
 }
 
-static char *replaced(void) {
+FUNCTION char *replaced(void) {
     char *memory = map(30);
     touch_first(memory, 0, 30);
     map_at(memory + 10 * PAGE, 10, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED);
@@ -100,7 +100,7 @@ static char *replaced(void) {
     return memory;
 }
 
-static char *heap(void) {
+FUNCTION char *heap(void) {
     char *memory = sbrk(0);
     memory += (PAGE - (uintptr_t)memory % PAGE) % PAGE;
     REQUIRE(brk(memory + 50 * PAGE) == 0);
@@ -110,7 +110,7 @@ static char *heap(void) {
 }
 
 // The child's pages are its own; a page of which the parent writes its copy is still the first one's.
-static char *forked(void) {
+FUNCTION char *forked(void) {
     char *memory = map(20);
     touch_first(memory, 0, 15);
     pid_t child = fork();
@@ -124,13 +124,13 @@ static char *forked(void) {
     return memory;
 }
 
-static char *shared(void) {
+FUNCTION char *shared(void) {
     char *memory = map_at(NULL, 25, MAP_SHARED | MAP_ANONYMOUS);
     touch_second(memory, 0, 12);
     return memory;
 }
 
-static char *only_read(void) {
+FUNCTION char *only_read(void) {
     char *memory = map(10);
     for (int page = 0; page < 8; page++) (void)((volatile char *)memory)[page * PAGE];
     touch_first(memory, 8, 10);

@@ -1,8 +1,10 @@
 //! Folds what the kernel counted, in numbers, into a profile, in names.
 
+mod names;
+mod pages;
+
 use std::{
     collections::{HashMap, HashSet},
-    path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -26,15 +28,15 @@ use super::{
 use crate::{
     kernel::{Kernel, Stacks},
     objects::Objects,
-    pages::Owner as PageOwner,
     process::host,
     profile::{
-        self, Amount, Amounts, Builder, Calls, Cost, Frame, Loss, PageKind, Process, Profile,
-        Session, Timeline,
+        self, Amount, Amounts, Builder, Calls, Cost, Frame, Loss, Process, Profile, Session,
+        Timeline,
     },
     report::units::Size,
-    symbolize::Resolver,
 };
+
+pub use self::names::{Names, Unresolved};
 
 /// What the session knows besides the kernel's numbers.
 pub struct Context<'tracer> {
@@ -81,38 +83,6 @@ pub struct Recorded<'tracer> {
     losses: Vec<(Counted, u64)>,
 }
 
-/// Addresses of one object that need names.
-pub struct Unresolved {
-    object: u32,
-    path: PathBuf,
-    addresses: Vec<u64>,
-}
-
-/// Names of native functions, by object and address.
-pub struct Names(Option<HashMap<u32, HashMap<u64, String>>>);
-
-impl Names {
-    /// No names: frames show as addresses.
-    #[must_use]
-    pub const fn none() -> Self {
-        Self(None)
-    }
-
-    /// Looks the names up. Takes a while for large libraries.
-    #[must_use]
-    pub fn resolve(unresolved: Vec<Unresolved>) -> Self {
-        let resolver = Resolver::default();
-        let names = unresolved.into_iter().map(|Unresolved { object, path, addresses }| {
-            (object, resolver.names(&path, &addresses))
-        });
-        Self(Some(names.collect()))
-    }
-
-    fn name(&self, object: u32, address: u64) -> Option<String> {
-        self.0.as_ref()?.get(&object)?.get(&address).cloned()
-    }
-}
-
 /// Frames by name. Many stacks share few, and to name one costs far more than to look it up.
 struct Frames<'recorded> {
     recorded: &'recorded Recorded<'recorded>,
@@ -133,33 +103,6 @@ impl Frames<'_> {
             *known.or_insert_with(|| name().map(|frame| builder.intern(frame)))
         };
         Some(packed.into_iter().rev().filter_map(index).collect())
-    }
-}
-
-impl Frames<'_> {
-    /// Those of pages, below what kind of memory they are.
-    fn of_pages(
-        &mut self,
-        builder: &mut Builder,
-        slot: u32,
-        kind: PageKind,
-        owner: PageOwner,
-    ) -> Vec<u32> {
-        let kind = kind.name();
-        let stack = owner.stack();
-        let otherwise = match owner {
-            PageOwner::Before => "before attach",
-            PageOwner::Unknown => "not attributed",
-            _ => "stack not recorded: the table was full",
-        };
-        let frames = stack.and_then(|stack| self.of(builder, slot, stack));
-        match frames {
-            Some(frames) => {
-                let root = builder.intern(Frame::Origin { what: kind.to_owned() });
-                [root].into_iter().chain(frames).collect()
-            }
-            None => vec![builder.intern(Frame::Origin { what: format!("{otherwise}: {kind}") })],
-        }
     }
 }
 
@@ -285,18 +228,6 @@ impl<'tracer> Recorded<'tracer> {
         }
     }
 
-    fn fold_pages(&self, builder: &mut Builder, frames: &mut Frames<'_>) {
-        for (slot, settled) in &self.context.pages {
-            let Some(index) = self.index(*slot) else { continue };
-            for (&(kind, owner), &resident) in &settled.shares {
-                let frames = frames.of_pages(builder, *slot, kind, owner);
-                let shared = if kind == PageKind::Shared { resident } else { Amount::default() };
-                let amounts = Amounts { resident, shared, ..Amounts::default() };
-                builder.add_stack(index, frames, amounts);
-            }
-        }
-    }
-
     fn fold_heaps(&self, builder: &mut Builder, frames: &mut Frames<'_>) {
         let heaps = self.context.heaps.iter();
         for (slot, (owner, amount)) in
@@ -370,11 +301,7 @@ impl<'tracer> Recorded<'tracer> {
 
     fn process(&self, target: &Target, totals: &ProcessTotals) -> Process {
         let status = target.status.as_ref();
-        let (peak_bytes, peak_objects) = totals.peak();
         let decomposition = self.context.resident.decompositions.get(&target.slot);
-        let settled = self.context.pages.iter().find(|(slot, _)| *slot == target.slot);
-        let settled = settled.map(|(_, settled)| settled);
-        let absent = self.context.resident.absent.get(&target.slot);
         // What it had when last seen says nothing about its end.
         let seen = status.filter(|_| target.ended.is_none()).map(|status| status.memory.resident);
         let resident = decomposition.map(|known| known.resident).or(seen);
@@ -389,18 +316,9 @@ impl<'tracer> Recorded<'tracer> {
             comm: target.comm.clone(),
             command_line: target.command.clone(),
             python: target.python.clone(),
-            amounts: Amounts {
-                live: amount(totals.live_bytes, totals.live_objects),
-                peak: amount(peak_bytes, peak_objects),
-                allocated: amount(totals.allocated_bytes, totals.allocated_objects),
-                absent: absent.into_iter().flat_map(|stacks| stacks.values().copied()).sum(),
-                resident: settled.map(Settled::total).unwrap_or_default(),
-                shared: settled.map(Settled::shared).unwrap_or_default(),
-                fragmentation: self.heap(target.slot).map_or_else(Amount::default, pinned),
-                inherited: amount(totals.inherited_bytes, totals.inherited_objects),
-            },
+            amounts: self.counted(target.slot, totals),
             heap: self.heap(target.slot).map(|heap| heap.heap.clone()),
-            residence: settled.map(|settled| settled.residence),
+            residence: self.settled(target.slot).map(|settled| settled.residence),
             peak_at,
             calls: Calls {
                 allocations: totals.allocations,
@@ -416,6 +334,23 @@ impl<'tracer> Recorded<'tracer> {
             at_peak: self.context.history.at_peak(target.slot, totals),
             shed: target.shed.map(|shed| shed.since(self.context.since)),
             ended: target.ended.map(|time| time.saturating_sub(self.context.since)),
+        }
+    }
+
+    /// What a process has, without regard to stacks.
+    fn counted(&self, slot: u32, totals: &ProcessTotals) -> Amounts {
+        let (peak_bytes, peak_objects) = totals.peak();
+        let settled = self.settled(slot);
+        let absent = self.context.resident.absent.get(&slot).into_iter().flatten();
+        Amounts {
+            live: amount(totals.live_bytes, totals.live_objects),
+            peak: amount(peak_bytes, peak_objects),
+            allocated: amount(totals.allocated_bytes, totals.allocated_objects),
+            absent: absent.map(|(_, amount)| *amount).sum(),
+            resident: settled.map(Settled::total).unwrap_or_default(),
+            shared: settled.map(Settled::shared).unwrap_or_default(),
+            fragmentation: self.heap(slot).map_or_else(Amount::default, pinned),
+            inherited: amount(totals.inherited_bytes, totals.inherited_objects),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{residence, target::Target};
 use crate::{
     kernel::{Faults, Kernel},
     pages::Owners,
-    process::mappings::Kind,
+    process::{Process, mappings::Kind},
 };
 
 /// Faults that may be recorded in addition at every look, ten times a second.
@@ -72,17 +72,10 @@ impl Pages {
             .find_map(|mapping| (mapping.kind() == Kind::Heap).then_some(mapping.range.end));
         kernel.set_heap_end(slot, heap_end.unwrap_or_default())?;
         kernel.allow_faults(slot, BURST)?;
-        let faults = match subject.before.and_then(|before| self.faults_of(before)) {
-            Some(faults) => faults,
-            None => {
-                let mut faults = Faults::new(subject.follows);
-                for _ in 0..PASSES {
-                    let threads = process.threads()?;
-                    let threads: Vec<_> = threads.iter().map(|thread| thread.id).collect();
-                    kernel.watch_faults(&mut faults, &threads)?;
-                }
-                Rc::new(RefCell::new(faults))
-            }
+        let faults = if let Some(inherited) = subject.before.and_then(|slot| self.faults_of(slot)) {
+            inherited
+        } else {
+            Rc::new(RefCell::new(watched(kernel, process, subject.follows)?))
         };
         self.begin(slot, Followed::new(Owners::default(), Some(faults)));
         // What was touched meanwhile is told of, and is not from before.
@@ -172,6 +165,16 @@ impl Pages {
     pub fn owners(&self, slot: u32) -> Option<&Owners> {
         self.targets.get(&slot).map(|followed| &followed.owners)
     }
+}
+
+/// The events of all threads of a process.
+fn watched(kernel: &mut Kernel, process: &Process, follows: bool) -> Result<Faults> {
+    let mut faults = Faults::new(follows);
+    for _ in 0..PASSES {
+        let threads: Vec<_> = process.threads()?.iter().map(|thread| thread.id).collect();
+        kernel.watch_faults(&mut faults, &threads)?;
+    }
+    Ok(faults)
 }
 
 impl Followed {

@@ -35,9 +35,9 @@ impl Settled {
         for resident in &counted(&process.residency()?) {
             let mapping = resident.mapping.range;
             for run in memory.runs(mapping, deadline)?.iter().filter(|run| !run.is_swapped) {
-                for (part, owner) in owners.of(run.range, mapping) {
-                    settled.add(kind(resident, run), owner, part);
-                }
+                let kind = kind(resident, run);
+                let parts = owners.of(run.range, mapping).into_iter();
+                parts.for_each(|(part, owner)| settled.add(kind, owner, part));
             }
         }
         Ok(settled)

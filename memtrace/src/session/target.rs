@@ -1,6 +1,8 @@
 //! One process under observation: what the kernel programs are told about it, and its probes.
 
-use std::{collections::HashSet, error::Error, fmt, mem, path::PathBuf, rc::Rc, time::Duration};
+mod blind;
+
+use std::{collections::HashSet, mem, rc::Rc, time::Duration};
 
 use anyhow::Result;
 use memtrace_abi::{
@@ -23,41 +25,7 @@ use crate::{
     profile::Shed,
 };
 
-/// A process in which there is nothing to probe.
-#[derive(Debug)]
-pub struct NoAllocator {
-    pid: u32,
-    comm: String,
-    program: PathBuf,
-}
-
-impl NoAllocator {
-    /// Of a process.
-    #[must_use]
-    pub fn of(target: &Target) -> Self {
-        let Target { process, comm, pid, .. } = target;
-        Self { pid: *pid, comm: comm.clone(), program: process.program() }
-    }
-
-    /// What helps, as a sentence with the exact command.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        let program = self.program.display();
-        format!("a static program must keep its symbols: nm {program} | grep -w malloc")
-    }
-}
-
-impl fmt::Display for NoAllocator {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pid, comm, .. } = self;
-        write!(
-            out,
-            "process {pid} ({comm}) has no allocator: no file it has mapped has a symbol malloc"
-        )
-    }
-}
-
-impl Error for NoAllocator {}
+pub use self::blind::NoAllocator;
 
 /// A traced process.
 pub struct Target {

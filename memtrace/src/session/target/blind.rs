@@ -1,0 +1,41 @@
+//! A process of which nothing can be traced.
+
+use std::{error::Error, fmt, path::PathBuf};
+
+use super::Target;
+
+/// A process in which there is nothing to probe.
+#[derive(Debug)]
+pub struct NoAllocator {
+    pid: u32,
+    comm: String,
+    program: PathBuf,
+}
+
+impl NoAllocator {
+    /// Of a process.
+    #[must_use]
+    pub fn of(target: &Target) -> Self {
+        let Target { process, comm, pid, .. } = target;
+        Self { pid: *pid, comm: comm.clone(), program: process.program() }
+    }
+
+    /// What helps, as a sentence with the exact command.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let program = self.program.display();
+        format!("a static program must keep its symbols: nm {program} | grep -w malloc")
+    }
+}
+
+impl fmt::Display for NoAllocator {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid, comm, .. } = self;
+        write!(
+            out,
+            "process {pid} ({comm}) has no allocator: no file it has mapped has a symbol malloc"
+        )
+    }
+}
+
+impl Error for NoAllocator {}
