@@ -23,6 +23,7 @@
 //! | [`kernel`] | the loaded kernel object: its programs, its maps, its events |
 //! | [`symbolize`] | from addresses to names of native functions |
 //! | [`snapshot`] | a process at one moment: where its threads are, what holds its memory |
+//! | [`oom`] | the flight recorder: the recent past of processes and control groups, reports of kills |
 //! | [`profile`] | what was measured: processes, stacks, and the memory of each |
 //! | [`report`] | from a profile to bytes, one module per format |
 //! | [`recording`] | the `.memtrace` file: a profile to keep or to carry elsewhere |
@@ -144,6 +145,32 @@
 //! registers in a CPU. It is given a clock (a perf event of its own), and at the next tick the kernel
 //! copies its registers, native stack and Python frames at once, some microseconds of work.
 //!
+//! # A kill
+//!
+//! `memtrace oom` traces without an end. `session::recorder` is its loop, [`oom`] what it remembers.
+//!
+//! ```text
+//!  oom:mark_victim ──────┐  freezes the slot      every second   process::survey ── oom::Census ─┐
+//!  signal:signal_generate┴► KILLS ──┐             4 times a s.   process::groups ── oom::Limits ─┤
+//!                                   │                            targets ────────── oom::Film ───┤
+//!  /dev/kmsg ── process::kernel_log ┴─ oom::Scene ── Incident ── profile ◄───────────────────────┘
+//!                                                                   └─ report ── oom::Archive
+//! ```
+//!
+//! Two raw tracepoints (`memtrace-ebpf/src/oom.rs`) tell of kills: by the kernel, and by `SIGKILL` of a
+//! process that is traced. A victim runs no more code of its own, so that its totals, stacks and code
+//! objects stay as they are in the maps; its slot becomes `FROZEN` and outlives it. Kills have a ring
+//! buffer of their own, and a frozen slot of which no kill is known is reported all the same. A tenth
+//! of a second later the report is written: by then the kernel's log names the limit. Of the victim's own
+//! memory nothing is read any more; what its RSS consisted of is from a reading ahead, at 90 % of a
+//! limit or when processes wait for memory.
+//!
+//! A report is a folder. Its files are opened before the kill, and it is renamed when it is complete
+//! and on the disk. Slots of processes that have ended are cleared together, and used again; of the
+//! past, an hour of looks, a minute of RSS of each process and the last looks at each group are kept.
+//! Stacks and unwind tables stay, so that a recorder that has met very many programs runs out of room
+//! for new ones, and its reports say so.
+//!
 //! # What always holds
 //!
 //! Checked by `cargo xtask lint`:
@@ -165,7 +192,7 @@
 //!
 //! | what | version | where |
 //! |---|---|---|
-//! | recording, `.memtrace` | 3, behind the magic `MEMTRACE` | [`recording`] |
+//! | recording, `.memtrace` | 4, behind the magic `MEMTRACE` | [`recording`] |
 //! | JSON report | 1, the field `schema` | `report::json`, with its schema |
 //! | JSON snapshot | 1, the field `schema`; `kind` is `snapshot` | `report::snapshot::json`, with its schema |
 //! | unwind table on disk, `.unwind` | 2, in the magic; others are made anew | `unwind::cache` |
