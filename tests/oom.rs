@@ -100,7 +100,8 @@ fn a_killed_process_leaves_its_lines_behind() {
     println!("RSS {rss}, as the kernel says {kernel}");
     assert!(rss.abs_diff(kernel) < kernel / 20, "{rss} of {kernel}");
     let points = report.0["timeline"]["live"].as_array().expect("points");
-    assert!(points.last().and_then(Value::as_u64) > Some(20 * MIB), "it goes up to the kill");
+    let last = points.last().and_then(Value::as_u64);
+    assert_eq!(last, Some(report.total("live").0), "the timeline goes up to the kill");
     assert_readable(folder.path(), &place);
 }
 

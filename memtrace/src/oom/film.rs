@@ -45,6 +45,16 @@ impl Film {
         }
     }
 
+    /// Adds what a process had at a moment, such as that of its end; of the others what they had in
+    /// the look before.
+    pub fn mark(&mut self, slot: u32, point: Point) {
+        let place = self.recent.partition_point(|look| look.at <= point.at);
+        let before = place.checked_sub(1).and_then(|place| self.recent.get(place));
+        let mut points = before.map(|look| look.points.clone()).unwrap_or_default();
+        points.insert(slot, point);
+        self.recent.insert(place, Look { at: point.at, points });
+    }
+
     /// Cuts the processes out whose slots others are about to have.
     pub fn forget(&mut self, slots: &[u32]) {
         for look in self.older.iter_mut().chain(&mut self.recent) {
@@ -96,6 +106,17 @@ mod tests {
         assert_eq!(sums, [(1, 55), (2, 100)]);
         film.forget(&[1]);
         assert_eq!(film.timeline(&[1], Duration::ZERO).points.len(), 0);
+    }
+
+    #[test]
+    fn the_end_is_a_point_of_its_own() {
+        let mut film = Film::default();
+        film.push(Duration::from_secs(1), [(0, point(10)), (1, point(100))]);
+        film.push(Duration::from_secs(3), [(1, point(100))]);
+        film.mark(0, Point { at: Duration::from_secs(2), ..point(60) });
+        let timeline = film.timeline(&[0, 1], Duration::ZERO);
+        let sums: Vec<_> = timeline.points.iter().map(|p| (p.at.as_secs(), p.live)).collect();
+        assert_eq!(sums, [(1, 55), (2, 80), (3, 50)]);
     }
 
     #[test]

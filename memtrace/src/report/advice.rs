@@ -76,7 +76,7 @@ fn basis(advice: &[Advice]) -> String {
     let mut text = format!(
         "Request and limit are for Kubernetes, MemoryHigh and MemoryMax for systemd. They rest on one \
          run that was observed for {}: the limit is the highest RSS ever seen (of a group, the highest \
-         working set) and {headroom} % more, the request what it stayed below for nine tenths of the \
+         working set or usage) and {headroom} % more, the request what it stayed below for nine tenths of the \
          time and 10 % more. What other inputs need is not known.",
         Elapsed(*observed)
     );

@@ -30,8 +30,8 @@ use crate::{
     objects::Objects,
     process::host,
     profile::{
-        self, Amount, Amounts, Builder, Calls, Cost, Frame, Loss, Process, Profile, Session,
-        Timeline,
+        self, Amount, Amounts, Builder, Calls, Cost, Frame, Group, Loss, Process, Profile,
+        Session, Timeline,
     },
     report::units::Size,
 };
@@ -54,6 +54,8 @@ pub struct Context<'tracer> {
     pub resident: Resident,
     /// Whose that is, by process slot.
     pub pages: Vec<(u32, Settled)>,
+    /// The control groups of the processes, with their places in the profile.
+    pub groups: Vec<Group>,
     /// What else the reader must know.
     pub notes: Vec<String>,
     /// Who pins free memory, by process slot.
@@ -186,6 +188,7 @@ impl<'tracer> Recorded<'tracer> {
         profile.losses = self.losses.iter().map(|(loss, count)| explain(*loss, *count)).collect();
         profile.notes = self.notes();
         profile.segments = std::mem::take(&mut self.context.resident.segments);
+        profile.groups = self.context.groups;
         profile.timeline = self.context.timeline;
         profile
     }

@@ -1,6 +1,7 @@
 //! The loaded kernel programs and the processes that they watch.
 
 mod follow;
+mod groups;
 mod heaps;
 mod looks;
 mod pages;
@@ -324,6 +325,7 @@ impl Tracer {
                 timeline: self.history.timeline(),
                 resident,
                 pages,
+                groups: self.groups(),
                 notes: mem::take(&mut self.notes),
                 heaps,
                 cost,

@@ -20,7 +20,7 @@ use crate::{
     cli,
     oom::{AHEAD, Scene, Victim},
     process::host,
-    profile::{Cause, Counted, Group, Incident, Limit, Profile},
+    profile::{Cause, Counted, Group, Incident, Limit, Point, Profile},
     report::{incident, units::Elapsed},
 };
 
@@ -47,6 +47,7 @@ impl Recorder {
         let members = scene.members(&victim, limit.as_ref());
         let members: Vec<_> = members.iter().map(|citizen| citizen.identity.pid).collect();
         let slots = self.slots(&victim, &members);
+        self.mark_end(&victim, slots.first().copied());
         let mut profile = self.profile(&slots, &victim)?;
         let processes = profile.processes.iter().map(|process| process.pid).zip(0..).collect();
         profile.groups = self.groups(&profile, limit.as_ref(), victim.at, &processes);
@@ -90,6 +91,17 @@ impl Recorder {
             }
         }
         slots
+    }
+
+    /// The timeline goes up to the kill, and not only to the last look.
+    fn mark_end(&mut self, victim: &Victim, slot: Option<u32>) {
+        let slot = slot.filter(|slot| victim.slot == Some(*slot));
+        if let (Some(slot), Some(Counted { resident, .. })) = (slot, victim.counted) {
+            let ago = host::time_since_boot().saturating_sub(victim.at);
+            let at = self.tracer.elapsed().saturating_sub(ago);
+            let live = self.tracer.live_bytes(slot);
+            self.film.mark(slot, Point { at, resident, live });
+        }
     }
 
     /// What was recorded of these processes.

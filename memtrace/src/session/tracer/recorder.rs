@@ -102,6 +102,11 @@ impl Tracer {
         seen.map(point).collect()
     }
 
+    /// What is live in a slot.
+    pub fn live_bytes(&self, slot: u32) -> u64 {
+        self.kernel.process_totals(slot).map_or(0, |totals| totals.live_bytes)
+    }
+
     /// How long the recorder runs.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
@@ -124,6 +129,7 @@ impl Tracer {
                 timeline: told.timeline,
                 resident: told.resident,
                 pages,
+                groups: Vec::new(),
                 notes: told.notes,
                 heaps: Vec::new(),
                 cost,
