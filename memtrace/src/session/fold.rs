@@ -4,7 +4,7 @@ mod names;
 mod pages;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -30,13 +30,13 @@ use crate::{
     objects::Objects,
     process::host,
     profile::{
-        self, Amount, Amounts, Builder, Calls, Cost, Frame, Group, Loss, Process, Profile,
-        Session, Timeline,
+        self, Amount, Amounts, Builder, Calls, Cost, Frame, Group, Loss, Process, Profile, Session,
+        Timeline,
     },
     report::units::Size,
 };
 
-pub use self::names::{Names, Unresolved};
+pub use self::names::Names;
 
 /// What the session knows besides the kernel's numbers.
 pub struct Context<'tracer> {
@@ -129,46 +129,6 @@ impl<'tracer> Recorded<'tracer> {
             losses: kernel.losses()?,
             context,
         })
-    }
-
-    /// The native addresses in all stacks.
-    #[must_use]
-    pub fn unresolved(&self) -> Vec<Unresolved> {
-        let mut addresses: HashMap<u32, Vec<u64>> = HashMap::new();
-        let mut add = |frame| {
-            if let Packed::Native { object, address, .. } = frame {
-                addresses.entry(object).or_default().push(address);
-            }
-        };
-        let frames = self.stack_ids().into_iter().filter_map(|id| self.stacks.frames(id)).flatten();
-        for packed in frames.collect::<HashSet<_>>() {
-            let frame = Packed::unpack(packed);
-            add(frame);
-            if let Packed::Unmapped { .. } = frame {
-                self.context.targets.iter().for_each(|target| add(locate(target, frame)));
-            }
-        }
-        let with_path = addresses.into_iter().filter_map(|(object, addresses)| {
-            let path = self.context.objects.known(object)?.open_path()?;
-            Some(Unresolved { object, path, addresses })
-        });
-        with_path.collect()
-    }
-
-    /// Every stack of the processes.
-    fn stack_ids(&self) -> HashSet<u64> {
-        let Context { pages, heaps, targets, .. } = &self.context;
-        let of_pages = pages.iter().flat_map(|(_, settled)| settled.shares.keys());
-        let of_pages = of_pages.filter_map(|(_, owner)| owner.stack());
-        let of_heaps = heaps.iter().flat_map(|(_, heap)| &heap.owners);
-        let of_heaps = of_heaps.filter_map(|(owner, _)| match owner {
-            Owner::Stack(stack) => Some(*stack),
-            _ => None,
-        });
-        let inherited = targets.iter().filter_map(|target| target.inheritance.as_ref());
-        let inherited = inherited.flat_map(|inherited| inherited.stacks.keys().copied());
-        let counted = self.totals.iter().map(|(key, _)| key.stack);
-        counted.chain(of_pages).chain(of_heaps).chain(inherited).collect()
     }
 
     /// The profile.
