@@ -21,7 +21,7 @@ fn start(threads: &str, arenas: &str) -> (Workload, Vec<Staying>) {
         Some((address.parse().ok()?, usable.parse().ok()?))
     };
     let staying: Vec<_> = lines.iter().filter_map(staying).collect();
-    assert!(staying.len() >= 200);
+    assert!(staying.len() >= 400);
     (workload, staying)
 }
 

@@ -5,8 +5,8 @@
 #include <pthread.h>
 
 #define MOST_THREADS 8
-#define SLOTS 1500
-#define STAYING 200
+#define SLOTS 400
+#define STAYING 100
 
 static void *staying[MOST_THREADS][STAYING];
 static pthread_barrier_t started;
