@@ -10,7 +10,7 @@ use ::memtrace::kernel::{Kernel, Options, Threads, inventory::Inventory};
 
 /// For each program, the instructions that the verifier may look at: about twice as many as today on
 /// the kernel that looks at most. The kernel's own limit is a million.
-const BUDGETS: [(&str, u32); 14] = [
+const BUDGETS: [(&str, u32); 15] = [
     ("allocation_enter", 25_000),
     ("allocation_return", 250_000),
     ("empty_enter", 10),
@@ -20,6 +20,7 @@ const BUDGETS: [(&str, u32); 14] = [
     ("oom_victim", 2000),
     ("page_touched", 190_000),
     ("process_exec", 6000),
+    ("process_fork", 6000),
     ("release_enter", 10_000),
     ("sample_thread", 60_000),
     ("system_call_return", 230_000),

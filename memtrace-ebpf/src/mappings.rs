@@ -35,6 +35,8 @@ const OFFERING: u64 = 8;
 const KEEPS_OLD: u64 = 4;
 /// `MAP_ANONYMOUS`, `MAP_SHARED`, and what tells the stack of a thread: `MAP_STACK`.
 const ANONYMOUS: u64 = 0x20;
+/// `PROT_WRITE`
+const WRITE: u64 = 2;
 const SHARED: u64 = 1;
 const STACK: u64 = 0x20000;
 /// `MAP_DENYWRITE`, which does nothing: the dynamic linker maps libraries with it.
@@ -164,7 +166,8 @@ impl Call {
 
     fn map(&self, size: u64) -> Change {
         let pt_regs { rdx: access, r10: flags, .. } = *self.registers;
-        let is_reserved = access == 0 && flags & STACK == 0;
+        // What is nobody else's and may not be written to holds nothing of its own.
+        let is_reserved = access & WRITE == 0 && flags & (SHARED | STACK) == 0;
         let place = if is_reserved || flags & LIBRARY != 0 {
             place::BLOCK
         } else if flags & (ANONYMOUS | SHARED | STACK) == ANONYMOUS {

@@ -11,7 +11,8 @@ use memtrace_abi::{
     pages::{Event, kind},
 };
 
-use self::ranges::{Ranges, gaps};
+pub use self::ranges::Ranges;
+use self::ranges::gaps;
 
 const PAGE: u64 = 4096;
 /// Ranges of pages that are told apart, for each process; what comes then counts as not told of.
@@ -164,11 +165,10 @@ impl Owners {
         self.recorded().chain(before)
     }
 
-    /// Bytes of a mapping that have been unmapped since it was made.
+    /// Bytes of a range that were seen to be mapped and are.
     #[must_use]
-    pub fn unmapped(&self, mapping: Range) -> u64 {
-        let mapped = self.mapped.within(mapping).map(|(part, _)| part.end - part.start);
-        (mapping.end - mapping.start).saturating_sub(mapped.sum())
+    pub fn mapped(&self, range: Range) -> u64 {
+        self.mapped.within(range).map(|(part, _)| part.end - part.start).sum()
     }
 
     /// To whom a range belongs that is in memory, in parts. It lies in a mapping of the kernel's.
@@ -193,6 +193,7 @@ impl Owners {
         }
         // Its size was not told, as that of attached shared memory.
         let start = self.mapped.at(mapping.start);
+        let start = start.filter(|(known, _)| known.end - known.start == PAGE);
         let otherwise = start.map_or(Owner::Unknown, |(_, value)| Owner::Mapped(value.stack));
         for part in gaps(gap, mapped.iter().map(|(part, _)| *part)) {
             parts.push((part, self.nearest(part, mapping).unwrap_or(otherwise)));

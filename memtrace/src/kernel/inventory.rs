@@ -7,12 +7,13 @@ use anyhow::{Context as _, Result};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionIndex, SymbolKind};
 
 /// Programs that are attached while something is traced.
-pub const PROGRAMS: [&str; 8] = [
+pub const PROGRAMS: [&str; 9] = [
     "allocation_enter",
     "allocation_return",
     "libraries_changed",
     "page_touched",
     "process_exec",
+    "process_fork",
     "release_enter",
     "system_call_return",
     "thread_exit",
@@ -28,11 +29,12 @@ pub const SNAPSHOT_PROGRAMS: [&str; 2] = ["sample_thread", "thread_standings"];
 pub const EMPTY_PROGRAMS: [&str; 2] = ["empty_enter", "empty_return"];
 
 /// Maps that the loader fills or reads.
-pub const SHARED_MAPS: [&str; 28] = [
+pub const SHARED_MAPS: [&str; 29] = [
     "CAUGHT_UP",
     "CODES",
     "EVENTS",
     "FAULTS",
+    "FREE_SLOTS",
     "FS_BASE_OFFSET",
     "HEAP_ENDS",
     "KILLS",
@@ -60,8 +62,15 @@ pub const SHARED_MAPS: [&str; 28] = [
 ];
 
 /// Maps that the programs have for themselves.
-pub const PRIVATE_MAPS: [&str; 6] =
-    ["LAST_CODE", "LIBRARY_CHANGES", "MAPPING_ENDS", "NEW_THREAD", "THREADS", "ZERO"];
+pub const PRIVATE_MAPS: [&str; 7] = [
+    "LAST_CODE",
+    "LIBRARY_CHANGES",
+    "MAPPING_ENDS",
+    "NEW_PROCESS",
+    "NEW_THREAD",
+    "THREADS",
+    "ZERO",
+];
 
 /// The map that aya's logger reads.
 pub const LOG_MAPS: [&str; 1] = ["AYA_LOGS"];

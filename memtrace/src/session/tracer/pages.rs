@@ -1,6 +1,9 @@
 //! The pages of the targets, from the beginning of their tracing to its end.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use memtrace_abi::{allocation::place, mapping::Range};
@@ -9,7 +12,7 @@ use super::{
     super::{pages::Subject, residence::Settled},
     Tracer,
 };
-use crate::report::units::Size;
+use crate::{pages::Ranges, report::units::Size};
 
 /// Time for a look at all pages of a target.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,19 +38,29 @@ impl Tracer {
         self.pages.look(&mut self.kernel)
     }
 
-    /// Tells of mappings in the middle of which something was unmapped: the kernel programs see that
-    /// only at either end.
+    /// Tells of mappings in the middle of which something was unmapped or replaced: the kernel
+    /// programs see that only at either end.
     fn note_holes(&mut self) -> Result<()> {
-        let (mut holes, pages) = (0_u64, &self.pages);
+        let (mut live, mut whole) = (HashMap::<u32, Ranges<()>>::new(), 0_u64);
         self.kernel.visit_live(|place, allocation| {
-            let owners = pages.owners(place.process).filter(|_| place.kind != place::BLOCK);
-            let end = place.address.saturating_add(allocation.size);
-            let hole = owners.map(|owners| owners.unmapped(Range { start: place.address, end }));
-            holes = holes.saturating_add(hole.unwrap_or_default());
+            let (start, end) = (place.address, place.address.saturating_add(allocation.size));
+            if place.kind != place::BLOCK {
+                whole = whole.saturating_add(end - start);
+                live.entry(place.process).or_default().put(Range { start, end }, ());
+            }
         })?;
+        let mapped = |(slot, live): (&u32, &Ranges<()>)| {
+            let owners = self.pages.owners(*slot);
+            let ranges = live.iter().map(|(range, ())| range);
+            ranges.map(|range| owners.map_or(0, |owners| owners.mapped(range))).sum::<u64>()
+        };
+        let holes = whole.saturating_sub(live.iter().map(mapped).sum());
         if holes > 0 {
             let holes = Size(holes);
-            self.notes.push(format!("{holes} of the live mappings were unmapped in their middle."));
+            self.notes.push(format!(
+                "{holes} of the live mappings were unmapped or replaced in their middle, and count \
+                 all the same."
+            ));
         }
         Ok(())
     }
