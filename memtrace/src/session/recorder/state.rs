@@ -42,6 +42,9 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// What has ended is kept for as long, because a report about it, or beside it, may be due.
 const AFTERLIFE: Duration = Duration::from_secs(10);
 
+/// How long it may take until the event of a kill is read.
+const TELLING: Duration = Duration::from_secs(5);
+
 /// What was read of processes ahead of a kill.
 pub struct Readings {
     /// Whose, by slot.
@@ -297,32 +300,16 @@ impl Recorder {
         Ok(())
     }
 
-    /// Makes the slots of ended processes free. A kill of which there was no event is reported.
+    /// Makes the slots of ended processes free.
     fn sweep(&mut self) -> Result<()> {
+        self.report_untold();
         let ended = self.tracer.ended();
-        let is_unknown =
-            |slot: &&u32| !self.killed.contains(*slot) && self.tracer.was_killed(**slot);
-        let unknown: Vec<_> = ended.iter().filter(is_unknown).copied().collect();
-        for slot in unknown {
-            self.killed.insert(slot);
-            self.kills += 1;
-            let Some(target) = self.tracer.target(slot) else { continue };
-            let cause = Cause::Signal { pid: 0, comm: String::new() };
-            let (pid, comm, at) = (target.pid(), target.comm.clone(), host::time_since_boot());
-            self.report_and_say(Victim { pid, comm, cause, at, slot: Some(slot), counted: None });
-        }
         if ended.len() < ENDED_AT_ONCE && self.swept.elapsed() < MINUTE {
             return Ok(());
         }
         self.swept = Instant::now();
-        let latest = self.tracer.elapsed().saturating_sub(AFTERLIFE);
-        let is_past = |slot: &u32| {
-            self.tracer
-                .target(*slot)
-                .and_then(|target| target.ended)
-                .is_some_and(|end| end <= latest)
-        };
-        let past: Vec<_> = ended.into_iter().filter(is_past).collect();
+        let past: Vec<_> =
+            ended.into_iter().filter(|slot| self.is_past(*slot, AFTERLIFE)).collect();
         if past.is_empty() {
             return Ok(());
         }
@@ -332,6 +319,29 @@ impl Recorder {
             self.killed.remove(slot);
         }
         self.tracer.forget(&past)
+    }
+
+    /// Whether the process of a slot has ended at least so long ago.
+    fn is_past(&self, slot: u32, time: Duration) -> bool {
+        let ended = self.tracer.target(slot).and_then(|target| target.ended);
+        ended.is_some_and(|ended| ended + time <= self.tracer.elapsed())
+    }
+
+    /// Reports kills of which there was no event, because their buffer was full.
+    fn report_untold(&mut self) {
+        let is_untold = |slot: &u32| {
+            let is_told = self.killed.contains(slot) || !self.is_past(*slot, TELLING);
+            !is_told && self.tracer.was_killed(*slot)
+        };
+        let untold: Vec<_> = self.tracer.ended().into_iter().filter(is_untold).collect();
+        for slot in untold {
+            self.killed.insert(slot);
+            self.kills += 1;
+            let Some(target) = self.tracer.target(slot) else { continue };
+            let cause = Cause::Signal { pid: 0, comm: String::new() };
+            let (pid, comm, at) = (target.pid(), target.comm.clone(), host::time_since_boot());
+            self.report_and_say(Victim { pid, comm, cause, at, slot: Some(slot), counted: None });
+        }
     }
 
     /// Ends the tracing.
