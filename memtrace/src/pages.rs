@@ -104,7 +104,7 @@ impl Owners {
         if known.is_some_and(|(_, touch)| !touch.is_offered) {
             return;
         }
-        if self.touched.len() >= MAX_RANGES {
+        if self.touched.count() >= MAX_RANGES {
             self.dropped += 1;
             return;
         }
@@ -115,7 +115,7 @@ impl Owners {
 
     fn map(&mut self, range: Range, stack: u64) {
         self.touched.cut(range);
-        if self.mapped.len() < MAX_RANGES {
+        if self.mapped.count() < MAX_RANGES {
             self.mapped.put(range, Mapped { stack });
         }
     }

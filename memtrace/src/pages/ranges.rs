@@ -17,7 +17,7 @@ impl<T> Default for Ranges<T> {
 impl<T: Copy + PartialEq> Ranges<T> {
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
@@ -162,12 +162,20 @@ mod tests {
                 let part = range(start, start + length);
                 let cells = &mut model[start as usize..(start + length) as usize];
                 match step {
-                    0 => { ranges.cut(part); cells.fill(None); }
+                    0 => {
+                        ranges.cut(part);
+                        cells.fill(None);
+                    }
                     1 => {
                         ranges.fill(part, value);
-                        cells.iter_mut().for_each(|cell| { cell.get_or_insert(value); });
+                        for cell in cells.iter_mut().filter(|cell| cell.is_none()) {
+                            *cell = Some(value);
+                        }
                     }
-                    _ => { ranges.put(part, value); cells.fill(Some(value)); }
+                    _ => {
+                        ranges.put(part, value);
+                        cells.fill(Some(value));
+                    }
                 }
             }
             for (address, cell) in model.iter().enumerate() {

@@ -310,11 +310,7 @@ impl Tracer {
         self.meter.update(&self.kernel, true);
         let cost =
             self.meter.cost(&self.kernel, &self.targets.iter().collect::<Vec<_>>(), self.limit)?;
-        let mut probes = mem::take(&mut self.retired);
-        probes.extend(self.kernel.spent_probes());
-        probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
-        probes.extend(self.probes.take());
-        self.detaching.extend(kernel::detach(probes));
+        self.detach_all();
         let recorded = Recorded::read(
             &self.kernel,
             super::fold::Context {
@@ -337,6 +333,14 @@ impl Tracer {
             },
         )?;
         Ok((recorded, mem::take(&mut self.detaching)))
+    }
+
+    fn detach_all(&mut self) {
+        let mut probes = mem::take(&mut self.retired);
+        probes.extend(self.kernel.spent_probes());
+        probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
+        probes.extend(self.probes.take());
+        self.detaching.extend(kernel::detach(probes));
     }
 }
 
