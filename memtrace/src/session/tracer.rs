@@ -293,6 +293,15 @@ impl Tracer {
         }
     }
 
+    /// All probes that there are or were.
+    fn take_probes(&mut self) -> Vec<Probe> {
+        let mut probes = mem::take(&mut self.retired);
+        probes.extend(self.kernel.spent_probes());
+        probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
+        probes.extend(self.probes.take());
+        probes
+    }
+
     /// Ends the tracing. Nothing is recorded any more when this returns, and the probes are
     /// being taken off.
     pub fn finish(&mut self, needs_heaps: bool) -> Result<(Recorded<'_>, Vec<Detaching>)> {
@@ -310,7 +319,8 @@ impl Tracer {
         self.meter.update(&self.kernel, true);
         let cost =
             self.meter.cost(&self.kernel, &self.targets.iter().collect::<Vec<_>>(), self.limit)?;
-        self.detach_all();
+        let probes = self.take_probes();
+        self.detaching.extend(kernel::detach(probes));
         let recorded = Recorded::read(
             &self.kernel,
             super::fold::Context {
@@ -333,14 +343,6 @@ impl Tracer {
             },
         )?;
         Ok((recorded, mem::take(&mut self.detaching)))
-    }
-
-    fn detach_all(&mut self) {
-        let mut probes = mem::take(&mut self.retired);
-        probes.extend(self.kernel.spent_probes());
-        probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
-        probes.extend(self.probes.take());
-        self.detaching.extend(kernel::detach(probes));
     }
 }
 

@@ -122,27 +122,28 @@ impl Recorder {
         if start < self.next_survey {
             return Ok(());
         }
-        self.survey_now()?;
+        self.take_census()?;
         self.next_survey = start + SURVEY.max(start.elapsed() * REST);
-        Ok(())
+        self.follow();
+        self.watch_limits();
+        self.sweep()
     }
 
-    fn survey_now(&mut self) -> Result<()> {
+    fn take_census(&mut self) -> Result<()> {
         let now = host::time_since_boot();
+        let traced: HashSet<_> = self.tracer.running().map(Target::pid).collect();
         self.surveys += 1;
         for seen in survey::all()? {
             let pid = seen.identity.pid;
             let is_new = self.census.note(&seen, now);
             let is_due = (pid + self.surveys).is_multiple_of(PLACED_EVERY);
-            if is_new || is_due || self.is_traced(pid) {
+            if is_new || is_due || traced.contains(&pid) {
                 self.census.place(pid, survey::cgroup(pid));
             }
         }
         self.census.forget(now);
         self.selection.forget(&self.census);
-        self.watch_limits();
-        self.follow();
-        self.sweep()
+        Ok(())
     }
 
     /// Processes of a group that is watched need not wait for the next survey.

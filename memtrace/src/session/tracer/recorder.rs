@@ -184,10 +184,7 @@ impl Tracer {
         for slot in self.targets.slots() {
             self.kernel.stop(slot)?;
         }
-        let mut probes = std::mem::take(&mut self.retired);
-        probes.extend(self.kernel.spent_probes());
-        probes.extend(self.targets.iter_mut().flat_map(Target::take_probes));
-        probes.extend(self.probes.take());
+        let probes = self.take_probes();
         self.detaching.extend(detach(probes));
         Ok(std::mem::take(&mut self.detaching))
     }
