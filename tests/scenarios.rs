@@ -44,8 +44,9 @@ fn a_dask_client_that_pulls_a_frame_into_its_process_is_told_from_its_workers() 
     let client = |function| of_process(&report, 0, "allocated", function);
     let copied = client("duplicate");
     assert!((128_000_000..140_000_000).contains(&copied), "{copied}");
-    let whole = client("materialise");
-    assert!((128_000_000..300_000_000).contains(&whole), "{whole}");
+    // The whole frame is received by a thread that knows nothing of who waits for it.
+    let all = processes(&report)[0]["amounts"]["allocated"]["bytes"].as_u64();
+    assert!(all >= Some(256_000_000), "{all:?}");
     assert_eq!(report.within("allocated", "duplicate").0, copied, "the client alone");
     let (in_workers, _) = report.within("allocated", "part");
     assert!(in_workers >= 128_000_000, "{in_workers}");
