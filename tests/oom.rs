@@ -62,7 +62,7 @@ fn number_of(function: &str) -> usize {
 /// A number of kB in the kernel's message about the kill, in bytes.
 fn said(incident: &Value, name: &str) -> u64 {
     let log = incident["kernel_log"].as_array().expect("lines").iter();
-    let mut lines = log.filter_map(|line| line.as_str());
+    let mut lines = log.filter_map(Value::as_str);
     let line = lines.rfind(|line| line.contains("Killed process")).expect("it says so");
     let rest = line.split_once(&format!("{name}:")).expect("the number is there").1;
     1024 * rest.split("kB").next().and_then(|kb| kb.parse::<u64>().ok()).expect("a number")
