@@ -17,7 +17,7 @@ use memtrace_abi::{
 
 use crate::{
     direct::{self, Area},
-    faults, lifecycle, losses, processes, threads,
+    faults, losses, processes, threads,
     verifier::forget,
     walk::{self, Start},
 };
@@ -111,6 +111,10 @@ mod number {
     pub(super) const MADVISE: u64 = 28;
     pub(super) const SHMAT: u64 = 30;
     pub(super) const SHMDT: u64 = 67;
+
+    pub(super) const fn is_of_memory(number: u64) -> bool {
+        matches!(number, MMAP | MUNMAP | BRK | MREMAP | MADVISE | SHMAT | SHMDT)
+    }
 }
 
 #[btf_tracepoint(function = "sys_exit")]
@@ -118,8 +122,7 @@ fn system_call_return(ctx: BtfTracePointContext) -> i32 {
     let registers: *const pt_regs = ctx.arg(0);
     // SAFETY: the registers with which the thread came from user space.
     let registers = unsafe { &*registers };
-    use number::{BRK, MADVISE, MMAP, MREMAP, MUNMAP, SHMAT, SHMDT};
-    if let MMAP | MUNMAP | BRK | MREMAP | MADVISE | SHMAT | SHMDT = registers.orig_rax
+    if number::is_of_memory(registers.orig_rax)
         && let Some(slot) = processes::slot(processes::current())
         && let Some(process) = processes::recorded(slot)
     {
