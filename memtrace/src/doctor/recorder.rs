@@ -20,9 +20,7 @@ pub(super) fn write(out: &mut impl io::Write) -> io::Result<()> {
     for Finding { name, is_there, purpose, without } in findings() {
         writeln!(out, "{} {name}", if is_there { "ok      " } else { "LIMITED " })?;
         writeln!(out, "         for: memtrace oom: {purpose}")?;
-        if !is_there {
-            writeln!(out, "         without: {without}")?;
-        }
+        writeln!(out, "         without: {without}")?;
     }
     Ok(())
 }
