@@ -61,8 +61,11 @@ fn a_full_table_of_stacks_is_told_and_the_rest_is_right() {
     assert_eq!(objects + missing, BLOCKS);
     assert_eq!(bytes, objects * BLOCK_BYTES);
     assert_eq!((bytes, objects), report.counted("live"));
-    let ways: HashSet<String> = report.stacks().iter().map(|stack| way(stack.names())).collect();
-    assert_eq!(ways.len(), report.stacks().len(), "no stack is there twice");
+    // The pages that the blocks are on have stacks of their own.
+    let mut stacks = report.stacks();
+    stacks.retain(|stack| stack.amount("live").1 > 0);
+    let ways: HashSet<String> = stacks.iter().map(|stack| way(stack.names())).collect();
+    assert_eq!(ways.len(), stacks.len(), "no stack is there twice");
 }
 
 /// The decisions on the way to an allocation; empty if the stack is not known.
