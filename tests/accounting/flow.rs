@@ -40,7 +40,9 @@ fn deep_stacks_are_cut_and_say_so(report: &Report) {
     assert_eq!(report.within("live", "shallow"), (12_345, 1));
     assert_eq!(report.within("live", "deep"), NOTHING);
     let stacks = report.stacks();
-    let cut: Vec<_> = stacks.iter().filter(|stack| stack.has_gap()).collect();
+    // Deep stacks touch pages as well.
+    let live = stacks.iter().filter(|stack| stack.amount("live").0 > 0);
+    let cut: Vec<_> = live.filter(|stack| stack.has_gap()).collect();
     let [cut] = &*cut else { panic!("{} stacks with gaps", cut.len()) };
     assert_eq!(cut.amount("live"), (12_345, 1));
     assert_eq!(cut.names().next(), Some("incomplete: the stack is deeper than 512 frames"));

@@ -39,7 +39,10 @@ fn a_library_of_a_command_is_known_before_it_runs() {
     report.assert_nothing_lost();
     check_functions(&report);
     assert_eq!(report.within("allocated", "plugin_constructor_allocates"), (8003, 2));
-    assert!(report.stacks().iter().all(|stack| !stack.has_gap()));
+    // The linker itself touches pages before anything is known of the libraries.
+    let stacks = report.stacks();
+    let mut blocks = stacks.iter().filter(|stack| stack.names().any(|name| name == "malloc"));
+    assert!(blocks.all(|stack| !stack.has_gap()));
 }
 
 fn check_functions(report: &Report) {
