@@ -187,6 +187,6 @@ fn a_process_that_goes_on_is_read_200_times_without_a_wrong_name() {
         println!("{}: {objects} objects, {failed} failed, {slowest:?}", python.display());
         assert!(slowest < Duration::from_secs(10), "{slowest:?}");
         // Four threads change them all the time.
-        assert!(failed * 10 < objects, "{failed} of {objects}");
+        assert!(failed * 20 < objects, "{failed} of {objects}");
     }
 }
