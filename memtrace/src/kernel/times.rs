@@ -5,7 +5,7 @@ use std::{collections::HashMap, os::fd::OwnedFd};
 use anyhow::{Context as _, Result};
 use aya::sys::{Stats, enable_stats};
 
-use super::{Kernel, probes::program_name};
+use super::{Kernel, faults, probes::program_name};
 use crate::attach::plan::Program;
 
 /// Mean run times. The kernel gathers them while this has not been stopped.
@@ -43,6 +43,16 @@ impl ProgramTimes {
     /// Mean nanoseconds of a run; 0 if it never ran.
     #[must_use]
     pub fn nanoseconds(&self, program: Program) -> u64 {
-        self.nanoseconds.get(program_name(program)).copied().unwrap_or_default()
+        self.mean(program_name(program))
+    }
+
+    /// Mean nanoseconds for a page fault that is recorded; 0 if none was.
+    #[must_use]
+    pub fn nanoseconds_of_fault(&self) -> u64 {
+        self.mean(faults::PROGRAM)
+    }
+
+    fn mean(&self, name: &str) -> u64 {
+        self.nanoseconds.get(name).copied().unwrap_or_default()
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Detail, budget::Price, target::Target};
+use super::{Detail, budget::Price, pages::Pages, target::Target};
 use crate::{
     attach::plan::Program,
     kernel::{Calibration, Kernel, ProgramTimes},
@@ -14,30 +14,32 @@ use crate::{
 /// How long the kernel times the programs; timing them all the time would itself cost.
 const MEASURED: Duration = Duration::from_secs(2);
 
-/// Runs after which a mean is one.
+/// Runs of the probes after which a mean is one.
 const ENOUGH_HITS: u64 = 1_000;
 
 /// Measures prices.
 pub struct Meter {
     times: Option<ProgramTimes>,
     calibration: Calibration,
+    /// Hits of probes to wait for before the timing ends; none without probes.
+    enough_hits: u64,
 }
 
 impl Meter {
     /// Measures what a probe costs, and begins to time the programs.
     pub fn start(kernel: &mut Kernel, detail: Detail) -> Result<Self> {
-        let calibration = match detail {
-            Detail::Rss => Calibration::default(),
-            Detail::Full => kernel.calibrate()?,
+        let (calibration, enough_hits) = match detail {
+            Detail::Rss => (Calibration::default(), 0),
+            Detail::Full => (kernel.calibrate()?, ENOUGH_HITS),
         };
-        Ok(Self { calibration, times: kernel.time_programs().ok() })
+        Ok(Self { calibration, times: kernel.time_programs().ok(), enough_hits })
     }
 
     /// Stops timing when enough was measured.
     pub fn tick(&mut self, kernel: &Kernel, elapsed: Duration, hits: u64) {
         let Some(times) = &mut self.times else { return };
         times.update(kernel);
-        if elapsed > MEASURED && hits > ENOUGH_HITS {
+        if elapsed > MEASURED && hits >= self.enough_hits {
             times.stop(kernel);
         }
     }
@@ -64,15 +66,18 @@ impl Meter {
         }
     }
 
-    /// What tracing has cost these processes.
+    /// What tracing has cost these processes, whose `pages` were looked at.
     pub fn cost(
         &self,
         kernel: &Kernel,
         targets: &[&Target],
+        pages: &Pages,
         limit: Option<BasisPoints>,
     ) -> Result<Cost> {
         let (mut calls, mut releases, mut used) = (0, 0, Duration::ZERO);
+        let mut touches = 0;
         for target in targets {
+            touches += pages.told(target.slot);
             let totals = kernel.process_totals(target.slot)?;
             calls += totals.calls;
             releases += totals.release_calls;
@@ -84,10 +89,12 @@ impl Meter {
         let probe = |program, name, hits, trap| self.probe(program, name, hits, trap);
         let enter = Program::AllocationEnter;
         let release = Program::Release;
+        let faults = self.times.as_ref().map_or(0, ProgramTimes::nanoseconds_of_fault);
         let mut probes = [
             probe(enter, "allocations, entry", calls, entry(enter)),
             probe(Program::AllocationReturn, "allocations, return", calls, on_return),
             probe(release, "releases", releases, entry(release)),
+            priced("page faults, those recorded", touches, faults),
         ];
         probes[0].slow = is_slow(enter);
         probes[2].slow = is_slow(release);
@@ -95,11 +102,14 @@ impl Meter {
     }
 
     fn probe(&self, program: Program, name: &str, hits: u64, trap: u64) -> Probe {
-        let nanoseconds_per_hit = trap + self.run_time(program);
-        Probe { name: name.to_owned(), hits, nanoseconds_per_hit, slow: false }
+        priced(name, hits, trap + self.run_time(program))
     }
 
     fn run_time(&self, program: Program) -> u64 {
         self.times.as_ref().map_or(0, |times| times.nanoseconds(program))
     }
+}
+
+fn priced(name: &str, hits: u64, nanoseconds_per_hit: u64) -> Probe {
+    Probe { name: name.to_owned(), hits, nanoseconds_per_hit, slow: false }
 }

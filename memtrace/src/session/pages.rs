@@ -41,6 +41,8 @@ pub struct Subject<'a> {
 /// A target.
 struct Followed {
     owners: Owners,
+    /// Faults that the kernel has told of.
+    told: u64,
     /// Faults since the last look, seen or stood for by those that were.
     recent: u64,
     /// Looks in a row at which there were few.
@@ -52,7 +54,7 @@ struct Followed {
 
 impl Followed {
     fn new(owners: Owners, faults: Option<Rc<RefCell<Faults>>>) -> Self {
-        Self { owners, recent: 0, calm: 0, faults }
+        Self { owners, told: 0, recent: 0, calm: 0, faults }
     }
 }
 
@@ -160,6 +162,12 @@ impl Pages {
         }
     }
 
+    /// Page faults of a target that were recorded.
+    #[must_use]
+    pub fn told(&self, slot: u32) -> u64 {
+        self.targets.get(&slot).map_or(0, |followed| followed.told)
+    }
+
     /// Whose the pages of a target are.
     #[must_use]
     pub fn owners(&self, slot: u32) -> Option<&Owners> {
@@ -180,6 +188,7 @@ fn watched(kernel: &mut Kernel, process: &Process, follows: bool) -> Result<Faul
 impl Followed {
     fn take_in(&mut self, event: &Event) {
         if event.kind == kind::TOUCHED {
+            self.told += 1;
             self.recent = self.recent.saturating_add(event.detail);
         }
         self.owners.apply(event);

@@ -317,8 +317,8 @@ impl Tracer {
         let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
         self.notes.extend(unseen(&self.targets));
         self.meter.update(&self.kernel, true);
-        let cost =
-            self.meter.cost(&self.kernel, &self.targets.iter().collect::<Vec<_>>(), self.limit)?;
+        let targets: Vec<_> = self.targets.iter().collect();
+        let cost = self.meter.cost(&self.kernel, &targets, &self.pages, self.limit)?;
         let probes = self.take_probes();
         self.detaching.extend(kernel::detach(probes));
         let recorded = Recorded::read(

@@ -118,7 +118,7 @@ impl Tracer {
         self.meter.update(&self.kernel, false);
         let targets = slots.iter().filter_map(|slot| self.targets.get(*slot));
         let targets: Vec<_> = targets.collect();
-        let cost = self.meter.cost(&self.kernel, &targets, self.limit)?;
+        let cost = self.meter.cost(&self.kernel, &targets, &self.pages, self.limit)?;
         Recorded::read(
             &self.kernel,
             Context {
