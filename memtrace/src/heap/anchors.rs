@@ -31,7 +31,8 @@ pub(super) fn anchor_behind(
     let head = finder.descriptor(arena)?;
     let head = head.heads().filter(|head| is_free(finder, *head, (start, end))).min();
     // Lists change while they are followed.
-    let listed = if finder.memory.is_at_rest() { listed(finder, arena) } else { BTreeSet::new() };
+    let listed =
+        if finder.memory.rest().is_some() { listed(finder, arena) } else { BTreeSet::new() };
     let mut listed = listed.range(start.checked_add(1)?..head.unwrap_or(end));
     listed.find(|chunk| is_free(finder, **chunk, (start, end))).copied().or(head)
 }

@@ -162,7 +162,7 @@ impl Memory for Live {
     }
 
     fn wait(&self) -> bool {
-        let is_enough = self.waits.get() == 0 || self.is_over() || self.is_at_rest();
+        let is_enough = self.waits.get() == 0 || self.is_over() || self.rest().is_some();
         if !is_enough {
             self.waits.set(self.waits.get() - 1);
             thread::sleep(MOMENT);
@@ -170,9 +170,8 @@ impl Memory for Live {
         !is_enough
     }
 
-    fn is_at_rest(&self) -> bool {
-        let threads = self.process.threads();
-        threads.is_ok_and(|threads| threads.iter().all(|thread| thread.state != 'R'))
+    fn rest(&self) -> Option<u64> {
+        self.process.turns_at_rest().ok()?
     }
 }
 

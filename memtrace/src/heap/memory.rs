@@ -19,7 +19,7 @@ const HASTY_LOOKS: usize = 3;
 /// How many times as much, or less, the next larger or smaller window has.
 const STEP: u64 = 4;
 /// Bytes that are kept.
-const MAX_BYTES: u64 = 128 << 20;
+const MAX_BYTES: u64 = 32 << 20;
 
 /// The memory of a process, or something that looks like it.
 pub trait Memory {
@@ -43,9 +43,10 @@ pub trait Memory {
         false
     }
 
-    /// Whether nothing can be changing the memory just now.
-    fn is_at_rest(&self) -> bool {
-        true
+    /// A number, if nothing can be changing the memory just now; if it is the same later, nothing has
+    /// in between.
+    fn rest(&self) -> Option<u64> {
+        Some(0)
     }
 }
 

@@ -1,6 +1,7 @@
 //! From one chunk to the next, through a part of an arena that may change meanwhile.
 //!
-//! The chunks of each stretch are looked at twice. They stand if
+//! Of a process that stands still one look is enough. Else the chunks of each stretch are looked at
+//! twice. They stand if
 //! - they are the same both times;
 //! - in between there was a moment at which no thread was in the midst of a change;
 //! - the first of them was a chunk at that moment: nothing had changed since the stretch before it
@@ -46,6 +47,8 @@ pub(super) struct Walk<'a, M> {
     arena: u64,
     rules: Rules,
     copy: Copy<'a, M>,
+    /// That of the memory, while nothing seems to change it: one look at everything will do then.
+    rest: Option<u64>,
     /// What stands.
     chunks: Chunks,
     /// The arena at the moment of which the last of these are.
@@ -71,6 +74,7 @@ impl<'a, M: Memory> Walk<'a, M> {
             arena,
             rules: Rules { part, is_main: arena == finder.layout.main_arena },
             copy: Copy::new(finder.memory, ALONG),
+            rest: None,
             chunks,
             moment: None,
             stretch: Vec::new(),
@@ -82,6 +86,16 @@ impl<'a, M: Memory> Walk<'a, M> {
     }
 
     pub(super) fn run(mut self) -> Walked {
+        self.rest = self.finder.memory.rest();
+        self.go();
+        if self.rest.is_some() && self.finder.memory.rest() != self.rest {
+            self = Self::new(self.finder, self.arena, self.rules.part);
+            self.go();
+        }
+        Walked { chunks: self.is_there.then_some(self.chunks), looks: self.looks }
+    }
+
+    fn go(&mut self) {
         while self.is_there && self.come() < self.rules.part.range.end {
             let is_full = self.chunks.len() >= MAX_ENTRIES;
             let goes_on = if self.is_over() { self.confirm() } else { self.advance() };
@@ -89,7 +103,6 @@ impl<'a, M: Memory> Walk<'a, M> {
                 self.give_up();
             }
         }
-        Walked { chunks: self.is_there.then_some(self.chunks), looks: self.looks }
     }
 
     /// Up to where chunks stand.
@@ -126,10 +139,7 @@ impl<'a, M: Memory> Walk<'a, M> {
     fn confirm(&mut self) -> bool {
         let stretch = std::mem::take(&mut self.stretch);
         let (Some(arena), Some(first)) = (self.settled(), stretch.first()) else { return false };
-        self.copy.refresh(first.address);
-        let is_same =
-            |chunk: &Chunk| self.rules.chunk(&mut self.copy, chunk.address).as_ref() == Some(chunk);
-        let is_same = stretch.iter().all(is_same);
+        let is_same = self.rest.is_some() || self.is_same(&stretch);
         self.is_lost = !self.is_reached(first, &arena);
         let is_known = |free| is_free(&stretch, free);
         let stands = is_same && !self.is_lost && arena.heads().all(is_known);
@@ -141,6 +151,12 @@ impl<'a, M: Memory> Walk<'a, M> {
             self.copy.widen();
         }
         stands
+    }
+
+    fn is_same(&mut self, stretch: &[Chunk]) -> bool {
+        stretch.first().inspect(|first| self.copy.refresh(first.address));
+        let mut chunk = |address| self.rules.chunk(&mut self.copy, address);
+        stretch.iter().all(|seen| chunk(seen.address).as_ref() == Some(seen))
     }
 
     /// Whether the first chunk of a stretch was one at the moment at which the arena was so.
@@ -180,7 +196,7 @@ impl<'a, M: Memory> Walk<'a, M> {
                 return Some(arena);
             }
         }
-        self.finder.memory.is_at_rest().then_some(first)
+        self.finder.memory.rest().map(|_| first)
     }
 
     /// Waits until no thread holds the arena's lock, or the one that does goes on.

@@ -57,6 +57,13 @@ impl Process {
         self.ask(list).with_context(|| format!("list the threads of {}", self.identity()))
     }
 
+    /// How often its threads have been given a processor so far; `None` while one of them runs or is
+    /// about to. If the number is the same later, none of them has run in between.
+    pub fn turns_at_rest(&self) -> anyhow::Result<Option<u64>> {
+        self.ask(turns_at_rest)
+            .with_context(|| format!("look whether threads of {} run", self.identity()))
+    }
+
     /// What each of the threads waits for, in their order. The kernel tells this only while it may
     /// look at the process's memory, which can take as long as a call of exec.
     pub fn waits(&self, threads: &[u32]) -> anyhow::Result<Vec<Wait>> {
@@ -66,6 +73,26 @@ impl Process {
         })
         .with_context(|| format!("read what the threads of {} wait for", self.identity()))
     }
+}
+
+/// How often the threads have been given a processor so far (`/proc/PID/task/TID/schedstat`).
+fn turns(directory: &Directory) -> io::Result<u64> {
+    let mut turns = 0_u64;
+    for thread in list(directory)? {
+        let line = directory.read(&format!("task/{}/schedstat", thread.id), LINE_LIMIT)?;
+        let last = line.trim_ascii().rsplit(|byte| *byte == b' ').next();
+        let count = last.and_then(|word| std::str::from_utf8(word).ok()?.parse::<u64>().ok());
+        turns = turns.wrapping_add(count.ok_or(io::ErrorKind::InvalidData)?);
+    }
+    Ok(turns)
+}
+
+/// The turns if no thread runs or is about to: one that has begun to in between has had one more.
+fn turns_at_rest(directory: &Directory) -> io::Result<Option<u64>> {
+    let before = turns(directory)?;
+    let is_at_rest = list(directory)?.iter().all(|thread| thread.state != 'R');
+    let is_same = turns(directory)? == before;
+    Ok((is_at_rest && is_same).then_some(before))
 }
 
 fn list(directory: &Directory) -> io::Result<Vec<Thread>> {
@@ -127,6 +154,20 @@ mod tests {
         for line in ["running", "", "202", "202 0x1", "x 0x1 0x2", "1 0x1 2"] {
             assert_eq!(SystemCall::parse(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn a_process_at_rest_has_had_no_turn_since() {
+        let python = Workload::python("");
+        python.wait_for_state('S');
+        let process = Process::open(python.pid()).unwrap();
+        let turns = process.turns_at_rest().unwrap();
+        assert!(turns.is_some());
+        assert_eq!(process.turns_at_rest().unwrap(), turns);
+        let spinning = Workload::python("print(flush=True)\nwhile True: pass");
+        spinning.first_line();
+        let process = Process::open(spinning.pid()).unwrap();
+        assert_eq!(process.turns_at_rest().unwrap(), None);
     }
 
     #[test]
