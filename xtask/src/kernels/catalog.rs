@@ -165,6 +165,9 @@ impl Pair {
         if of("python::memray::") && !self.suite.packages.contains(&"python3-memray") {
             return Some("this suite has no memray for its Python");
         }
+        if of("wheels::") || of("scenarios::") {
+            return Some("it takes packages that no suite of Debian has: runs on this machine");
+        }
         let is_first = self.suite == SUITES[0];
         let depends_on_suite = of("python::") || of("accounting::") || test == FLOOR;
         (!is_first && !depends_on_suite)
@@ -201,7 +204,15 @@ mod tests {
 
     #[test]
     fn every_test_is_run_or_left_out_for_a_reason() {
-        let tests = ["accounting::a", "python::lines::b", "python::memray::c", "cli::d", FLOOR];
+        let tests = [
+            "accounting::a",
+            "python::lines::b",
+            "python::memray::c",
+            "cli::d",
+            "wheels::e",
+            "scenarios::f",
+            FLOOR,
+        ];
         let tests = tests.map(str::to_owned);
         let run = |name: &str| {
             let (run, left_out) = Choice::of(name).unwrap().pairs[0].divide(&tests);
