@@ -23,6 +23,14 @@ static MAPPING_ENDS: HashMap<Place, u64> = HashMap::with_max_entries(1 << 16, BP
 /// Mappings that one call may unmap; what lies behind them stays recorded.
 const MOST_AT_ONCE: u32 = 16;
 
+/// A range of addresses.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Range {
+    pub(crate) start: u64,
+    pub(crate) size: u64,
+}
+
 /// A range of addresses of a process.
 #[derive(Clone, Copy)]
 pub(crate) struct Area {
@@ -70,10 +78,11 @@ struct Releasing {
     next: Area,
 }
 
-/// Records that addresses are unmapped, here and there.
+/// Records that addresses of a process are unmapped, here and there.
 #[inline(never)]
-pub(crate) fn release(area: &Area, next: &Area) {
-    let mut releasing = Releasing { area: *area, next: *next };
+pub(crate) fn release(process: u32, range: &Range, next: &Range) {
+    let area = |range: &Range| Area { process, start: range.start, size: range.size };
+    let mut releasing = Releasing { area: area(range), next: area(next) };
     // SAFETY: `turn` has the signature that `bpf_loop` calls; `releasing` outlives the call.
     unsafe { bpf_loop(MOST_AT_ONCE, turn as *mut c_void, (&raw mut releasing).cast(), 0) };
 }

@@ -16,9 +16,9 @@ use memtrace_abi::{
 };
 
 use crate::{
-    direct::{self, Area},
-    faults, losses, processes, threads,
-    verifier::forget,
+    direct::{self, Area, Range},
+    faults, losses, processes,
+    threads::{self, Thread},
     walk::{self, Start},
 };
 
@@ -58,9 +58,12 @@ struct Call {
     result: u64,
 }
 
-/// What a call has done, for the ledger and for the loader. Empty ranges are none.
+/// What a call has done, for the ledger and for the loader. Empty ranges are none. It is kept with the
+/// thread: the program's stack is small, and of what is read from there the verifier does not know
+/// where it comes from, which it would go through once for each way.
+#[repr(C)]
 #[derive(Clone, Copy)]
-struct Change {
+pub(crate) struct Change {
     /// What is unmapped, or moved away.
     released: Range,
     /// What is replaced by what comes there.
@@ -73,12 +76,6 @@ struct Change {
     kind: u64,
     /// Of the place in the ledger; [`place::BLOCK`]: it does not belong there.
     place: u64,
-}
-
-#[derive(Clone, Copy)]
-struct Range {
-    start: u64,
-    size: u64,
 }
 
 const NOTHING: Range = Range { start: 0, size: 0 };
@@ -136,35 +133,29 @@ fn system_call_return(ctx: BtfTracePointContext) -> i32 {
 
 impl Call {
     fn tell(&self) -> Result<(), Loss> {
+        let thread = threads::current()?;
+        decide(self, &mut thread.change)?;
+        if self.process.state != state::SHED {
+            direct::release(self.slot, &thread.change.released, &thread.change.replaced);
+        }
+        if thread.change.whole.size > 0 { self.record(thread) } else { Ok(()) }
+    }
+
+    fn change(&self) -> Result<Change, Loss> {
         let pt_regs { rdi: start, rsi: size, .. } = *self.registers;
         let size = up(size);
-        let change = match self.registers.orig_rax {
-            number::MMAP => self.map(size),
+        match self.registers.orig_rax {
+            number::MMAP => Ok(self.map(size)),
             number::SHMAT => {
                 let start = self.result;
-                Change::map(kind::ATTACHED, Range { start, size: PAGE }, place::BLOCK)
+                Ok(Change::map(kind::ATTACHED, Range { start, size: PAGE }, place::BLOCK))
             }
-            number::MREMAP => self.remap()?,
-            number::BRK => self.move_heap_end()?,
-            number::MUNMAP => self.unmap(start, size)?,
-            number::SHMDT => self.report(kind::DETACHED, start, 0, 0)?,
-            _ => self.advise()?,
-        };
-        // In one place, of values that say nothing of where they come from: the verifier goes
-        // through what follows once for each way in which it is different.
-        let range = |range: Range| Range { start: forget(range.start), size: forget(range.size) };
-        let change = Change {
-            released: range(change.released),
-            replaced: range(change.replaced),
-            mapped: range(change.mapped),
-            whole: range(change.whole),
-            kind: forget(change.kind),
-            place: forget(change.place),
-        };
-        if self.process.state != state::SHED {
-            direct::release(&self.area(change.released), &self.area(change.replaced));
+            number::MREMAP => self.remap(),
+            number::BRK => self.move_heap_end(),
+            number::MUNMAP => self.unmap(start, size),
+            number::SHMDT => self.report(kind::DETACHED, start, 0, 0),
+            _ => self.advise(),
         }
-        if change.whole.size > 0 { self.record(&change) } else { Ok(()) }
     }
 
     fn map(&self, size: u64) -> Change {
@@ -254,12 +245,12 @@ impl Call {
 
     /// Records what was mapped, with the stack that made the call. Inside an allocator it is the
     /// allocator that grows: what it gives away is an allocation, this is not.
-    fn record(&self, change: &Change) -> Result<(), Loss> {
-        let thread = threads::current()?;
+    fn record(&self, thread: &mut Thread) -> Result<(), Loss> {
         let pt_regs { rip: pc, rsp: sp, rbp: fp, .. } = *self.registers;
         let registers = Registers { pc, sp, fp };
-        let start = Start { registers, call_pc: 0, spread: change.whole.size };
+        let start = Start { registers, call_pc: 0, spread: thread.change.whole.size };
         let stack = walk::record(thread, self.process, self.slot, &start);
+        let change = &thread.change;
         let is_growth = thread.calls.are_pending();
         let is_recorded = self.process.state != state::SHED && !is_growth;
         if change.place != u64::from(place::BLOCK) && is_recorded {
@@ -269,6 +260,13 @@ impl Call {
             (change.kind as u32, u64::from(is_growth), change.mapped);
         faults::tell(&Event { kind, process: self.slot, start, size, stack, detail })
     }
+}
+
+/// Finds out what a call has done. Not inlined: the program's stack is small.
+#[inline(never)]
+fn decide(call: &Call, change: &mut Change) -> Result<(), Loss> {
+    *change = call.change()?;
+    Ok(())
 }
 
 /// The next whole page.

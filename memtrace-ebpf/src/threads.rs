@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use memtrace_abi::loss::Loss;
 
-use crate::{calls::Calls, losses, repeat::Memories, walk::Walk};
+use crate::{calls::Calls, losses, mappings::Change, repeat::Memories, walk::Walk};
 
 /// The scratch of one thread.
 #[repr(C)]
@@ -19,6 +19,8 @@ pub(crate) struct Thread {
     pub(crate) calls: Calls,
     pub(crate) walk: Walk,
     pub(crate) memories: Memories,
+    /// Of the system call that the thread comes back from.
+    pub(crate) change: Change,
 }
 
 /// Threads by thread id; an entry lives as long as its thread.

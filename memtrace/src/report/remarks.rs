@@ -28,6 +28,11 @@ pub(super) fn title(profile: &Profile, view: View) -> String {
     format!("{subject}: {memory}, {} in {objects} {unit}", Size(total.bytes))
 }
 
+/// Why lines at the peaks of several processes may add up to more than was ever there.
+pub(super) const SEVERAL_PEAKS: &str = "Each process is shown at its own peak. The peaks need not \
+                                        have been at the same time: all together had at most what \
+                                        is said to be the peak.";
+
 /// What objects are in a view.
 pub(super) const fn unit(view: View) -> &'static str {
     if matches!(view, View::Resident) { "pages" } else { "objects" }
@@ -68,7 +73,23 @@ pub(super) fn circumstances(profile: &Profile, view: View) -> String {
     if !session.host.is_empty() {
         parts.push(format!("on {}", printable(&session.host)));
     }
+    parts.extend(lost(profile, view));
     parts.join(" · ")
+}
+
+/// How much is missing, in a word; the caveats have the rest.
+fn lost(profile: &Profile, view: View) -> Option<String> {
+    let coverage = profile.coverage(view);
+    let incomplete = coverage.incomplete.bytes;
+    let times = profile.losses.iter().fold(0_u64, |sum, loss| sum.saturating_add(loss.count));
+    let mut parts = Vec::new();
+    if incomplete > 0 {
+        parts.push(format!("frames missing in {}", Share(incomplete, coverage.stacks.bytes)));
+    }
+    if times > 0 {
+        parts.push(format!("{} losses", Count(times)));
+    }
+    (!parts.is_empty()).then(|| parts.join(" · "))
 }
 
 /// What limits the numbers' meaning, most important first; one sentence or two each.
@@ -184,10 +205,7 @@ fn unseen(profile: &Profile) -> Option<String> {
 }
 
 fn several_peaks(profile: &Profile, view: View) -> Option<String> {
-    (view == View::Peak && profile.processes.len() > 1).then(|| {
-        "Each process is shown at its own peak; the peaks need not have been at the same time."
-            .into()
-    })
+    (view == View::Peak && profile.processes.len() > 1).then(|| SEVERAL_PEAKS.into())
 }
 
 fn resident_at_peak(profile: &Profile, view: View) -> Vec<String> {

@@ -173,7 +173,12 @@ fn peak_lines(profile: &Profile, names: &[String], page: &mut Page) {
     }
     let lines = profile.lines(View::Peak);
     page.blank();
-    page.heading("Live at the peak, by line");
+    let is_one = profile.processes.len() == 1;
+    page.heading(if is_one {
+        "Live at the peak, by line"
+    } else {
+        "Live at the peak of each process, by line"
+    });
     if let [process] = &*profile.processes
         && let Some(text) = super::resident::at_peak(process)
     {
@@ -189,11 +194,9 @@ fn peak_lines(profile: &Profile, names: &[String], page: &mut Page) {
         page.row(&numbers, name(names, line.frame));
     }
     page.more(lines.len(), TOP, "lines");
-    page.paragraph(
-        "To lower the peak, lower the first column: \"allocated\" adds up memory that was \
-         released and taken again, and was not in use all at once.",
-        "  ",
-    );
+    let advice = "To lower the peak, lower the first column: \"allocated\" adds up memory that was \
+                  released and taken again, and was not in use all at once.";
+    page.paragraph(if is_one { advice } else { remarks::SEVERAL_PEAKS }, "  ");
 }
 
 fn name(names: &[String], frame: Option<u32>) -> &str {
