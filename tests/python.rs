@@ -10,6 +10,8 @@ mod memray;
 pub mod native;
 /// Python and native frames in the order of the calls.
 mod order;
+/// Code of sub-interpreters.
+mod subinterpreters;
 /// Interpreters that are read, and others.
 mod supported;
 

@@ -61,9 +61,31 @@ pub(crate) fn current_frame(python: &Python, state: u64) -> Option<u64> {
     memory::read(frame + u64::from(python.cframe_frame))
 }
 
-/// `pthread_getspecific(_PyRuntime.autoTSSkey)`. Unlike the holder of the interpreter lock, it is
-/// right for a thread that has released the lock. `None` for a thread without Python state.
+/// The state of the thread with this thread pointer; `None` for a thread without Python state.
 pub(crate) fn thread_state(python: &Python, thread_pointer: u64) -> Option<u64> {
+    match current_state(python, thread_pointer) {
+        None => specific_state(python, thread_pointer),
+        state => state,
+    }
+}
+
+/// The state that holds the interpreter lock, if it is this thread's: one of a sub-interpreter
+/// while it runs that.
+fn current_state(python: &Python, thread_pointer: u64) -> Option<u64> {
+    if python.current_thread == 0 {
+        return None;
+    }
+    let state: u64 = memory::read(python.current_thread)?;
+    if state == 0 {
+        return None;
+    }
+    let thread: u64 = memory::read(state + u64::from(python.thread_identity))?;
+    (thread == thread_pointer).then_some(state)
+}
+
+/// `pthread_getspecific(_PyRuntime.autoTSSkey)`. Unlike the holder of the interpreter lock, it is
+/// right for a thread that has released the lock.
+fn specific_state(python: &Python, thread_pointer: u64) -> Option<u64> {
     let [initialized, key]: [u32; 2] = memory::read(python.thread_key)?;
     if initialized == 0 {
         return None;

@@ -42,7 +42,7 @@ pub struct Process {
     /// The interpreter, or all zero.
     pub python: Python,
 }
-crosses_the_boundary!(Process, 152);
+crosses_the_boundary!(Process, 160);
 
 /// What the kernel counts for a process. Objects are in units of [`crate::allocation::OBJECT`].
 #[repr(C)]

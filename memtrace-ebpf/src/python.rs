@@ -34,6 +34,9 @@ pub const MAX_EVALUATORS: usize = 4;
 pub struct Python {
     /// Address in the process of `_PyRuntime.autoTSSkey`: `{ int initialized; int key; }`.
     pub thread_key: u64,
+    /// Address in the process of `_PyRuntime.gilstate.tstate_current`, the thread state that holds
+    /// the interpreter lock, which may be a sub-interpreter's; 0 from 3.12 on, where the key follows.
+    pub current_thread: u64,
     /// Address in the process of `PyCode_Type`.
     pub code_type: u64,
     /// Addresses in the process of the interpreter loop; unused ranges are empty.
@@ -45,6 +48,8 @@ pub struct Python {
     pub specific_first: u16,
     /// From the thread pointer to the array of pointers to blocks of 32 keys each.
     pub specific_blocks: u16,
+    /// In the thread state: the `pthread_t`, which is the thread pointer.
+    pub thread_identity: u16,
     /// In the thread state: the current frame, or the `cframe` that holds it.
     pub thread_frame: u16,
     /// In the `cframe`: the current frame; `u16::MAX` when the thread state holds it itself.
@@ -81,9 +86,9 @@ pub struct Python {
     /// Minor version: 11 for 3.11.
     pub minor: u8,
     /// Keeps the layout free of padding.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 4],
 }
-crosses_the_boundary!(Python, 128);
+crosses_the_boundary!(Python, 136);
 
 impl Python {
     /// Whether the address lies in the interpreter loop.

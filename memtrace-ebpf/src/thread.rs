@@ -23,7 +23,7 @@ pub struct Subject {
     /// The process's interpreter; all zero if there is none.
     pub python: Python,
 }
-crosses_the_boundary!(Subject, 184);
+crosses_the_boundary!(Subject, 192);
 
 /// Offsets in the kernel's `task_struct`.
 #[repr(C)]

@@ -55,6 +55,12 @@ impl Interpreter<'_> {
         self.runtime.map(|(runtime, _)| runtime.version.to_string())
     }
 
+    /// Whether frames of the interpreter can be read.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.layout.thread_key != 0
+    }
+
     fn refuse(&mut self, refusal: String) {
         if !self.refusals.contains(&refusal) {
             self.refusals.push(refusal);
@@ -71,7 +77,8 @@ impl Interpreter<'_> {
     }
 }
 
-const NO_SPECIFIC: &str = "no Python frames: no C library that keeps thread-specific data";
+/// True of every interpreter of which the C library is not mapped yet.
+pub const NO_SPECIFIC: &str = "no Python frames: no C library that keeps thread-specific data";
 
 /// Where a file is: two mappings with the same key show the same file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,6 +2,7 @@
 //! reports about code objects mean. Bytes in, facts out: no process is looked at here.
 
 mod code;
+mod current_thread;
 mod debug_offsets;
 mod discover;
 mod elf;

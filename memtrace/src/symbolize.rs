@@ -24,7 +24,10 @@ pub struct Resolver {
 impl Default for Resolver {
     fn default() -> Self {
         let builder = Symbolizer::builder();
-        let symbolizer = builder.enable_code_info(false).enable_inlined_fns(false).build();
+        let symbolizer = builder
+            .enable_code_info(false).enable_inlined_fns(false);
+        // It would take any name for a mangled one: `h` for `unsigned char`.
+        let symbolizer = symbolizer.enable_demangling(false).build();
         Self { symbolizer }
     }
 }
@@ -59,7 +62,7 @@ pub fn python_frame(code: &CodeObject, instruction: i32) -> Option<Frame> {
 }
 
 fn name(symbol: &Sym<'_>) -> String {
-    let mut name = symbol.name.to_string();
+    let mut name = demangled(&symbol.name);
     if name.len() > MAX_NAME {
         name.truncate(name.floor_char_boundary(MAX_NAME));
         name.push('…');
@@ -67,11 +70,37 @@ fn name(symbol: &Sym<'_>) -> String {
     name
 }
 
+/// What the source calls it. Only names that say that they are mangled are taken apart: those of C
+/// can be encodings of types.
+fn demangled(name: &str) -> String {
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    if !starts(&["_Z", "__Z", "_R"]) {
+        return name.to_owned();
+    }
+    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        return format!("{rust:#}");
+    }
+    let cpp = cpp_demangle::Symbol::new(name).ok().and_then(|symbol| symbol.demangle().ok());
+    cpp.unwrap_or_else(|| name.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use object::{Object as _, ObjectSymbol as _};
 
     use super::*;
+
+    #[test]
+    fn names_of_c_are_not_taken_apart() {
+        for name in ["h", "i", "f", "St", "a", "ZN3fooE", "main", "_Zebra", "_Reset", ""] {
+            assert_eq!(demangled(name), name);
+        }
+        assert_eq!(demangled("_Znwm"), "operator new(unsigned long)");
+        assert_eq!(demangled("_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE"), {
+            "core::fmt::Write::write_fmt"
+        });
+        assert_eq!(demangled("_RNvC6_123foo3bar"), "123foo::bar");
+    }
 
     #[test]
     fn resolves_a_function_of_this_program() {

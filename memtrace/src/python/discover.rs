@@ -4,7 +4,7 @@
 use memtrace_abi::{mapping::Range, python::Python};
 
 use super::{
-    Refusal, Specific, Version,
+    Refusal, Specific, Version, current_thread,
     debug_offsets::{self, DebugOffsets},
     elf::Elf,
     evaluator, layout,
@@ -23,6 +23,8 @@ pub struct Runtime {
     pub code_type: u64,
     /// Address of `_PyRuntime.autoTSSkey`.
     pub thread_key: u64,
+    /// Address of `_PyRuntime.gilstate.tstate_current`, up to 3.11.
+    current_thread: Option<u64>,
     /// Code of the interpreter loop, at most `MAX_EVALUATORS` ranges.
     pub evaluators: Vec<Range>,
     /// What its writable segments cover.
@@ -59,12 +61,14 @@ impl Runtime {
         }
         let runtime = symbol("_PyRuntime")?;
         let (layout, structures) = layouts(elf, runtime, version)?;
+        let thread_key = thread_key::find(elf, runtime, version.minor)
+            .ok_or(Refusal::Incomplete("autoTSSkey"))?;
         Ok(Self {
             version,
             runtime,
             code_type: symbol("PyCode_Type")?.start,
-            thread_key: thread_key::find(elf, runtime, version.minor)
-                .ok_or(Refusal::Incomplete("autoTSSkey"))?,
+            thread_key,
+            current_thread: current_thread::find(elf, runtime, version.minor),
             evaluators,
             data: elf.writable(),
             type_type: elf.symbol("PyType_Type").map(|symbol| symbol.start),
@@ -98,6 +102,7 @@ impl Runtime {
     pub fn python(&self, bias: u64, specific: Specific) -> Python {
         let mut python = Python {
             thread_key: self.thread_key.wrapping_add(bias),
+            current_thread: self.current_thread.map_or(0, |place| place.wrapping_add(bias)),
             code_type: self.code_type.wrapping_add(bias),
             specific_first: specific.first,
             specific_blocks: specific.blocks,

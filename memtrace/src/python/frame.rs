@@ -44,9 +44,31 @@ impl Executed {
     }
 }
 
-/// The `PyThreadState` of the thread with this thread pointer: `pthread_getspecific` of
-/// `_PyRuntime.autoTSSkey`. `None` for a thread without one.
+/// The `PyThreadState` of the thread with this thread pointer; `None` for a thread without one.
 pub fn thread_state(
+    python: &Python,
+    thread_pointer: u64,
+    read: impl Fn(u64) -> Option<u64>,
+) -> Option<u64> {
+    current_state(python, thread_pointer, &read)
+        .or_else(|| specific_state(python, thread_pointer, &read))
+}
+
+/// The state that holds the interpreter lock, if it is this thread's: one of a sub-interpreter
+/// while it runs that.
+fn current_state(
+    python: &Python,
+    thread_pointer: u64,
+    read: impl Fn(u64) -> Option<u64>,
+) -> Option<u64> {
+    let place = Some(python.current_thread).filter(|place| *place != 0)?;
+    let state = read(place).filter(|state| *state != 0)?;
+    let thread = read(state.wrapping_add(python.thread_identity.into()))?;
+    (thread == thread_pointer).then_some(state)
+}
+
+/// `pthread_getspecific` of `_PyRuntime.autoTSSkey`: the first state that the thread had.
+fn specific_state(
     python: &Python,
     thread_pointer: u64,
     read: impl Fn(u64) -> Option<u64>,
@@ -101,6 +123,22 @@ mod tests {
         for key in [3 << 32, u64::MAX, 5 << 32 | 1] {
             assert_eq!(thread_state(&python, 0x1000, memory(&[(0x10, key)])), None, "{key:#x}");
         }
+    }
+
+    #[test]
+    fn who_holds_the_lock_executes_the_interpreter_that_is_current() {
+        let python = Python { specific_first: 0x310, thread_key: 0x10, ..python(11) };
+        let python = Python { current_thread: 0x20, ..python };
+        let identity = 0x8000 + u64::from(python.thread_identity);
+        let state = |current, thread| {
+            let key = [(0x10, 3 << 32 | 1), (0x1310 + 3 * 16 + 8, 0x7000)];
+            let words = [&key[..], &[(0x20, current), (identity, thread)]].concat();
+            thread_state(&python, 0x1000, memory(&words))
+        };
+        assert_eq!(state(0x8000, 0x1000), Some(0x8000));
+        assert_eq!(state(0x8000, 0x2000), Some(0x7000), "another thread holds it");
+        assert_eq!(state(0, 0x1000), Some(0x7000), "nobody holds it");
+        assert_eq!(state(0x9000, 0x1000), Some(0x7000), "it cannot be read");
     }
 
     #[test]

@@ -15,11 +15,13 @@ pub fn of(minor: u8) -> Option<Python> {
 
 const V3_8: Python = Python {
     thread_key: 0,
+    current_thread: 0,
     code_type: 0,
     evaluators: [Range { start: 0, end: 0 }; MAX_EVALUATORS],
     pointer_mask: u64::MAX,
     specific_first: 0,
     specific_blocks: 0,
+    thread_identity: 176,
     thread_frame: 24,
     cframe_frame: u16::MAX,
     frame_code: 32,
@@ -37,7 +39,7 @@ const V3_8: Python = Python {
     instruction: instruction::BYTES,
     boundary: boundary::ONE,
     minor: 8,
-    reserved: [0; 6],
+    reserved: [0; 4],
 };
 
 const V3_9: Python = Python { minor: 9, ..V3_8 };
@@ -47,6 +49,7 @@ const V3_10: Python =
 
 /// `_PyInterpreterFrame` replaces `PyFrameObject`; `frame_owner` is `is_entry`.
 const V3_11: Python = Python {
+    thread_identity: 152,
     thread_frame: 56,
     cframe_frame: 8,
     frame_code: 32,

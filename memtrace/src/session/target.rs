@@ -15,7 +15,7 @@ use super::{Detail, budget::Watch, inheritance::Inheritance, probes::Probes};
 use crate::{
     attach::plan::{Probe as PlannedProbe, Program},
     kernel::{Kernel, Probe},
-    objects::{Known, Objects},
+    objects::{Known, NO_SPECIFIC, Objects},
     process::{
         Process,
         mappings::Mappings,
@@ -376,6 +376,9 @@ impl Target {
     fn interpreter(&mut self, objects: &Objects, mappings: &Mappings) -> Python {
         let interpreter = objects.interpreter(mappings);
         self.python = interpreter.version().or(self.python.take());
+        if interpreter.is_complete() {
+            self.notes.retain(|note| note != NO_SPECIFIC);
+        }
         for refusal in &interpreter.refusals {
             self.note(refusal.clone());
         }
