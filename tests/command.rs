@@ -15,7 +15,7 @@ use crate::support::{
     refusal::refusal,
     report::Report,
     terminal::Terminal,
-    workload::{compile, main_python},
+    workload::{compile, main_python, pythons},
 };
 
 fn exit_code(command: &[&str]) -> Option<i32> {
@@ -84,6 +84,19 @@ fn everything_from_the_first_instruction_is_counted() {
     assert_eq!(processes.len(), 1, "neither memtrace's child nor the helper is one: {processes:?}");
     assert_eq!(output.stdout, b"", "the summary is not the command's output");
     assert!(String::from_utf8_lossy(&output.stderr).contains("Live at the end, by line"));
+}
+
+#[test]
+fn a_static_python_that_was_seen_before_its_c_library_leaves_no_doubt() {
+    for python in pythons() {
+        let python = python.to_str().expect("text");
+        let script = "def grab(): return bytearray(10_000_000)\nblock = grab()";
+        let (_, report) = traced(&[python, "-c", script]);
+        assert!(report.within("allocated", "grab").0 >= 10_000_000, "{python}");
+        let notes = report.0["notes"].as_array().expect("notes");
+        let doubts = notes.iter().filter(|note| note.to_string().contains("Python")).count();
+        assert_eq!(doubts, 0, "{python}: {notes:?}");
+    }
 }
 
 #[test]

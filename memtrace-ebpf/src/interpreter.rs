@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use memtrace_abi::{
     frame::{Frame, Gap},
-    python::{Python, instruction},
+    python::{LAST_HOLDER_TO_CURRENT, Python, instruction},
 };
 
 use crate::{
@@ -63,28 +63,30 @@ pub(crate) fn current_frame(python: &Python, state: u64) -> Option<u64> {
 
 /// The state of the thread with this thread pointer; `None` for a thread without Python state.
 pub(crate) fn thread_state(python: &Python, thread_pointer: u64) -> Option<u64> {
-    match current_state(python, thread_pointer) {
-        None => specific_state(python, thread_pointer),
-        state => state,
-    }
+    let own = specific_state(python, thread_pointer)?;
+    Some(entered_state(python, thread_pointer, own).unwrap_or(own))
 }
 
-/// The state that holds the interpreter lock, if it is this thread's: one of a sub-interpreter
-/// while it runs that.
-fn current_state(python: &Python, thread_pointer: u64) -> Option<u64> {
+/// The state of the sub-interpreter that the thread runs, if it holds the interpreter lock: then
+/// it made the state, or took the lock with its own and has changed over since.
+fn entered_state(python: &Python, thread_pointer: u64, own: u64) -> Option<u64> {
     if python.current_thread == 0 {
         return None;
     }
     let state: u64 = memory::read(python.current_thread)?;
-    if state == 0 {
+    if state == 0 || state == own {
         return None;
     }
     let thread: u64 = memory::read(state + u64::from(python.thread_identity))?;
-    (thread == thread_pointer).then_some(state)
+    if thread == thread_pointer {
+        return Some(state);
+    }
+    let holder: u64 = memory::read(python.current_thread - LAST_HOLDER_TO_CURRENT)?;
+    (holder == own).then_some(state)
 }
 
 /// `pthread_getspecific(_PyRuntime.autoTSSkey)`. Unlike the holder of the interpreter lock, it is
-/// right for a thread that has released the lock.
+/// right for a thread that has released the lock. Up to 3.11 it is the main interpreter's.
 fn specific_state(python: &Python, thread_pointer: u64) -> Option<u64> {
     let [initialized, key]: [u32; 2] = memory::read(python.thread_key)?;
     if initialized == 0 {

@@ -25,6 +25,9 @@ pub mod boundary {
 /// From here on frames are not executing Python code: 3.12 `pycore_frame.h`, `enum _frameowner`.
 const FIRST_INTERNAL_OWNER: u8 = 3;
 
+/// From `ceval.gil.last_holder` to `gilstate.tstate_current`, both in `_PyRuntime`: 3.8 to 3.11.
+pub const LAST_HOLDER_TO_CURRENT: u64 = 208;
+
 /// Ranges of native code that make up the interpreter loop.
 pub const MAX_EVALUATORS: usize = 4;
 

@@ -1,7 +1,7 @@
 //! Python frames as they lie in the memory of a process: which one a thread executes, and which
 //! called it. Follows what the kernel programs do, over whatever reads words.
 
-use memtrace_abi::python::{Python, instruction};
+use memtrace_abi::python::{LAST_HOLDER_TO_CURRENT, Python, instruction};
 
 /// Keys per block of thread-specific data: glibc, `sysdeps/nptl/internaltypes.h`.
 const KEYS_PER_BLOCK: u64 = 32;
@@ -50,21 +50,23 @@ pub fn thread_state(
     thread_pointer: u64,
     read: impl Fn(u64) -> Option<u64>,
 ) -> Option<u64> {
-    current_state(python, thread_pointer, &read)
-        .or_else(|| specific_state(python, thread_pointer, &read))
+    let own = specific_state(python, thread_pointer, &read)?;
+    Some(entered_state(python, thread_pointer, own, &read).unwrap_or(own))
 }
 
-/// The state that holds the interpreter lock, if it is this thread's: one of a sub-interpreter
-/// while it runs that.
-fn current_state(
+/// The state of the sub-interpreter that the thread runs, if it holds the interpreter lock: then
+/// it made the state, or took the lock with its own and has changed over since.
+fn entered_state(
     python: &Python,
     thread_pointer: u64,
+    own: u64,
     read: impl Fn(u64) -> Option<u64>,
 ) -> Option<u64> {
     let place = Some(python.current_thread).filter(|place| *place != 0)?;
-    let state = read(place).filter(|state| *state != 0)?;
+    let state = read(place).filter(|state| *state != 0 && *state != own)?;
     let thread = read(state.wrapping_add(python.thread_identity.into()))?;
-    (thread == thread_pointer).then_some(state)
+    let holder = read(place.wrapping_sub(LAST_HOLDER_TO_CURRENT))?;
+    (thread == thread_pointer || holder == own).then_some(state)
 }
 
 /// `pthread_getspecific` of `_PyRuntime.autoTSSkey`: the first state that the thread had.
@@ -128,17 +130,18 @@ mod tests {
     #[test]
     fn who_holds_the_lock_executes_the_interpreter_that_is_current() {
         let python = Python { specific_first: 0x310, thread_key: 0x10, ..python(11) };
-        let python = Python { current_thread: 0x20, ..python };
+        let python = Python { current_thread: 0x20 + LAST_HOLDER_TO_CURRENT, ..python };
         let identity = 0x8000 + u64::from(python.thread_identity);
-        let state = |current, thread| {
+        let state = |current, thread, holder| {
             let key = [(0x10, 3 << 32 | 1), (0x1310 + 3 * 16 + 8, 0x7000)];
-            let words = [&key[..], &[(0x20, current), (identity, thread)]].concat();
-            thread_state(&python, 0x1000, memory(&words))
+            let lock = [(python.current_thread, current), (0x20, holder), (identity, thread)];
+            thread_state(&python, 0x1000, memory(&[&key[..], &lock].concat()))
         };
-        assert_eq!(state(0x8000, 0x1000), Some(0x8000));
-        assert_eq!(state(0x8000, 0x2000), Some(0x7000), "another thread holds it");
-        assert_eq!(state(0, 0x1000), Some(0x7000), "nobody holds it");
-        assert_eq!(state(0x9000, 0x1000), Some(0x7000), "it cannot be read");
+        assert_eq!(state(0x8000, 0x1000, 0x8000), Some(0x8000), "it made the state");
+        assert_eq!(state(0x8000, 0x2000, 0x7000), Some(0x8000), "it changed over");
+        assert_eq!(state(0x8000, 0x2000, 0x8000), Some(0x7000), "another thread holds it");
+        assert_eq!(state(0, 0x1000, 0x7000), Some(0x7000), "nobody holds it");
+        assert_eq!(state(0x9000, 0x1000, 0x7000), Some(0x7000), "it cannot be read");
     }
 
     #[test]

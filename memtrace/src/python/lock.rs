@@ -45,6 +45,8 @@ pub fn holder(minor: u8, runtime: u64, read: impl Fn(u64) -> Option<u64>) -> Opt
 mod tests {
     use std::collections::HashMap;
 
+    use memtrace_abi::python::LAST_HOLDER_TO_CURRENT;
+
     use super::*;
 
     fn holder_in(minor: u8, words: &[(u64, u64)]) -> Option<u64> {
@@ -59,6 +61,14 @@ mod tests {
         assert_eq!(holder_in(9, &[(last, 7), (locked, 0)]), Some(0));
         assert_eq!(holder_in(9, &[(last, 7), (locked, u64::MAX)]), None);
         assert_eq!(holder_in(9, &[]), None);
+    }
+
+    #[test]
+    fn the_current_thread_lies_at_the_same_distance_up_to_3_11() {
+        for (minor, current) in [(8, 1368), (9, 568), (10, 568), (11, 576)] {
+            let lock = current - LAST_HOLDER_TO_CURRENT - LAST_HOLDER;
+            assert_eq!(place(minor), Some(Place::Runtime(lock)), "3.{minor}");
+        }
     }
 
     #[test]
