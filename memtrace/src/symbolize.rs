@@ -24,8 +24,7 @@ pub struct Resolver {
 impl Default for Resolver {
     fn default() -> Self {
         let builder = Symbolizer::builder();
-        let symbolizer = builder
-            .enable_code_info(false).enable_inlined_fns(false);
+        let symbolizer = builder.enable_code_info(false).enable_inlined_fns(false);
         // It would take any name for a mangled one: `h` for `unsigned char`.
         let symbolizer = symbolizer.enable_demangling(false).build();
         Self { symbolizer }
