@@ -104,6 +104,29 @@ fn a_killed_process_leaves_its_lines_behind() {
     assert_readable(folder.path(), &place);
 }
 
+#[test]
+fn without_probes_what_was_resident_tells_the_lines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let group = Cgroup::limited(200 * MIB);
+    let mut victim = growing();
+    let pid = victim.pid();
+    group.add(pid);
+    let scope = ["--cgroup", &group.path, "--detail", "rss"];
+    let mut recorder = Recorder::start(folder.path(), &scope);
+    recorder.expect_traced(&[pid]);
+    victim.go();
+    let (_, report) = recorder.report(pid);
+    let [tiles, trails] =
+        ["keep_tiles", "keep_trails"].map(|function| report.within("resident", function).0);
+    let rss = report.0["incident"]["counted"]["rss_bytes"].as_u64().expect("the kernel counted it");
+    let total = report.total("resident").0;
+    println!("{tiles} and {trails} of {total}; RSS {rss}");
+    let share = 100.0 * tiles as f64 / (tiles + trails) as f64;
+    assert!((78.0..=82.0).contains(&share), "{share}");
+    assert_eq!(total, rss);
+    assert!(tiles + trails > rss / 2, "most of it is on the lines");
+}
+
 /// The report can be listed, shown, and drawn again.
 #[track_caller]
 fn assert_readable(folder: &Path, place: &Path) {

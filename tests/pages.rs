@@ -55,6 +55,21 @@ fn so_it_does_without_any_probe() {
 }
 
 #[test]
+fn of_a_process_that_has_ended_the_last_rss_is_divided() {
+    let mut python = Workload::start(&mut python("ending.py", &[]));
+    let tracing = Tracing::attach(python.pid());
+    python.work();
+    python.end();
+    let report = tracing.end();
+    let process = &report.0["processes"][0];
+    let rss = process["rss_bytes"].as_u64().expect("it was seen");
+    assert_eq!(process["residence"]["is_measured"], false);
+    assert_eq!(report.total("resident").0, rss);
+    assert!(rss > 160 * MIB, "{rss}");
+    assert_close(line(&report, "ones", "resident"), 100 * MIB, 2 * SLACK);
+}
+
+#[test]
 fn mappings_are_live_where_they_were_made() {
     let mut pages = Workload::c("pages");
     let tracing = Tracing::attach_with(pages.pid(), &["--detail", "rss"]);

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use memtrace_abi::{
     allocation::place,
     loss::Loss,
-    pages::{Event, kind},
+    pages::{Event, kind, mapped},
     process::{MAX_PROCESSES, Process, state},
     unwind::Registers,
 };
@@ -19,6 +19,7 @@ use crate::{
     direct::{self, Area, Range},
     faults, losses, processes,
     threads::{self, Thread},
+    verifier::forget,
     walk::{self, Start},
 };
 
@@ -234,6 +235,20 @@ impl Call {
         }
     }
 
+    /// What a mapping is for, as [`mapped`] has it.
+    fn purpose(&self, place: u64) -> u64 {
+        let pt_regs { orig_rax: call, r10: flags, .. } = *self.registers;
+        let is_private = place == u64::from(place::PRIVATE_MAPPING);
+        let has_no_file = call == number::MMAP && flags & (ANONYMOUS | SHARED) == ANONYMOUS;
+        if is_private {
+            forget(mapped::ANONYMOUS | mapped::FILLED)
+        } else if has_no_file {
+            forget(mapped::ANONYMOUS)
+        } else {
+            forget(if place == u64::from(place::BLOCK) { 0 } else { mapped::FILLED })
+        }
+    }
+
     fn area(&self, range: Range) -> Area {
         Area { process: self.slot, start: range.start, size: range.size }
     }
@@ -257,7 +272,7 @@ impl Call {
             direct::record(self.area(change.whole), change.place as u32, stack)?;
         }
         let (kind, detail, Range { start, size }) =
-            (change.kind as u32, u64::from(is_growth), change.mapped);
+            (change.kind as u32, self.purpose(change.place), change.mapped);
         faults::tell(&Event { kind, process: self.slot, start, size, stack, detail })
     }
 }

@@ -9,7 +9,7 @@ pub mod kind {
     /// A page that was not there was touched: `start` is the address. `detail` is how many such
     /// touches this one stands for.
     pub const TOUCHED: u32 = 1;
-    /// A range was mapped, also over what was there before. `detail` is 1 if the allocator did it.
+    /// A range was mapped, also over what was there before. `detail` is what for: [`super::mapped`].
     pub const MAPPED: u32 = 2;
     /// A range was unmapped.
     pub const UNMAPPED: u32 = 3;
@@ -23,6 +23,14 @@ pub mod kind {
     pub const ATTACHED: u32 = 7;
     /// System V shared memory at `start` was detached.
     pub const DETACHED: u32 = 8;
+}
+
+/// What is known of a range that was mapped; bits.
+pub mod mapped {
+    /// It has no file, and nobody else has it.
+    pub const ANONYMOUS: u64 = 1;
+    /// It is there to be filled: neither reserved, nor a library, nor the stack of a thread.
+    pub const FILLED: u64 = 2;
 }
 
 /// Something happened to the memory of a process.

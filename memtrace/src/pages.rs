@@ -4,6 +4,7 @@
 //! A page belongs to the stack that touched it first, until it is given back. Not every touch is
 //! told of; a page without one belongs to the nearest one in its mapping, and counts as estimated.
 
+mod estimate;
 mod ranges;
 
 use memtrace_abi::{
@@ -11,8 +12,11 @@ use memtrace_abi::{
     pages::{Event, kind},
 };
 
-pub use self::ranges::Ranges;
 use self::ranges::gaps;
+pub use self::{
+    estimate::{Likelihood, Piece},
+    ranges::Ranges,
+};
 
 const PAGE: u64 = 4096;
 /// Ranges of pages that are told apart, for each process; what comes then counts as not told of.
@@ -23,6 +27,10 @@ const MAX_RANGES: usize = 1 << 18;
 pub struct Owners {
     touched: Ranges<Touch>,
     mapped: Ranges<Mapped>,
+    /// Mappings of files and of shared memory that were there before.
+    shared: Ranges<()>,
+    /// What was given back and has not been touched since.
+    returned: Ranges<()>,
     /// Touches for which there was no room.
     dropped: u64,
 }
@@ -40,6 +48,8 @@ struct Touch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mapped {
     stack: u64,
+    /// What for, as `memtrace_abi::pages::mapped` has it.
+    purpose: u64,
 }
 
 /// To whom resident memory belongs, and how that is known.
@@ -74,21 +84,30 @@ impl Owners {
         self.touched.fill(present, Touch { stack: None, is_offered: false, stands_for: 1 });
     }
 
+    /// Notes a mapping of a file or of shared memory that was there when it was first looked at.
+    pub fn note_shared(&mut self, mapping: Range) {
+        let made_since: Vec<_> = self.mapped.within(mapping).map(|(part, _)| part).collect();
+        gaps(mapping, made_since).into_iter().for_each(|part| self.shared.put(part, ()));
+    }
+
     /// Takes in what happened.
     pub fn apply(&mut self, event: &Event) {
         let range = pages(event.start, event.size);
         match event.kind {
             kind::TOUCHED => self.touch(event),
-            kind::MAPPED => self.map(range, event.stack),
+            kind::MAPPED => self.map(range, event.stack, event.detail),
             // How large it is turns out when it is looked for.
-            kind::ATTACHED => self.map(pages(event.start, 1), event.stack),
+            kind::ATTACHED => self.map(pages(event.start, 1), event.stack, 0),
             kind::UNMAPPED => self.unmap(range),
             kind::DETACHED => {
                 let mapped = self.mapped.at(event.start).map(|(mapped, _)| mapped);
                 self.unmap(mapped.unwrap_or_default());
             }
             kind::MOVED => self.relocate(range, event.detail),
-            kind::DISCARDED => drop(self.touched.cut(range)),
+            kind::DISCARDED => {
+                self.touched.cut(range);
+                self.returned.put(range, ());
+            }
             kind::OFFERED => {
                 for (part, touch) in self.touched.cut(range) {
                     self.touched.put(part, Touch { is_offered: true, ..touch });
@@ -111,18 +130,21 @@ impl Owners {
         let stands_for = u32::try_from(event.detail.max(1)).unwrap_or(u32::MAX);
         let touch = Touch { stack: Some(event.stack), is_offered: false, stands_for };
         self.touched.put(page, touch);
+        self.returned.cut(page);
     }
 
-    fn map(&mut self, range: Range, stack: u64) {
-        self.touched.cut(range);
+    fn map(&mut self, range: Range, stack: u64, purpose: u64) {
+        self.unmap(range);
         if self.mapped.count() < MAX_RANGES {
-            self.mapped.put(range, Mapped { stack });
+            self.mapped.put(range, Mapped { stack, purpose });
         }
     }
 
     fn unmap(&mut self, range: Range) {
         self.touched.cut(range);
         self.mapped.cut(range);
+        self.shared.cut(range);
+        self.returned.cut(range);
     }
 
     fn relocate(&mut self, range: Range, to: u64) {
@@ -137,6 +159,9 @@ impl Owners {
         for (part, mapped) in self.mapped.cut(range) {
             self.mapped.put(shifted(part), mapped);
         }
+        for (part, ()) in self.returned.cut(range) {
+            self.returned.put(shifted(part), ());
+        }
     }
 
     /// Touches for which there was no room.
@@ -148,21 +173,6 @@ impl Owners {
     /// All pages that were seen to be touched and not given back, by owner.
     pub fn recorded(&self) -> impl Iterator<Item = (Range, Owner)> {
         self.touched.iter().map(|(range, touch)| (range, touch.owner()))
-    }
-
-    /// As [`Self::recorded`], with the pages before each that its touch stands for: most memory is
-    /// touched from its beginning to its end.
-    pub fn estimated(&self) -> impl Iterator<Item = (Range, Owner)> {
-        let mut end = 0;
-        let before = self.touched.iter().filter_map(move |(range, touch)| {
-            let reach = u64::from(touch.stands_for - 1).saturating_mul(PAGE);
-            let mapping = self.mapped.at(range.start).map_or(range, |(mapping, _)| mapping);
-            let start = range.start.saturating_sub(reach).max(mapping.start).max(end);
-            end = range.end;
-            let stack = touch.stack.filter(|_| start < range.start)?;
-            Some((Range { start, end: range.start }, Owner::Nearest(stack)))
-        });
-        self.recorded().chain(before)
     }
 
     /// Bytes of a range that were seen to be mapped and are.

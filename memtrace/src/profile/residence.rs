@@ -15,8 +15,8 @@ pub struct Residence {
     pub before: u64,
     /// Of pages of which nothing is known.
     pub unknown: u64,
-    /// Whether the pages were looked for in memory; else the process had ended, and these are the
-    /// pages that were seen to be touched and not given back.
+    /// Whether the pages were looked for in memory; else the process had ended, and it is an estimate
+    /// of what was resident when last seen.
     pub is_measured: bool,
 }
 
@@ -46,6 +46,10 @@ pub enum PageKind {
     Shared,
     /// On hugetlbfs.
     Huge,
+    /// Memory without a file, of a process that has ended: more is not known.
+    Anonymous,
+    /// Of a file or shared, of a process that has ended.
+    Backed,
 }
 
 impl PageKind {
@@ -60,6 +64,8 @@ impl PageKind {
             Self::Data => "private pages of files",
             Self::Shared => "shared memory",
             Self::Huge => "huge pages",
+            Self::Anonymous => "anonymous memory",
+            Self::Backed => "files and shared memory",
         }
     }
 }

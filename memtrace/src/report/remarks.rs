@@ -57,8 +57,14 @@ pub(super) fn circumstances(profile: &Profile, view: View) -> String {
     if let [Process { ended: Some(time), .. }] = &*profile.processes {
         parts.push(format!("the process ended after {}", Elapsed(*time)));
     }
-    if let Some(rss) = rss(profile.processes.iter()) {
-        parts.push(format!("RSS {}", Size(rss)));
+    // Of several, those that have ended were not all seen at the same moment.
+    let is_alone = profile.processes.len() == 1;
+    let counts =
+        |process: &&Process| process.ended.is_none() || is_alone || profile.incident.is_some();
+    if let Some(rss) = rss(profile.processes.iter().filter(counts)) {
+        let is_past = is_alone && profile.processes.iter().any(|process| process.ended.is_some());
+        let when = if is_past && profile.incident.is_none() { " when last seen" } else { "" };
+        parts.push(format!("RSS {}{when}", Size(rss)));
     }
     if let [Process { highest_rss_bytes: Some(highest), .. }] = &*profile.processes {
         parts.push(format!("at most {}", Size(*highest)));

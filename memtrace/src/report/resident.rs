@@ -63,8 +63,8 @@ pub(super) const fn columns(amounts: &Amounts) -> [u64; 4] {
 /// How certain it is whose the resident memory is; a sentence each.
 pub(super) fn doubts(profile: &Profile) -> Vec<String> {
     let known = profile.processes.iter().filter_map(|process| process.residence);
-    let (measured, recorded): (Vec<_>, Vec<_>) = known.partition(|known| known.is_measured);
-    let sum = |of: fn(&Residence) -> u64| measured.iter().map(of).fold(0, u64::saturating_add);
+    let known: Vec<_> = known.collect();
+    let sum = |of: fn(&Residence) -> u64| known.iter().map(of).fold(0, u64::saturating_add);
     let total = sum(Residence::sum);
     let mut doubts = Vec::new();
     let mut say = |bytes: u64, what: &str| {
@@ -80,9 +80,11 @@ pub(super) fn doubts(profile: &Profile) -> Vec<String> {
     );
     say(sum(|known| known.mapped), "count for whoever mapped them: no touch was recorded");
     say(sum(|known| known.unknown), "are not attributed");
-    if !recorded.is_empty() {
+    if known.iter().any(|known| !known.is_measured) {
         doubts.push(
-            "Of processes that have ended it is what they were seen to touch and not to give back."
+            "Of processes that have ended it is an estimate: their RSS when last seen, which is looked at \
+             ten times a second, divided by what they had mapped and not given back; what was seen to \
+             be touched first, then what lies near, then the rest."
                 .to_owned(),
         );
     }

@@ -265,9 +265,9 @@ impl<'tracer> Recorded<'tracer> {
     fn process(&self, target: &Target, totals: &ProcessTotals) -> Process {
         let status = target.status.as_ref();
         let decomposition = self.context.resident.decompositions.get(&target.slot);
-        // What it had when last seen says nothing about its end.
-        let seen = status.filter(|_| target.ended.is_none()).map(|status| status.memory.resident);
-        let resident = decomposition.map(|known| known.resident).or(seen);
+        let seen = status.map(|status| status.memory.resident);
+        let consisted = decomposition.filter(|_| target.ended.is_none());
+        let resident = consisted.map(|known| known.resident).or(seen);
         // They are read one after the other, and the process may have grown in between.
         let highest = status.map(|status| status.memory.peak_resident).max(resident);
         let peak_at = (totals.peak_time > 0).then(|| self.since_start(totals.peak_time));

@@ -31,12 +31,13 @@ struct Track {
 struct Look {
     at: Duration,
     resident: ByKind,
+    live: u64,
 }
 
 impl History {
     /// Takes in a look at the process in a slot, at a time since boot.
     pub fn note(&mut self, slot: u32, at: Duration, memory: &MemoryUse, totals: &ProcessTotals) {
-        let look = Look { at, resident: by_kind(memory) };
+        let look = Look { at, resident: by_kind(memory), live: totals.live_bytes };
         let track = self.processes.entry(slot).or_default();
         let peak_at = Duration::from_nanos(totals.peak_time);
         // A peak between two looks is seen all the same.
@@ -72,6 +73,12 @@ impl History {
     #[must_use]
     pub fn usual(&self, slot: u32) -> Option<u64> {
         self.processes.get(&slot)?.usual.bytes()
+    }
+
+    /// What was live in a slot when its RSS was last seen.
+    #[must_use]
+    pub fn last_live(&self, slot: u32) -> Option<u64> {
+        Some(self.processes.get(&slot)?.last?.live)
     }
 
     /// Forgets the process in a slot, which another one is about to have.

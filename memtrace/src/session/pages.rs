@@ -67,9 +67,8 @@ impl Pages {
         deadline: Instant,
     ) -> Result<()> {
         let (slot, process) = (subject.target.slot, &subject.target.process);
-        let heap_end = process
-            .mappings()?
-            .list
+        let mappings = process.mappings()?.list;
+        let heap_end = mappings
             .iter()
             .find_map(|mapping| (mapping.kind() == Kind::Heap).then_some(mapping.range.end));
         kernel.set_heap_end(slot, heap_end.unwrap_or_default())?;
@@ -87,6 +86,9 @@ impl Pages {
         self.read(kernel);
         if let Some(followed) = self.targets.get_mut(&slot) {
             before.recorded().for_each(|(range, _)| followed.owners.note_before(range));
+            let has_file = |kind| matches!(kind, Kind::File | Kind::SharedMemory);
+            let shared = mappings.iter().filter(|mapping| has_file(mapping.kind()));
+            shared.for_each(|mapping| followed.owners.note_shared(mapping.range));
         }
         Ok(())
     }

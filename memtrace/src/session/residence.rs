@@ -3,19 +3,17 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use anyhow::Result;
-use memtrace_abi::mapping::Range;
-
 use crate::{
-    pages::{Owner, Owners},
+    pages::{Likelihood, Owner, Owners, Piece},
     process::{
         Process,
         mappings::Kind,
         memory::{PAGE_BYTES, Run},
         residency::{Residency, Resident},
     },
-    profile::{Amount, PageKind, Residence},
+    profile::{Amount, ByKind, PageKind, Residence},
 };
+use anyhow::Result;
 
 /// The resident memory of a target by owner.
 #[derive(Debug, Default)]
@@ -37,17 +35,25 @@ impl Settled {
             for run in memory.runs(mapping, deadline)?.iter().filter(|run| !run.is_swapped) {
                 let kind = kind(resident, run);
                 let parts = owners.of(run.range, mapping).into_iter();
-                parts.for_each(|(part, owner)| settled.add(kind, owner, part));
+                parts.for_each(|(part, owner)| settled.add(kind, owner, part.end - part.start));
             }
         }
         Ok(settled)
     }
 
-    /// Of a process that has ended: what was seen to be touched and not given back.
-    pub fn recorded(owners: &Owners) -> Self {
+    /// Of a process that has ended, by its last RSS by kind: what was likeliest in memory, up to
+    /// that. Without it, what was touched or lies between.
+    pub fn estimate(owners: &Owners, last: Option<ByKind>) -> Self {
         let mut settled = Self::default();
-        for (range, owner) in owners.estimated() {
-            settled.add(PageKind::Mapped, owner, range);
+        let pieces = owners.pieces();
+        for (kind, is_anonymous) in [(PageKind::Anonymous, true), (PageKind::Backed, false)] {
+            let of_kind = pieces.iter().filter(|(piece, _)| piece.is_anonymous == is_anonymous);
+            let limit = last.map(|last| match kind {
+                PageKind::Anonymous => last.anonymous,
+                _ => last.file.saturating_add(last.shared),
+            });
+            let parts = divide(of_kind.map(|(piece, bytes)| (*piece, *bytes)), limit);
+            parts.into_iter().for_each(|(owner, bytes)| settled.add(kind, owner, bytes));
         }
         settled
     }
@@ -63,8 +69,7 @@ impl Settled {
         shares.map(|(_, amount)| *amount).sum()
     }
 
-    fn add(&mut self, kind: PageKind, owner: Owner, part: Range) {
-        let bytes = part.end - part.start;
+    fn add(&mut self, kind: PageKind, owner: Owner, bytes: u64) {
         let Residence { touched, nearest, mapped, before, unknown, .. } = &mut self.residence;
         let sum = match owner {
             Owner::Touched(_) => touched,
@@ -77,6 +82,34 @@ impl Settled {
         let objects = bytes / PAGE_BYTES;
         *self.shares.entry((kind, owner)).or_default() += Amount { bytes, objects };
     }
+}
+
+/// Divides what was resident: to what is likeliest first, and in equal shares of what is as likely.
+fn divide(pieces: impl Iterator<Item = (Piece, u64)>, limit: Option<u64>) -> Vec<(Owner, u64)> {
+    let mut classes: BTreeMap<Likelihood, Vec<(Owner, u64)>> = BTreeMap::new();
+    for (piece, bytes) in pieces {
+        classes.entry(piece.likelihood).or_default().push((piece.owner, bytes));
+    }
+    let Some(mut rest) = limit else {
+        let certain = classes.range(..=Likelihood::Between);
+        return certain.flat_map(|(_, parts)| parts.clone()).collect();
+    };
+    let mut shares = Vec::new();
+    for parts in classes.into_values() {
+        let sum: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        let (most, mut given) = (rest.min(sum), 0);
+        for (owner, bytes) in parts {
+            let part = u128::from(bytes) * u128::from(most) / u128::from(sum.max(1));
+            // Whole pages; what that leaves is shared out below.
+            let part = part as u64 / PAGE_BYTES * PAGE_BYTES;
+            given += part;
+            shares.push((owner, part));
+        }
+        rest -= given;
+    }
+    shares.push((Owner::Unknown, rest));
+    shares.retain(|(_, bytes)| *bytes > 0);
+    shares
 }
 
 /// Notes what is in memory before anything is known of it.
@@ -107,5 +140,48 @@ fn kind(resident: &Resident, run: &Run) -> PageKind {
         _ if run.is_file_or_shared => PageKind::File,
         Kind::File => PageKind::Data,
         _ => PageKind::Mapped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use memtrace_abi::pages::{Event, kind, mapped};
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Two mappings, one of 4 MiB and one of 1 MiB; of each the first page was seen to be touched.
+    fn owners() -> Owners {
+        let mut owners = Owners::default();
+        let detail = mapped::ANONYMOUS | mapped::FILLED;
+        for (stack, start, size) in [(1, 16 * MIB, 4 * MIB), (2, 32 * MIB, MIB)] {
+            let event = Event { start, size, stack, detail, ..Event::default() };
+            owners.apply(&Event { kind: kind::MAPPED, ..event });
+            owners.apply(&Event { kind: kind::TOUCHED, detail: 1, ..event });
+        }
+        owners
+    }
+
+    fn of(settled: &Settled, stack: Option<u64>) -> u64 {
+        let shares = settled.shares.iter().filter(|((_, owner), _)| owner.stack() == stack);
+        shares.map(|(_, amount)| amount.bytes).sum()
+    }
+
+    #[test]
+    fn of_the_dead_all_that_was_resident_is_divided() {
+        let last = ByKind { anonymous: 6 * MIB, shared: 0, file: 2 * MIB };
+        let settled = Settled::estimate(&owners(), Some(last));
+        assert_eq!((of(&settled, Some(1)), of(&settled, Some(2))), (4 * MIB, MIB));
+        assert_eq!((of(&settled, None), settled.total().bytes), (3 * MIB, 8 * MIB));
+    }
+
+    #[test]
+    fn not_more_is_divided_than_was_resident() {
+        let last = ByKind { anonymous: 2 * MIB, shared: 0, file: 0 };
+        let settled = Settled::estimate(&owners(), Some(last));
+        assert_eq!(settled.total().bytes, 2 * MIB);
+        let ratio = of(&settled, Some(1)) as f64 / of(&settled, Some(2)) as f64;
+        assert!((3.9..4.1).contains(&ratio), "{ratio}");
     }
 }

@@ -219,6 +219,8 @@ impl Target {
             && self.process.check().is_ok()
             && let Ok(status) = self.process.status()
             && self.process.program_mark().is_ok_and(|mark| mark == self.program)
+            // While it ends, its memory is gone first.
+            && status.memory.peak_resident > 0
         {
             self.comm.clone_from(&status.comm);
             self.status = Some(status);

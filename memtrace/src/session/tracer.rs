@@ -133,12 +133,15 @@ impl Tracer {
     }
 
     fn load(objects: Objects, options: &Options) -> Result<Self> {
+        // Without probes, nothing is sampled.
+        let is_sampled = options.detail == Detail::Full;
+        let sample_interval = if is_sampled { options.sample_interval } else { 0 };
         let default_stacks = if options.follows() { TREE_STACKS } else { STACKS };
         let mut kernel = Kernel::load(&kernel::Options {
             max_live: options.max_live,
             max_stacks: options.max_stacks.unwrap_or(default_stacks),
             max_rows: (objects.row_count() + SPARE_ROWS) as u32,
-            sample_interval: options.sample_interval,
+            sample_interval,
         })?;
         let meter = Meter::start(&mut kernel, options.detail)?;
         let mut notes = Vec::new();
@@ -158,7 +161,7 @@ impl Tracer {
             limit: options.max_overhead,
             notes,
             detail: options.detail,
-            sample_interval: options.sample_interval,
+            sample_interval,
             verbose: options.verbose,
             announced: options.verbose || is_unattended(options),
             began: Instant::now(),

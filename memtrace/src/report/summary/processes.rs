@@ -51,7 +51,9 @@ pub(in crate::report) fn about(process: &Process) -> String {
     let private = process.sharing.map(|sharing| format!("{} private", Size(sharing.private)));
     let known = [process.role.as_deref(), process.place.as_deref()];
     let known = known.into_iter().flatten().map(printable);
-    known.chain(private).chain(inherited).collect::<Vec<_>>().join(", ")
+    let is_past = process.ended.is_some() && process.rss_bytes.is_some();
+    let past = is_past.then(|| "RSS as last seen".to_owned());
+    known.chain(private).chain(inherited).chain(past).collect::<Vec<_>>().join(", ")
 }
 
 /// What those that still run have, shared memory counted once.

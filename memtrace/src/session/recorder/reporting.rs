@@ -101,6 +101,7 @@ impl Recorder {
             let at = self.tracer.elapsed().saturating_sub(ago);
             let live = self.tracer.live_bytes(slot);
             self.film.mark(slot, Point { at, resident, live });
+            self.tracer.note_end(slot, &resident);
         }
     }
 

@@ -9,7 +9,7 @@ use anyhow::Result;
 use memtrace_abi::{allocation::place, mapping::Range};
 
 use super::{
-    super::{pages::Subject, residence::Settled},
+    super::{history::by_kind, pages::Subject, residence::Settled},
     Tracer,
 };
 use crate::{pages::Ranges, report::units::Size};
@@ -65,9 +65,35 @@ impl Tracer {
         Ok(())
     }
 
+    /// Tells of memory that a process has taken after its last look, of which its last RSS knows
+    /// nothing.
+    fn note_late(&mut self, slot: u32) -> Result<()> {
+        let Some(target) = self.targets.get(slot) else { return Ok(()) };
+        let Some(status) = target.status.as_ref().filter(|_| target.ended.is_some()) else {
+            return Ok(());
+        };
+        let live = self.kernel.process_totals(slot)?.live_bytes;
+        let seen = self.history.last_live(slot).unwrap_or_default();
+        let late = live.saturating_sub(seen);
+        if late > status.memory.resident / 10 {
+            let (late, pid) = (Size(late), target.pid());
+            self.notes.push(format!(
+                "{late} more was live when process {pid} ended than when its RSS was last seen: what \
+                 is told to be resident may be too little."
+            ));
+        }
+        Ok(())
+    }
+
     /// Whose the resident memory of all targets is, by slot.
     pub(super) fn settle_pages(&mut self) -> Vec<(u32, Settled)> {
-        self.settle(&self.targets.slots())
+        let slots = self.targets.slots();
+        for slot in &slots {
+            if let Err(error) = self.note_late(*slot) {
+                self.notes.push(format!("What processes took at their end: {error:#}."));
+            }
+        }
+        self.settle(&slots)
     }
 
     /// Whose the resident memory of some targets is, by slot.
@@ -80,12 +106,13 @@ impl Tracer {
         for target in slots.iter().filter_map(|slot| self.targets.get(*slot)) {
             let Some(owners) = self.pages.owners(target.slot) else { continue };
             let (pid, deadline) = (target.pid(), Instant::now() + PATIENCE);
+            let last = target.status.as_ref().map(|status| by_kind(&status.memory));
             let settled = match Settled::measure(&target.process, owners, deadline) {
-                _ if target.ended.is_some() => Settled::recorded(owners),
+                _ if target.ended.is_some() => Settled::estimate(owners, last),
                 Ok(settled) => settled,
                 Err(error) => {
                     self.notes.push(format!("What is resident of process {pid}: {error:#}."));
-                    Settled::recorded(owners)
+                    Settled::estimate(owners, last)
                 }
             };
             if owners.dropped() > 0 {

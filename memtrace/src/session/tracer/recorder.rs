@@ -17,7 +17,7 @@ use crate::{
     cli,
     decomposition::LiveBlocks,
     kernel::{Detaching, Kills, detach},
-    profile::{Point, Timeline},
+    profile::{ByKind, Point, Timeline},
 };
 
 /// The kernel attaches nothing while it takes probes off, so many are taken off at once.
@@ -105,6 +105,17 @@ impl Tracer {
     /// What is live in a slot.
     pub fn live_bytes(&self, slot: u32) -> u64 {
         self.kernel.process_totals(slot).map_or(0, |totals| totals.live_bytes)
+    }
+
+    /// Notes what the kernel counted of a process when it was killed: nobody saw it later.
+    pub fn note_end(&mut self, slot: u32, resident: &ByKind) {
+        let target = self.targets.get_mut(slot).filter(|target| target.ended.is_some());
+        if let Some(status) = target.and_then(|target| target.status.as_mut()) {
+            let ByKind { anonymous, shared, file } = *resident;
+            let memory = &mut status.memory;
+            (memory.anonymous, memory.shared, memory.file) = (anonymous, shared, file);
+            memory.resident = resident.sum();
+        }
     }
 
     /// How long the recorder runs.
