@@ -54,9 +54,11 @@ impl Area {
     }
 }
 
-/// Records a mapping.
-pub(crate) fn record(area: Area, kind: u32, stack: u64) -> Result<(), Loss> {
-    let Area { start, size, .. } = area;
+/// Records a mapping of a process. Not inlined: the program's stack is small.
+#[inline(never)]
+pub(crate) fn record(process: u32, range: &Range, kind: u32, stack: u64) -> Result<(), Loss> {
+    let Range { start, size } = *range;
+    let area = Area { process, start, size };
     MAPPING_ENDS.insert(area.end(), start, u64::from(BPF_ANY)).map_err(|_| Loss::LiveFull)?;
     let allocation = Allocation { stack, size, bytes: size, objects: OBJECT };
     ledger::record(&area.at(start, kind), &allocation)

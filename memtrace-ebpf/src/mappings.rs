@@ -269,11 +269,12 @@ impl Call {
         let is_growth = thread.calls.are_pending();
         let is_recorded = self.process.state != state::SHED && !is_growth;
         if change.place != u64::from(place::BLOCK) && is_recorded {
-            direct::record(self.area(change.whole), change.place as u32, stack)?;
+            direct::record(self.slot, &change.whole, change.place as u32, stack)?;
         }
         let (kind, detail, Range { start, size }) =
             (change.kind as u32, self.purpose(change.place), change.mapped);
-        faults::tell(&Event { kind, process: self.slot, start, size, stack, detail })
+        thread.event = Event { kind, process: self.slot, start, size, stack, detail };
+        faults::tell(&thread.event)
     }
 }
 

@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap},
 };
-use memtrace_abi::loss::Loss;
+use memtrace_abi::{loss::Loss, pages::Event};
 
 use crate::{calls::Calls, losses, mappings::Change, repeat::Memories, walk::Walk};
 
@@ -21,6 +21,8 @@ pub(crate) struct Thread {
     pub(crate) memories: Memories,
     /// Of the system call that the thread comes back from.
     pub(crate) change: Change,
+    /// What the loader is told of it.
+    pub(crate) event: Event,
 }
 
 /// Threads by thread id; an entry lives as long as its thread.
