@@ -66,6 +66,10 @@ fn pythons() -> Vec<PathBuf> {
 fn by_size(report: &Report) -> BTreeMap<u64, Vec<Vec<Frame>>> {
     let mut sizes: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for stack in report.stacks() {
+        // gdb waits for the allocator; mappings are allocations as well.
+        if stack.names().last().is_none_or(|name| name.contains("mmap")) {
+            continue;
+        }
         let (bytes, objects) = stack.amount("allocated");
         let size = bytes / objects.max(1);
         if SIZES.contains(&size) {
