@@ -57,7 +57,10 @@ impl Tracer {
                 self.pages.sample(change.process);
                 Ok(())
             }
-            kind::EXEC if self.end(change.process) => self.follow_exec(&change),
+            // What the kernel has given a slot is recorded, also if what it was had been missed.
+            kind::EXEC if self.end(change.process) || change.address != NO_SLOT => {
+                self.follow_exec(&change)
+            }
             kind::FORK => self.follow_fork(&change, estates),
             kind::SPAWN => self.follow_spawn(&change),
             _ => Ok(()),
@@ -86,8 +89,8 @@ impl Tracer {
             NO_SLOT => old,
             next => next as u32,
         };
-        let (process, refusal) = opened(change.pid, before);
-        let mut target = Target::new(process, slot, before.is_paused_on_change(), self.detail)?;
+        let (mut target, refusal) =
+            self.successor((change.pid, slot), before, before.is_paused_on_change())?;
         target.parent = before.parent;
         if change.address == NO_SLOT {
             self.kernel.watch_process(change.pid, slot)?;
@@ -101,9 +104,7 @@ impl Tracer {
     /// A child that shared its parent's memory has executed a program.
     fn follow_spawn(&mut self, change: &Change) -> Result<()> {
         let parent = self.targets.get(change.address as u32).context("a parent without a slot")?;
-        let (process, refusal) = opened(change.pid, parent);
-        let mut target = Target::new(process, change.process, false, self.detail)?;
-        target.pid = change.pid;
+        let (mut target, refusal) = self.successor((change.pid, change.process), parent, false)?;
         target.parent = Some(parent.pid);
         target.succeed(parent);
         self.begin(target, (change.address as u32, None), refusal)
@@ -122,6 +123,28 @@ impl Tracer {
         self.targets.put(child);
         self.pages.fork(&mut self.kernel, slot, change.process);
         Ok(())
+    }
+
+    /// The program in a process that was something else before. If it cannot be used, or has ended
+    /// already, why not: what the kernel has counted of it can be told all the same.
+    fn successor(
+        &self,
+        (pid, slot): (u32, u32),
+        before: &Target,
+        paused_on_change: bool,
+    ) -> Result<(Target, Option<Unusable>)> {
+        let refusal = match Process::open(pid) {
+            Ok(process) => {
+                match Target::new(process.clone(), slot, paused_on_change, self.detail) {
+                    Ok(target) => return Ok((target, None)),
+                    Err(error) => process.check().err().ok_or(error)?,
+                }
+            }
+            Err(refusal) => refusal,
+        };
+        let mut unseen = Target::forked(before, None, (pid, slot));
+        unseen.forked_from = None;
+        Ok((unseen, Some(refusal)))
     }
 
     /// Learns what a program has mapped that has just begun.
@@ -165,15 +188,6 @@ impl Tracer {
         // Twice: libraries may be loaded before the first look has put a probe on the loading.
         target.refresh(&mut self.kernel, &mut self.objects, &mut self.probes)?;
         target.start(&mut self.kernel, &self.objects, &self.probes)
-    }
-}
-
-/// The process with an id; if it cannot be used, the one before it, and why.
-fn opened(pid: u32, before: &Target) -> (Process, Option<Unusable>) {
-    match Process::open(pid) {
-        Ok(process) => (process, None),
-        // What it is called and when it ends can be told all the same.
-        Err(refusal) => (before.process.clone(), Some(refusal)),
     }
 }
 
