@@ -87,7 +87,9 @@ impl Owners {
     /// Notes a mapping of a file or of shared memory that was there when it was first looked at.
     pub fn note_shared(&mut self, mapping: Range) {
         let made_since: Vec<_> = self.mapped.within(mapping).map(|(part, _)| part).collect();
-        gaps(mapping, made_since).into_iter().for_each(|part| self.shared.put(part, ()));
+        for part in gaps(mapping, made_since) {
+            self.shared.put(part, ());
+        }
     }
 
     /// Takes in what happened.

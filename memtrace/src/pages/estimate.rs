@@ -51,7 +51,9 @@ impl Owners {
         for (mapping, value) in self.mapped.iter() {
             for (gap, likelihood, owner) in self.untouched(mapping, value) {
                 let returned: Vec<_> = self.returned.within(gap).map(|(part, ())| part).collect();
-                gaps(gap, returned).into_iter().for_each(|part| add(part, likelihood, owner));
+                for part in gaps(gap, returned) {
+                    add(part, likelihood, owner);
+                }
             }
         }
         pieces
@@ -124,7 +126,9 @@ mod tests {
 
     fn pieces(events: &[Event]) -> Vec<(Likelihood, Owner, u64)> {
         let mut owners = Owners::default();
-        events.iter().for_each(|event| owners.apply(event));
+        for event in events {
+            owners.apply(event);
+        }
         let pieces = owners.pieces().into_iter();
         pieces.map(|(piece, bytes)| (piece.likelihood, piece.owner, bytes / PAGE)).collect()
     }
