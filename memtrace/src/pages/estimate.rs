@@ -51,9 +51,8 @@ impl Owners {
         for (mapping, value) in self.mapped.iter() {
             for (gap, likelihood, owner) in self.untouched(mapping, value) {
                 let returned: Vec<_> = self.returned.within(gap).map(|(part, ())| part).collect();
-                for part in gaps(gap, returned) {
-                    add(part, likelihood, owner);
-                }
+                let parts = gaps(gap, returned).into_iter();
+                parts.map(|part| add(part, likelihood, owner)).for_each(drop);
             }
         }
         pieces
