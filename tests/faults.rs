@@ -117,7 +117,7 @@ fn a_target_that_changes_all_the_time_and_dies_is_followed_to_its_end() {
     lives.go();
     let report = tracing.end();
     let all = report.within("allocated", "keep");
-    assert!(all.1 <= 41 * 100, "{all:?}");
+    assert!(all.1 <= 21 * 100, "{all:?}");
     assert_eq!(all.0, all.1 * 1000);
     for process in report.0["processes"].as_array().expect("processes") {
         assert!(process["amounts"]["live"]["objects"].as_u64() <= Some(110), "{process}");

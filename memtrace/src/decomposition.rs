@@ -13,8 +13,9 @@ use anyhow::Result;
 pub use self::live::LiveBlocks;
 use self::segments::SharedMapping;
 use crate::{
+    heap,
     process::Process,
-    profile::{Amount, Decomposition, Segment},
+    profile::{Allocator, Amount, Decomposition, Segment},
 };
 
 /// How long the pages of large blocks, and those of shared memory, may be looked at.
@@ -31,18 +32,28 @@ pub struct Look {
 }
 
 impl Look {
-    /// Looks at a process, of which these allocations are known to be live; `None`: not known.
-    pub fn at(process: &Process, live: Option<&LiveBlocks>) -> Result<Self> {
+    /// Looks at a process, of which these allocations are known to be live, and of whose heap this
+    /// account was made; `None`: not known.
+    pub fn at(
+        process: &Process,
+        live: Option<&LiveBlocks>,
+        heap: Option<&heap::Account>,
+    ) -> Result<Self> {
         let residency = process.residency()?;
         let count = |range| process.memory().resident(range).unwrap_or(0);
         let mut measured = classes::measure(&residency, count);
         let presence = live.map(|live| live.measure(process));
         measured.live = presence.as_ref().map(|presence| presence.live);
+        measured.allocator = heap.map(|heap| Allocator {
+            overhead: heap.own + live.map_or(0, LiveBlocks::overhead),
+            free: heap.free_resident(),
+        });
         let sum =
             |of: fn(&_) -> u64| residency.mappings.iter().map(of).fold(0, u64::saturating_add);
         let decomposition = Decomposition {
             swapped: sum(|resident| resident.swapped),
             huge: sum(|resident| resident.huge),
+            transparent: sum(|resident| resident.transparent),
             moved: residency.moved,
             ..Decomposition::new(&measured)
         };

@@ -65,7 +65,7 @@ mod walk;
 
 pub use account::{Account, Accounts, Charge, PageUse, Reason};
 pub use advice::{Advice, Basis, Remedy};
-pub use chunk::{Chunk, Chunks, State};
+pub use chunk::{Chunk, Chunks, State, size_for};
 pub use layout::{Layout, Version};
 pub use memory::{Memory, PAGE};
 pub use parameters::Parameters;

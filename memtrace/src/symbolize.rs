@@ -1,13 +1,16 @@
 //! From addresses in objects to names of native functions, and from code objects to those of
 //! Python functions.
 
-use std::{collections::HashMap, path::Path};
+mod sections;
+
+use std::{cell::OnceCell, collections::HashMap, path::Path};
 
 use blazesym::symbolize::{
     Input, Sym, Symbolized, Symbolizer,
     source::{Elf, Source},
 };
 
+use self::sections::Sections;
 use crate::{
     profile::{Frame, Location},
     python::CodeObject,
@@ -40,11 +43,18 @@ impl Resolver {
         elf.debug_syms = false;
         let symbols = self.symbolizer.symbolize(&Source::Elf(elf), Input::VirtOffset(addresses));
         let symbols = symbols.unwrap_or_default();
-        let named = addresses.iter().zip(symbols).filter_map(|(address, symbol)| match symbol {
-            Symbolized::Sym(symbol) => Some((*address, name(&symbol))),
-            Symbolized::Unknown(_) => None,
-        });
-        named.collect()
+        let sections = OnceCell::new();
+        let mut names = HashMap::new();
+        for (address, symbol) in addresses.iter().zip(symbols) {
+            let Symbolized::Sym(symbol) = symbol else { continue };
+            // A symbol without a size is taken to reach to the next one, over the jumps of `.plt` too.
+            let is_sized = symbol.size.is_some_and(|size| size > 0);
+            let sections = || sections.get_or_init(|| Sections::of(path));
+            if is_sized || sections().are_same(symbol.addr, *address) {
+                names.insert(*address, name(&symbol));
+            }
+        }
+        names
     }
 }
 

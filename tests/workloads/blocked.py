@@ -10,6 +10,7 @@ import time
 lock = threading.Lock()
 lock.acquire()
 nothing = queue.Queue()
+begun = threading.Semaphore(0)
 libc = ctypes.CDLL(None)
 reading, writing = os.pipe()
 
@@ -68,6 +69,7 @@ def at_import():
 
 def spin():
     number = 0
+    begun.release()
     while True:
         number += 1
 
@@ -76,6 +78,7 @@ def multiply():
     import numpy
 
     left = numpy.ones((600, 600))
+    begun.release()
     while True:
         left @ left
 
@@ -85,10 +88,13 @@ RUNNING = [spin, multiply]
 
 
 def main():
-    work = STILL + (RUNNING if "running" in sys.argv else [])
+    running = RUNNING if "running" in sys.argv else []
+    work = STILL + running
     threads = [threading.Thread(target=work, name=work.__name__, daemon=True) for work in work]
     for thread in threads:
         thread.start()
+    for _ in running:
+        begun.acquire()
     time.sleep(1)
     print("ready", flush=True)
     for line in sys.stdin:

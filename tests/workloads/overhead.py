@@ -1,7 +1,7 @@
 """One of four workloads, named by the argument, that time themselves: `cargo xtask bench overhead`.
 
-Says when it is ready, waits for a line, works, answers with the seconds that the work took, and
-ends with its standard input.
+Works once to warm up, says when it is ready, waits for a line, works, answers with the seconds that
+the work took, and ends with its standard input.
 """
 
 import sys
@@ -28,17 +28,19 @@ def large_temporaries():
     array = numpy.ones(8 << 20)
 
     def work():
-        for _ in range(8):
+        for _ in range(64):
             array + 1.0
 
     return work
 
 
 def objects():
-    """Three million small Python objects, which CPython takes from arenas of its own."""
+    """Three million small Python objects, which CPython takes from arenas of its own, three times."""
 
     def work():
-        return [float(number) for number in range(3_000_000)]
+        for _ in range(3):
+            kept = [float(number) for number in range(3_000_000)]
+        return kept
 
     return work
 
@@ -71,6 +73,7 @@ def frames():
 WORKLOADS = {work.__name__: work for work in [small_temporaries, large_temporaries, objects, frames]}
 
 work = WORKLOADS[sys.argv[1]]()
+work()
 print("ready", flush=True)
 sys.stdin.readline()
 start = time.perf_counter()

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: unit tests and end-to-end tests, both as root.
 
 use std::{
-    env,
+    env, iter,
     path::PathBuf,
     process::{Command, ExitCode},
 };
@@ -12,14 +12,32 @@ use crate::{command, setup};
 
 type Variables<'a> = &'a [(&'static str, String)];
 
+/// Groups of end-to-end tests that look at the whole machine, or load it; each of their tests has it
+/// for itself. The others wait for the kernel most of the time and share it.
+const ALONE: [&str; 8] =
+    ["budget::", "faults::", "harmless::", "heap::busy", "oom::", "safety::", "selection::", "trees::"];
+/// Tests that run at the same time.
+const TOGETHER: &str = "--test-threads=3";
+const ONE_BY_ONE: &str = "--test-threads=1";
+
 /// Runs both kinds even if the first fails; the last lines are the test programs' own.
 pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     let variables = environment(&setup::test_pythons()?)?;
     let unit = command::status(unit_tests(&variables).arg("--").args(arguments))?;
-    let mut end_to_end = end_to_end_tests(&variables);
-    let end_to_end = command::status(end_to_end.args(["--", "--test-threads=1"]).args(arguments))?;
-    let passed = unit.success() && end_to_end.success();
+    let mut passed = unit.success();
+    for choice in choices(arguments) {
+        passed &= command::status(end_to_end_tests(&variables).arg("--").args(choice))?.success();
+    }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The arguments of each run of the end-to-end tests.
+fn choices<'a>(arguments: &[&'a str]) -> Vec<Vec<&'a str>> {
+    if !arguments.is_empty() {
+        return vec![[&[ONE_BY_ONE], arguments].concat()];
+    }
+    let skipped = ALONE.iter().flat_map(|group| ["--skip", group]);
+    vec![iter::once(TOGETHER).chain(skipped).collect(), [&[ONE_BY_ONE], &ALONE[..]].concat()]
 }
 
 fn unit_tests(variables: Variables<'_>) -> Command {

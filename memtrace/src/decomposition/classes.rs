@@ -124,8 +124,17 @@ mod tests {
             let mapping = Mappings::parse(text.as_bytes()).list.remove(0);
             let is_shared_memory = mapping.kind() == Kind::SharedMemory;
             let (bytes, anonymous) = (bytes << 10, anonymous << 10);
-            let (swapped, huge, never_huge) = (0, 0, flags == "nh");
-            Resident { mapping, bytes, anonymous, swapped, huge, never_huge, is_shared_memory }
+            let never_huge = flags == "nh";
+            Resident {
+                mapping,
+                bytes,
+                anonymous,
+                swapped: 0,
+                huge: 0,
+                transparent: 0,
+                never_huge,
+                is_shared_memory,
+            }
         });
         let residency = Residency {
             mappings: mappings.collect(),

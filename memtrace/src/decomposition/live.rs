@@ -2,10 +2,14 @@
 
 use std::{cmp::Reverse, collections::HashMap, time::Instant};
 
-use memtrace_abi::{allocation::Allocation, mapping::Range};
+use memtrace_abi::{
+    allocation::{Allocation, Place, place},
+    mapping::Range,
+};
 
 use super::PATIENCE;
 use crate::{
+    heap,
     process::Process,
     profile::{Amount, Live},
 };
@@ -20,6 +24,8 @@ const MAX_BLOCKS: usize = 1 << 17;
 pub struct LiveBlocks {
     /// Bytes that are taken as resident.
     assumed: u64,
+    /// Bytes that glibc's malloc takes for blocks beyond what was asked for.
+    overhead: u64,
     large: Vec<Block>,
 }
 
@@ -41,8 +47,11 @@ pub struct Presence {
 }
 
 impl LiveBlocks {
-    /// Takes in an allocation at an address.
-    pub fn add(&mut self, address: u64, allocation: &Allocation) {
+    /// Takes in an allocation.
+    pub fn add(&mut self, Place { address, kind, .. }: Place, allocation: &Allocation) {
+        if kind == place::BLOCK {
+            self.overhead = self.overhead.saturating_add(overhead(allocation));
+        }
         let end = address.checked_add(allocation.size).filter(|_| allocation.size >= LARGE);
         match end {
             Some(end) if self.large.len() < MAX_BLOCKS => {
@@ -52,6 +61,11 @@ impl LiveBlocks {
             }
             _ => self.assumed = self.assumed.saturating_add(allocation.bytes),
         }
+    }
+
+    /// What glibc's malloc takes for these blocks beyond what was asked for.
+    pub(super) const fn overhead(&self) -> u64 {
+        self.overhead
     }
 
     /// Looks at the pages of the large blocks, largest first, for as long as there is time; what
@@ -80,5 +94,26 @@ impl LiveBlocks {
             }
         }
         presence
+    }
+}
+
+/// Headers and rounding of the blocks that an allocation stands for.
+fn overhead(allocation: &Allocation) -> u64 {
+    let Allocation { size, bytes, .. } = *allocation;
+    let each = heap::size_for(size).saturating_sub(size);
+    let blocks = u128::from(bytes) * u128::from(each) / u128::from(size.max(1));
+    u64::try_from(blocks).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_block_has_a_header_and_is_rounded() {
+        let overhead = |size, bytes| overhead(&Allocation { size, bytes, ..Allocation::default() });
+        assert_eq!([1, 24, 25, 40, 2000].map(|size| overhead(size, size)), [31, 8, 23, 8, 16]);
+        // One that was sampled stands for many; one of nothing has nothing that was asked for.
+        assert_eq!((overhead(24, 240), overhead(0, 0)), (80, 0));
     }
 }

@@ -18,6 +18,14 @@ pub(super) const MAPPED: u64 = 2;
 pub(super) const NON_MAIN: u64 = 4;
 const FLAGS: u64 = 7;
 
+/// Bytes of the chunk that a request of `bytes` gets (`checked_request2size`); a little more where a
+/// rest would be too small for a chunk of its own.
+#[must_use]
+pub const fn size_for(bytes: u64) -> u64 {
+    let size = bytes.saturating_add(SIZE + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if size < MIN_SIZE { MIN_SIZE } else { size }
+}
+
 /// The size without its flags.
 pub(super) const fn size_of(word: u64) -> u64 {
     word & !FLAGS

@@ -59,6 +59,9 @@ pub struct Resident {
     pub swapped: u64,
     /// `Shared_Hugetlb` and `Private_Hugetlb`: in memory, but not in the RSS.
     pub huge: u64,
+    /// `AnonHugePages`, `ShmemPmdMapped` and `FilePmdMapped`: the part of `bytes` on transparent huge
+    /// pages.
+    pub transparent: u64,
     /// Whether huge pages are turned off for it (`nh` in `VmFlags`): also by `MAP_STACK`, since
     /// Linux 6.7.
     pub never_huge: bool,
@@ -131,6 +134,7 @@ impl Resident {
             anonymous: 0,
             swapped: 0,
             huge: 0,
+            transparent: 0,
             never_huge: false,
             is_shared_memory,
         }
@@ -147,6 +151,9 @@ impl Resident {
             b"Swap" => self.swapped = bytes(),
             b"Shared_Hugetlb" | b"Private_Hugetlb" => {
                 self.huge = self.huge.saturating_add(bytes());
+            }
+            b"AnonHugePages" | b"ShmemPmdMapped" | b"FilePmdMapped" => {
+                self.transparent = self.transparent.saturating_add(bytes());
             }
             b"VmFlags" => {
                 self.never_huge = value.split(|&byte| byte == b' ').any(|flag| flag == b"nh");
@@ -184,6 +191,8 @@ VmFlags: rd wr mr mw me ac sd nh \n\
 Rss:                  12 kB\n\
 Anonymous:             4 kB\n\
 Private_Hugetlb:    2048 kB\n\
+AnonHugePages:         4 kB\n\
+ShmemPmdMapped:        8 kB\n\
 VmFlags: rd wr sh mr mw me ms ac sd \n\
 7f2000000000-7f2000100000 r--p 00000000 fe:00 1312                       /lib/libx.so\n\
 Rss: 18446744073709551615 kB\n\
@@ -199,6 +208,7 @@ not a mapping\n";
         assert!(anonymous.never_huge && !anonymous.is_shared_memory);
         assert_eq!((shared.bytes, shared.anonymous, shared.huge), (12288, 4096, 2 << 20));
         assert!(shared.is_shared_memory && !shared.never_huge);
+        assert_eq!((shared.transparent, anonymous.transparent), (12288, 0));
         assert_eq!((file.bytes, file.is_shared_memory), (0, false));
         assert_eq!(residency.odd_lines, 1);
     }

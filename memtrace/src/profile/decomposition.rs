@@ -18,6 +18,8 @@ pub struct Decomposition {
     pub swapped: u64,
     /// On hugetlbfs: in memory, but no part of `resident`.
     pub huge: u64,
+    /// On transparent huge pages: a part of `resident`.
+    pub transparent: u64,
     /// By how much `resident` changed while it was looked at.
     pub moved: u64,
 }
@@ -120,7 +122,7 @@ pub struct Live {
 /// Resident memory that an allocator uses for itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allocator {
-    /// Headers and rounding of live blocks, also of those that were not recorded.
+    /// Headers and rounding of live blocks, as far as they were recorded, and its own data.
     pub overhead: u64,
     /// Free blocks.
     pub free: u64,
@@ -167,6 +169,7 @@ impl Decomposition {
             absent: self.absent.saturating_add(other.absent),
             swapped: self.swapped.saturating_add(other.swapped),
             huge: self.huge.saturating_add(other.huge),
+            transparent: self.transparent.saturating_add(other.transparent),
             moved: self.moved.saturating_add(other.moved),
         }
     }

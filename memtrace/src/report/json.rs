@@ -63,8 +63,8 @@
 //! field changes its meaning or goes away.
 //!
 //! `DECOMPOSITION` is `{ "resident_bytes": 4096, "parts": { "live": 64 }, "remainder_bytes": 0,
-//! "absent_live_bytes": 0, "swapped_bytes": 0, "huge_bytes": 0, "moved_bytes": 0 }`, or null after
-//! the end of the process. `parts` and the remainder, which may be negative, add up to the resident
+//! "absent_live_bytes": 0, "swapped_bytes": 0, "huge_bytes": 0, "transparent_huge_bytes": 0, "moved_bytes": 0 }`,
+//! or null after the end of the process. `parts` and the remainder, which may be negative, add up to the resident
 //! bytes; classes are `live`, `overhead`, `free`, `untraced`, `data`, `file`, `shared`, `stacks` and
 //! `other`, and those without memory are left out. `at_peak` is what was resident that long after
 //! the moment when most was live, or before it if negative. `shed` tells when and why probes were

@@ -207,7 +207,9 @@ fn unseen(profile: &Profile) -> Option<String> {
     let unseen = profile.stacks.iter().filter(|stack| stack.frames.iter().any(is_origin));
     let unseen = unseen.map(|stack| stack.amounts.fragmentation).sum::<Amount>().bytes;
     let total = profile.total(View::Fragmentation).bytes;
-    (total > 0).then(|| format!("{} pinned by blocks without a stack", Share(unseen, total)))
+    let why = if profile.session.detail == "rss" { ": --detail rss records none" } else { "" };
+    let share = Share(unseen, total);
+    (total > 0).then(|| format!("{share} pinned by blocks without a stack{why}"))
 }
 
 fn several_peaks(profile: &Profile, view: View) -> Option<String> {

@@ -14,10 +14,10 @@ pub(super) fn label(class: Class, is_split: bool) -> (&'static str, &'static str
         Class::Overhead => ("the allocator's own: headers, rounding", ""),
         Class::Free => ("free, kept by the allocator", ""),
         Class::Untraced if is_split => {
-            ("heap, not traced", "from before tracing, or mapped directly")
+            ("heap, not traced", "from before tracing")
         }
         Class::Untraced => {
-            ("heap, not traced", "from before tracing, overhead, free, or mapped directly")
+            ("heap, not traced", "from before tracing, the allocator's own, or free")
         }
         Class::Data => ("written data of programs and libraries", ""),
         Class::File => ("files: code, constants, mapped data", ""),
@@ -37,7 +37,7 @@ pub(super) fn is_split(decomposition: &Decomposition) -> bool {
 
 /// What must be known besides the classes; a sentence each.
 pub(super) fn remarks(decomposition: &Decomposition) -> Vec<String> {
-    let Decomposition { absent, swapped, huge, moved, .. } = *decomposition;
+    let Decomposition { absent, swapped, huge, transparent, moved, .. } = *decomposition;
     let mut remarks = Vec::new();
     let mut say = |bytes: u64, what: &str| {
         if bytes > 0 {
@@ -46,6 +46,7 @@ pub(super) fn remarks(decomposition: &Decomposition) -> Vec<String> {
     };
     say(absent, "of the live memory is not resident: never touched, returned, or swapped out");
     say(swapped, "is swapped out and no part of the RSS");
+    say(transparent, "is on transparent huge pages: 2 MiB become resident at the first touch");
     say(huge, "is on hugetlbfs and no part of the RSS");
     if moved > decomposition.resident / 100 {
         say(moved, "is by how much the RSS changed while it was looked at");

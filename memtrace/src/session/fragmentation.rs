@@ -29,6 +29,8 @@ pub enum Owner {
 pub struct Fragmentation {
     /// Where all its memory is.
     pub heap: profile::Heap,
+    /// The sum of it.
+    pub total: Account,
     /// Pinned bytes and the blocks that pin them.
     pub owners: Vec<(Owner, Amount)>,
 }
@@ -41,7 +43,7 @@ impl Fragmentation {
         let accounts = heap.accounts(&mut charges);
         let mut owners: Vec<_> = charges.by_owner.into_iter().collect();
         owners.sort_unstable();
-        Ok(Self { heap: summary(&heap, &accounts), owners })
+        Ok(Self { heap: summary(&heap, &accounts), total: accounts.total, owners })
     }
 }
 

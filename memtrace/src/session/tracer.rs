@@ -316,8 +316,8 @@ impl Tracer {
         self.notes.extend(self.selection.take().and_then(Selection::into_note));
         self.look_now()?;
         let pages = self.settle_pages();
-        let resident = self.resident();
         let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
+        let resident = self.resident(&heaps);
         self.notes.extend(unseen(&self.targets));
         self.meter.update(&self.kernel, true);
         let targets: Vec<_> = self.targets.iter().collect();

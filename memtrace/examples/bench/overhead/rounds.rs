@@ -15,17 +15,18 @@ use super::{
 };
 use crate::{Arguments, say, statistics::median, worker::Worker};
 
-/// Rounds, unless they take too long.
-const ROUNDS: usize = 5;
-/// No round is begun that would not end within this time.
-const BUDGET: Duration = Duration::from_mins(12);
+/// Pairs of runs for each tool and workload, unless they take too long.
+const ROUNDS: usize = 15;
+/// No more pairs are begun once those of a tool and a workload have taken this long, two apart.
+const BUDGET: Duration = Duration::from_secs(25);
+/// Pairs that there are however long they take.
+const LEAST: usize = 2;
 
 /// Everything that was measured.
 pub struct Measured {
     pub rows: Vec<Row>,
     /// Seconds of each workload by itself, the median of all runs.
     pub alone: Vec<f64>,
-    pub rounds: usize,
 }
 
 /// One tool.
@@ -40,6 +41,8 @@ pub struct Row {
 pub struct Cell {
     /// Seconds without and with the tool.
     pub pairs: Vec<(f64, f64)>,
+    /// Time that all of it took.
+    spent: Duration,
     /// Why there are no more pairs.
     pub failure: Option<String>,
     /// What memtrace could not record, in all runs.
@@ -52,27 +55,25 @@ impl Cell {
         let ratios: Vec<f64> = self.pairs.iter().map(|(alone, with)| with / alone).collect();
         (!ratios.is_empty()).then(|| median(ratios))
     }
+
+    fn is_complete(&self) -> bool {
+        self.failure.is_some() || self.pairs.len() >= LEAST && self.spent >= BUDGET
+    }
 }
 
 /// Measures every tool with every workload.
 pub fn measure(arguments: &Arguments, tools: &[Tool]) -> Result<Measured> {
     let mut rows: Vec<Row> = tools.iter().map(row).collect();
-    let (start, mut rounds) = (Instant::now(), 0);
-    let most = if arguments.quick { 1 } else { ROUNDS };
-    while rounds < most {
-        rounds += 1;
-        say(&format!("round {rounds} of at most {most}"));
-        round(arguments, tools, &mut rows)?;
-        let each = start.elapsed() / rounds as u32;
-        if start.elapsed() + each > BUDGET {
-            break;
-        }
+    let rounds = if arguments.quick { 1 } else { ROUNDS };
+    for number in 0..rounds {
+        say(&format!("round {} of {rounds}", number + 1));
+        round(arguments, tools, &mut rows, number)?;
     }
     let alone = (0..WORKLOADS.len()).map(|workload| {
         let cells = rows.iter().filter_map(|row| row.cells.get(workload));
         median(cells.flat_map(|cell| &cell.pairs).map(|(alone, _)| *alone).collect())
     });
-    Ok(Measured { alone: alone.collect(), rows, rounds })
+    Ok(Measured { alone: alone.collect(), rows })
 }
 
 fn row(tool: &Tool) -> Row {
@@ -80,31 +81,46 @@ fn row(tool: &Tool) -> Row {
     Row { name: tool.name.clone(), cells: WORKLOADS.iter().map(|_| cell()).collect() }
 }
 
-fn round(arguments: &Arguments, tools: &[Tool], rows: &mut [Row]) -> Result<()> {
+fn round(arguments: &Arguments, tools: &[Tool], rows: &mut [Row], round: usize) -> Result<()> {
     for (number, workload) in WORKLOADS.iter().enumerate() {
-        let name = workload.name;
         for (tool, row) in tools.iter().zip(&mut *rows) {
             let cell = &mut row.cells[number];
-            if cell.failure.is_some() {
+            if cell.is_complete() {
                 continue;
             }
-            let alone = run(arguments, workload, Way::Alone)
-                .with_context(|| format!("run {name} by itself"))?;
-            match run(arguments, workload, tool.way) {
-                Ok(Run { seconds, losses, .. }) => {
-                    cell.pairs.push((alone.seconds, seconds));
-                    cell.losses += losses;
-                    let ratio = seconds / alone.seconds;
-                    say(&format!("{name}, {}: {ratio:.2}x of {:.2} s", tool.name, alone.seconds));
+            let start = Instant::now();
+            match pair(arguments, workload, tool.way, round % 2 == 1) {
+                Ok((alone, with)) => {
+                    cell.pairs.push((alone, with.seconds));
+                    cell.losses += with.losses;
+                    let ratio = with.seconds / alone;
+                    say(&format!("{}, {}: {ratio:.2}x of {alone:.2} s", workload.name, tool.name));
                 }
                 Err(error) => {
-                    say(&format!("{name}, {}: {error:#}", tool.name));
+                    say(&format!("{}, {}: {error:#}", workload.name, tool.name));
                     cell.failure = Some(format!("{error:#}"));
                 }
             }
+            cell.spent += start.elapsed();
         }
     }
     Ok(())
+}
+
+/// Seconds without the tool, and the run with it, which may come first: the machine may be getting
+/// slower.
+fn pair(
+    arguments: &Arguments,
+    workload: &Workload,
+    way: Way,
+    is_first: bool,
+) -> Result<(f64, Run)> {
+    let alone = || run(arguments, workload, Way::Alone).context("run it by itself");
+    if is_first {
+        let with = run(arguments, workload, way)?;
+        return Ok((alone()?.seconds, with));
+    }
+    Ok((alone()?.seconds, run(arguments, workload, way)?))
 }
 
 struct Run {

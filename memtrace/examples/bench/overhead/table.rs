@@ -8,12 +8,12 @@ use crate::figures::{Bar, Contents, Figure, Panel};
 
 /// Prints the table, and below it what its cells cannot hold.
 pub fn print(measured: &Measured) {
-    let rounds = measured.rounds;
+    let pairs = measured.rows.iter().flat_map(|row| row.cells.iter().map(|cell| cell.pairs.len()));
+    let pairs = pairs.filter(|count| *count > 0);
+    let (least, most) = (pairs.clone().min().unwrap_or(0), pairs.max().unwrap_or(0));
+    println!("Time of four workloads with a tool, in units of the time without: medians of {least}");
     println!(
-        "Time of four workloads with a tool, in units of the time without: medians of {rounds}"
-    );
-    println!(
-        "pairs of runs, one right after the other. memtrace and bpftrace attach to the running"
+        "to {most} pairs of runs, one right after the other. memtrace and bpftrace attach to the running"
     );
     println!("process, the others start it; only the work itself is timed.\n");
     let titles = WORKLOADS.map(|workload| workload.title).join(" | ");

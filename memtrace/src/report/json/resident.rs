@@ -39,6 +39,7 @@ pub(in crate::report) fn decomposition(decomposition: &Decomposition) -> Value {
         "absent_live_bytes": decomposition.absent,
         "swapped_bytes": decomposition.swapped,
         "huge_bytes": decomposition.huge,
+        "transparent_huge_bytes": decomposition.transparent,
         "moved_bytes": decomposition.moved,
     })
 }

@@ -392,7 +392,7 @@ fn read(
     live: HashMap<u32, LiveBlocks>,
 ) -> Readings {
     let read = |(slot, process): (u32, Process)| {
-        let look = Look::at(&process, live.get(&slot)).ok()?;
+        let look = Look::at(&process, live.get(&slot), None).ok()?;
         Some((slot, look.decomposition))
     };
     Readings { decompositions: processes.into_iter().filter_map(read).collect(), victim }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     cli,
     kernel::Kernel,
-    process::{Process, namespaces::in_initial_pid_namespace, unusable::Unusable},
+    process::{Process, namespaces::in_initial_pid_namespace, survey, unusable::Unusable},
 };
 
 /// The probes of a session, and what makes it possible that children inherit them. A command is
@@ -144,6 +144,8 @@ impl Tracer {
         };
         let mut unseen = Target::forked(before, None, (pid, slot));
         unseen.forked_from = None;
+        // It may have ended already.
+        unseen.comm = survey::one(pid).map_or(unseen.comm, |seen| seen.comm);
         Ok((unseen, Some(refusal)))
     }
 

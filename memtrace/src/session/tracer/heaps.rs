@@ -1,11 +1,21 @@
 //! The heaps of the targets at the end of tracing.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use memtrace_abi::allocation::place;
 
 use super::{super::fragmentation::Fragmentation, Tracer};
+use crate::{
+    heap::{Account, Chunk, Heap},
+    process::Process,
+};
+
+/// What all heaps together may take, where nobody asked for them.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Tracer {
     /// Who pins free memory in each target that still runs, by slot.
@@ -30,4 +40,11 @@ impl Tracer {
         }
         Ok(heaps)
     }
+}
+
+/// What glibc's malloc has in a process; `None`: another allocator is in use, or it is late.
+pub(super) fn account(process: &Process, deadline: Instant) -> Option<Account> {
+    let left = deadline.checked_duration_since(Instant::now())?;
+    let heap = Heap::of_process(process, &process.mappings().ok()?, left).ok()?;
+    Some(heap.accounts(&mut |_: &Chunk, _| {}).total)
 }

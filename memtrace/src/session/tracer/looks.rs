@@ -12,9 +12,10 @@ use memtrace_abi::allocation::place;
 use super::{
     super::{
         budget::{Price, Reading},
+        fragmentation::Fragmentation,
         target::Target,
     },
-    State, Tracer,
+    State, Tracer, heaps,
 };
 use crate::{
     decomposition::{self, LiveBlocks, Look},
@@ -167,8 +168,9 @@ impl Tracer {
 
     /// What the resident memory of those that have not ended consists of. Their recording has been
     /// stopped.
-    pub(super) fn resident(&mut self) -> Resident {
-        let deadline = Instant::now() + PATIENCE;
+    pub(super) fn resident(&mut self, heaps: &[(u32, Fragmentation)]) -> Resident {
+        let (deadline, heap_deadline) =
+            (Instant::now() + PATIENCE, Instant::now() + heaps::PATIENCE);
         let live = self.live_blocks();
         let (mut looks, mut sharing) = (Vec::new(), HashMap::new());
         for target in self.targets.iter().filter(|target| target.ended.is_none()) {
@@ -176,7 +178,10 @@ impl Tracer {
             let known = live.as_ref().filter(|_| target.shed.is_none());
             let none = LiveBlocks::default();
             let live = known.map(|live| live.get(&target.slot).unwrap_or(&none));
-            match within(deadline, || Look::at(&target.process, live)) {
+            let read = heaps.iter().find(|(slot, _)| *slot == target.slot);
+            let read = read.map(|(_, heap)| heap.total);
+            let heap = read.or_else(|| heaps::account(&target.process, heap_deadline));
+            match within(deadline, || Look::at(&target.process, live, heap.as_ref())) {
                 Ok(look) => {
                     looks.push((target.slot, look));
                     sharing.extend(shared(target).map(|known| (target.slot, known)));
@@ -205,7 +210,7 @@ impl Tracer {
         let visited = self.kernel.visit_live(|place, allocation| {
             // What files and shared memory hold is a use of its own.
             if place.kind != place::OTHER_MAPPING {
-                blocks.entry(place.process).or_default().add(place.address, &allocation);
+                blocks.entry(place.process).or_default().add(place, &allocation);
             }
         });
         match visited {
