@@ -1,5 +1,6 @@
 //! System calls of traced processes that map memory and give it back. The event is that of the end
 //! of any system call, of any process, so what matters to others comes first: which call it was.
+//! `mprotect` is not among them: it makes nothing resident and gives nothing back.
 
 use aya_ebpf::{
     bindings::pt_regs,

@@ -14,6 +14,7 @@ mod log;
 mod memory;
 mod pages;
 mod probes;
+mod programs;
 mod recycle;
 mod tables;
 mod threads;
@@ -21,11 +22,10 @@ mod times;
 
 use std::{fs, mem, os::fd::AsFd as _, process};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, Queue},
-    programs::{Program as AyaProgram, RawTracePoint},
 };
 use aya_log::EbpfLogger;
 use memtrace_abi::{
@@ -106,11 +106,8 @@ impl Kernel {
         write(&mut ebpf, "FS_BASE_OFFSET", structures.fs_base)?;
         write(&mut ebpf, "TASK_OFFSETS", structures.task)?;
         write(&mut ebpf, "LOADER", process::id())?;
-        load_programs(&mut ebpf)?;
-        watch(&mut ebpf, "process_exec", "sched_process_exec")?;
-        watch(&mut ebpf, "thread_exit", "sched_process_exit")?;
-        watch(&mut ebpf, "process_fork", "sched_process_fork")?;
-        pages::watch_system_calls(&mut ebpf)?;
+        programs::load(&mut ebpf)?;
+        programs::watch_all(&mut ebpf)?;
         Ok(Self {
             tables: Tables::take(&mut ebpf)?,
             counts: Counts::take(&mut ebpf)?,
@@ -340,36 +337,6 @@ impl Structures {
             ],
         })
     }
-}
-
-fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
-    for (name, program) in ebpf.programs_mut() {
-        match program {
-            AyaProgram::UProbe(program) => program.load(),
-            AyaProgram::RawTracePoint(program) => program.load(),
-            // They are for looking at threads, which is another matter.
-            AyaProgram::PerfEvent(program) if name == faults::PROGRAM => {
-                // Whoever wants to use it is told why it cannot be used; the rest goes on.
-                let _ = program.load();
-                Ok(())
-            }
-            // The last is loaded for the tracepoint that it belongs to.
-            AyaProgram::Iter(_) | AyaProgram::PerfEvent(_) | AyaProgram::BtfTracePoint(_) => Ok(()),
-            _ => return Err(anyhow!("program {name} is of an unknown kind")),
-        }
-        .with_context(|| format!("load the kernel program {name}"))?;
-    }
-    Ok(())
-}
-
-fn watch(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<()> {
-    let program: &mut RawTracePoint = ebpf
-        .program_mut(name)
-        .with_context(|| format!("no program {name} in the object"))?
-        .try_into()
-        .with_context(|| format!("program {name} is not a raw tracepoint"))?;
-    program.attach(tracepoint).with_context(|| format!("attach to the tracepoint {tracepoint}"))?;
-    Ok(())
 }
 
 /// The slots, none of which is in use.

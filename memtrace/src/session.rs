@@ -34,6 +34,7 @@ use self::{
     launch::Launch,
     progress::Progress,
     signals::{Request, Signals},
+    snapshot::First,
     tracer::Tracer,
 };
 pub use self::{
@@ -49,6 +50,7 @@ use crate::{
     output::{self, Outputs},
     process::selection::Wanted,
     profile::{BasisPoints, Profile},
+    snapshot::Snapshot,
 };
 
 /// What to trace.
@@ -137,18 +139,16 @@ async fn trace(options: &Options) -> Result<Exit> {
         Goal::Attach(pids) => {
             let progress = Progress::new(options.quiet);
             progress.say("reading the mapped files");
-            let mut objects = Objects::with_cache();
-            if !options.quiet {
-                snapshot::print_brief(pids, &mut objects, &progress);
-            }
-            let tracer = Tracer::attach(pids, objects, options)?;
-            record(tracer, &mut Run { signals, progress, launch: None, options }).await?;
+            let first = if options.quiet { First::default() } else { First::begin(pids) };
+            let tracer = Tracer::attach(pids, Objects::with_cache(), options)?;
+            record(tracer, &mut Run { signals, progress, first, launch: None, options }).await?;
             Ok(Exit::Success)
         }
         Goal::Select(wanted) => {
             let progress = Progress::new(options.quiet);
             let tracer = Tracer::select(wanted.clone(), options)?;
-            record(tracer, &mut Run { signals, progress, launch: None, options }).await?;
+            let first = First::default();
+            record(tracer, &mut Run { signals, progress, first, launch: None, options }).await?;
             Ok(Exit::Success)
         }
         Goal::Run(command) => {
@@ -157,7 +157,8 @@ async fn trace(options: &Options) -> Result<Exit> {
             launch.release();
             // The terminal is the command's.
             let progress = Progress::new(true);
-            let mut run = Run { signals, progress, launch: Some(launch), options };
+            let first = First::default();
+            let mut run = Run { signals, progress, first, launch: Some(launch), options };
             let reported = record(tracer, &mut run).await.map_err(|error| cli::report(&error));
             run.outlast_command(reported.err()).await
         }
@@ -168,6 +169,7 @@ async fn trace(options: &Options) -> Result<Exit> {
 struct Run<'options> {
     signals: Signals,
     progress: Progress,
+    first: First,
     launch: Option<Launch>,
     options: &'options Options,
 }
@@ -190,6 +192,10 @@ async fn record(mut tracer: Tracer, run: &mut Run<'_>) -> Result<()> {
         names = task::spawn_blocking(|| Names::resolve(names)) => names.context("resolve symbols")?,
     };
     let profile = recorded.into_profile(&names);
+    if run.first.is_awaited() {
+        let snapshots = run.first.taken().await;
+        run.print_first(&snapshots);
+    }
     run.progress.clear();
     let finished = run.finish(&profile);
     run.progress.say("taking the probes off");
@@ -223,6 +229,7 @@ impl Run<'_> {
                     tracer.look()?;
                 }
                 _ = ticks.tick() => self.tick(tracer)?,
+                snapshots = self.first.taken() => self.print_first(&snapshots),
                 request = self.signals.next() => {
                     self.pass_on(request);
                     break;
@@ -237,6 +244,15 @@ impl Run<'_> {
         }
         tracer.handle(events.get_mut());
         Ok(command_ended)
+    }
+
+    /// Prints what fits a screen of each process. If nobody reads it, the reports may still be
+    /// wanted; the summary meets the same.
+    fn print_first(&self, snapshots: &[Snapshot]) {
+        self.progress.clear();
+        for snapshot in snapshots {
+            let _ = output::print_snapshot(snapshot, true);
+        }
     }
 
     /// What is to be done now and then.

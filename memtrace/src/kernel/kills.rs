@@ -12,7 +12,7 @@ use memtrace_abi::{
     process::state,
 };
 
-use super::{BTF, Kernel, btf::Btf, event, take, watch, write};
+use super::{BTF, Kernel, btf::Btf, event, programs::watch, take, write};
 
 /// Kills as they come in. Its file descriptor is readable when there are some.
 pub struct Kills(RingBuf<MapData>);

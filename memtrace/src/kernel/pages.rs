@@ -2,16 +2,12 @@
 
 use anyhow::{Context as _, Result};
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{Array, MapData, RingBuf},
-    programs::BtfTracePoint,
 };
 use memtrace_abi::pages::{Event, Faults as Counts};
 
 use super::{event::read, take};
-
-/// The program that sees system calls, and where it is put.
-const SYSTEM_CALLS: (&str, &str) = ("system_call_return", "sys_exit");
 
 /// The maps, and the events that have come in.
 pub(super) struct Pages {
@@ -51,17 +47,4 @@ impl Pages {
     pub(super) fn set_heap_end(&mut self, slot: u32, end: u64) -> Result<()> {
         self.heap_ends.set(slot, end, 0).context("write the end of a heap")
     }
-}
-
-/// Loads and attaches the program that sees system calls. The kernel takes it off with the object.
-pub(super) fn watch_system_calls(ebpf: &mut Ebpf) -> Result<()> {
-    let types = Btf::from_sys_fs().context("read the kernel's types")?;
-    let (name, tracepoint) = SYSTEM_CALLS;
-    let program: &mut BtfTracePoint = ebpf
-        .program_mut(name)
-        .with_context(|| format!("no program {name} in the object"))?
-        .try_into()?;
-    program.load(tracepoint, &types).with_context(|| format!("load the kernel program {name}"))?;
-    program.attach().with_context(|| format!("attach to the tracepoint {tracepoint}"))?;
-    Ok(())
 }

@@ -1,19 +1,20 @@
 //! One snapshot of one process: check the outputs, look, report.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use anyhow::Result;
+use tokio::task::{self, JoinHandle};
 
-use super::progress::Progress;
 use crate::{
     cli::Exit,
     objects::Objects,
     output::{self, Outputs},
     process::Process,
-    report, snapshot,
+    report,
+    snapshot::{self, Snapshot},
 };
 
-/// How long tracing waits for what is printed before it.
+/// How long what is printed first may take.
 const BRIEF: Duration = Duration::from_secs(2);
 
 /// What the user wants.
@@ -41,17 +42,38 @@ pub fn run_snapshot(options: &SnapshotOptions) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Prints what fits a screen of each process that is about to be traced. Those that cannot be
-/// looked at are left to tracing, which says so.
-pub fn print_brief(pids: &[u32], objects: &mut Objects, progress: &Progress) {
-    let limit = BRIEF / pids.len().try_into().unwrap_or(u32::MAX).max(1);
-    for pid in pids {
-        let taken = Process::open(*pid).map_err(Into::into);
-        let taken = taken.and_then(|process| snapshot::take(&process, objects, limit));
-        if let Ok(snapshot) = taken {
-            progress.clear();
-            // If nobody reads it, the reports may still be wanted; the summary meets the same.
-            let _ = output::print_snapshot(&snapshot, true);
-        }
+/// Snapshots of processes that are about to be traced, taken while tracing begins. Those that cannot
+/// be looked at are left to tracing, which says so.
+#[derive(Default)]
+pub struct First(Option<JoinHandle<Vec<Snapshot>>>);
+
+impl First {
+    /// Begins to take them.
+    pub fn begin(pids: &[u32]) -> Self {
+        let pids = pids.to_vec();
+        Self(Some(task::spawn_blocking(move || take_all(&pids))))
     }
+
+    /// Whether they are still to come.
+    pub fn is_awaited(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Waits for them; for ever if none are to come.
+    pub async fn taken(&mut self) -> Vec<Snapshot> {
+        let Some(handle) = &mut self.0 else { return pending().await };
+        let snapshots = handle.await;
+        self.0 = None;
+        snapshots.unwrap_or_default()
+    }
+}
+
+fn take_all(pids: &[u32]) -> Vec<Snapshot> {
+    let limit = BRIEF / pids.len().try_into().unwrap_or(u32::MAX).max(1);
+    let mut objects = Objects::with_cache();
+    let mut take = |pid: &u32| {
+        let process = Process::open(*pid).ok()?;
+        snapshot::take(&process, &mut objects, limit).ok()
+    };
+    pids.iter().filter_map(&mut take).collect()
 }
