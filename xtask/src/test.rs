@@ -14,8 +14,17 @@ type Variables<'a> = &'a [(&'static str, String)];
 
 /// Groups of end-to-end tests that look at the whole machine, or load it; each of their tests has it
 /// for itself. The others wait for the kernel most of the time and share it.
-const ALONE: [&str; 9] =
-    ["budget::", "faults::", "harmless::", "heap::busy", "oom::", "safety::", "selection::", "snapshot::memory", "trees::"];
+const ALONE: [&str; 9] = [
+    "budget::",
+    "faults::",
+    "harmless::",
+    "heap::busy",
+    "oom::",
+    "safety::",
+    "selection::",
+    "snapshot::memory",
+    "trees::",
+];
 /// Tests that run at the same time.
 const TOGETHER: &str = "--test-threads=3";
 const ONE_BY_ONE: &str = "--test-threads=1";

@@ -13,12 +13,8 @@ pub(super) fn label(class: Class, is_split: bool) -> (&'static str, &'static str
         Class::Live => ("live: asked for and not released", ""),
         Class::Overhead => ("the allocator's own: headers, rounding", ""),
         Class::Free => ("free, kept by the allocator", ""),
-        Class::Untraced if is_split => {
-            ("heap, not traced", "allocated while nothing was recorded")
-        }
-        Class::Untraced => {
-            ("heap, not traced", "allocated while nothing was recorded, or free")
-        }
+        Class::Untraced if is_split => ("heap, not traced", "allocated while nothing was recorded"),
+        Class::Untraced => ("heap, not traced", "allocated while nothing was recorded, or free"),
         Class::Data => ("written data of programs and libraries", ""),
         Class::File => ("files: code, constants, mapped data", ""),
         Class::Shared => ("shared memory", ""),

@@ -11,7 +11,9 @@ pub fn print(measured: &Measured) {
     let pairs = measured.rows.iter().flat_map(|row| row.cells.iter().map(|cell| cell.pairs.len()));
     let pairs = pairs.filter(|count| *count > 0);
     let (least, most) = (pairs.clone().min().unwrap_or(0), pairs.max().unwrap_or(0));
-    println!("Time of four workloads with a tool, in units of the time without: medians of {least}");
+    println!(
+        "Time of four workloads with a tool, in units of the time without: medians of {least}"
+    );
     println!(
         "to {most} pairs of runs, one right after the other. memtrace and bpftrace attach to the running"
     );
