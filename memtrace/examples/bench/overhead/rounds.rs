@@ -62,18 +62,18 @@ impl Cell {
 }
 
 /// Measures every tool with every workload.
-pub fn measure(arguments: &Arguments, tools: &[Tool]) -> Result<Measured> {
+pub fn measure(arguments: &Arguments, tools: &[Tool]) -> Measured {
     let mut rows: Vec<Row> = tools.iter().map(row).collect();
     let rounds = if arguments.quick { 1 } else { ROUNDS };
     for number in 0..rounds {
         say(&format!("round {} of {rounds}", number + 1));
-        round(arguments, tools, &mut rows, number)?;
+        round(arguments, tools, &mut rows, number);
     }
     let alone = (0..WORKLOADS.len()).map(|workload| {
         let cells = rows.iter().filter_map(|row| row.cells.get(workload));
         median(cells.flat_map(|cell| &cell.pairs).map(|(alone, _)| *alone).collect())
     });
-    Ok(Measured { alone: alone.collect(), rows })
+    Measured { alone: alone.collect(), rows }
 }
 
 fn row(tool: &Tool) -> Row {
@@ -81,7 +81,7 @@ fn row(tool: &Tool) -> Row {
     Row { name: tool.name.clone(), cells: WORKLOADS.iter().map(|_| cell()).collect() }
 }
 
-fn round(arguments: &Arguments, tools: &[Tool], rows: &mut [Row], round: usize) -> Result<()> {
+fn round(arguments: &Arguments, tools: &[Tool], rows: &mut [Row], round: usize) {
     for (number, workload) in WORKLOADS.iter().enumerate() {
         for (tool, row) in tools.iter().zip(&mut *rows) {
             let cell = &mut row.cells[number];
@@ -104,7 +104,6 @@ fn round(arguments: &Arguments, tools: &[Tool], rows: &mut [Row], round: usize) 
             cell.spent += start.elapsed();
         }
     }
-    Ok(())
 }
 
 /// Seconds without the tool, and the run with it, which may come first: the machine may be getting
