@@ -52,8 +52,8 @@ pub struct Event {
 }
 crosses_the_boundary!(Event, 40);
 
-/// Faults that may be recorded one by one before there are too many: about a millisecond of work.
-pub const BURST: u64 = 768;
+/// Faults that may be recorded one by one before there are too many: some milliseconds of work.
+pub const BURST: u64 = 512;
 
 /// The page faults of a process.
 #[repr(C)]

@@ -104,7 +104,7 @@
 //! one without goes to the nearest touch in its mapping, else to who mapped it, and is counted as such.
 //! So nothing that went unseen changes the total, only the attribution.
 //!
-//! Page faults can be a million a second. 768 are recorded at once and 2,560 a second; when there are
+//! Page faults can be a million a second. 512 are recorded at once and 1,280 a second; when there are
 //! more, the kernel says so, and the event is exchanged for one that samples a thousand a second, by
 //! a counter in the kernel. When it is calm again for a second, every fault is told of again.
 //!

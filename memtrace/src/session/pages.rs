@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Faults that may be recorded in addition at every look, ten times a second.
-const REFILL: u64 = 256;
+const REFILL: u64 = 128;
 /// Looks without too many faults after which each is told of again.
 const CALM: u32 = 10;
 /// Passes over the threads of a process: some may be created while others are being watched.

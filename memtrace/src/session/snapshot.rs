@@ -1,9 +1,10 @@
 //! One snapshot of one process: check the outputs, look, report.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, thread, time::Duration};
 
 use anyhow::Result;
-use tokio::task::{self, JoinHandle};
+use rayon::ThreadPoolBuilder;
+use tokio::sync::oneshot;
 
 use crate::{
     cli::Exit,
@@ -14,8 +15,10 @@ use crate::{
     snapshot::{self, Snapshot},
 };
 
-/// How long what is printed first may take.
-const BRIEF: Duration = Duration::from_secs(2);
+/// How long what is printed first may take. Nothing waits for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How much the processors are left to others meanwhile: they get ten times as much.
+const NICE: libc::c_int = 10;
 
 /// What the user wants.
 pub struct SnapshotOptions {
@@ -45,13 +48,16 @@ pub fn run_snapshot(options: &SnapshotOptions) -> Result<Exit> {
 /// Snapshots of processes that are about to be traced, taken while tracing begins. Those that cannot
 /// be looked at are left to tracing, which says so.
 #[derive(Default)]
-pub struct First(Option<JoinHandle<Vec<Snapshot>>>);
+pub struct First(Option<oneshot::Receiver<Vec<Snapshot>>>);
 
 impl First {
     /// Begins to take them.
     pub fn begin(pids: &[u32]) -> Self {
         let pids = pids.to_vec();
-        Self(Some(task::spawn_blocking(move || take_all(&pids))))
+        let (sender, receiver) = oneshot::channel();
+        // If tracing fails, nobody waits for them any more.
+        thread::spawn(move || sender.send(take_all_nicely(&pids)));
+        Self(Some(receiver))
     }
 
     /// Whether they are still to come.
@@ -61,15 +67,23 @@ impl First {
 
     /// Waits for them; for ever if none are to come.
     pub async fn taken(&mut self) -> Vec<Snapshot> {
-        let Some(handle) = &mut self.0 else { return pending().await };
-        let snapshots = handle.await;
+        let Some(receiver) = &mut self.0 else { return pending().await };
+        let snapshots = receiver.await;
         self.0 = None;
         snapshots.unwrap_or_default()
     }
 }
 
+/// Takes them with threads that give way to all others; what is traced may need the processors.
+fn take_all_nicely(pids: &[u32]) -> Vec<Snapshot> {
+    // SAFETY: the call takes three integers; 0 is the calling thread, from which others inherit it.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+    let threads = ThreadPoolBuilder::new().build();
+    threads.map_or_else(|_| Vec::new(), |threads| threads.install(|| take_all(pids)))
+}
+
 fn take_all(pids: &[u32]) -> Vec<Snapshot> {
-    let limit = BRIEF / pids.len().try_into().unwrap_or(u32::MAX).max(1);
+    let limit = PATIENCE / pids.len().try_into().unwrap_or(u32::MAX).max(1);
     let mut objects = Objects::with_cache();
     let mut take = |pid: &u32| {
         let process = Process::open(*pid).ok()?;
