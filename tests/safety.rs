@@ -1,11 +1,11 @@
 //! Whatever happens to memtrace, the target goes on and is as it was.
 
-use std::{env, process::Command};
+use std::process::Command;
 
 use crate::support::{
     memtrace::{self, Tracing},
     observe::{
-        breakpoints, is_loaded, kernel_programs, mapping_count, resident, state, wait_until,
+        breakpoints, cycles, is_loaded, kernel_programs, mapping_count, resident, state, wait_until,
     },
     report::Report,
     workload::Workload,
@@ -59,11 +59,10 @@ fn nothing_stays_when_memtrace_is_killed_while_it_detaches() {
 
 #[test]
 fn a_busy_process_survives_any_number_of_tracings() {
-    let cycles = env::var("MEMTRACE_TEST_CYCLES").map_or(20, |n| n.parse().expect("a number"));
     let mut busy = Workload::c("busy");
     let pid = busy.pid();
     let mut after_first = None;
-    for cycle in 0..cycles {
+    for cycle in 0..cycles() {
         let report = trace_briefly(pid);
         assert!(report.calls("allocations") > 0, "cycle {cycle}");
         let lost: Vec<_> = report.losses().into_iter().filter(|loss| !is_expected(loss)).collect();

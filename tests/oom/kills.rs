@@ -1,10 +1,13 @@
 //! Many kills at once, kills by others than the kernel, and victims who are not the culprit.
 
-use std::{thread, time::Duration};
-
 use crate::{
     oom::{MIB, assert_lines, growing},
-    support::{cgroup::Cgroup, recorder::Recorder, workload::Workload},
+    support::{
+        cgroup::Cgroup,
+        observe::{resident, wait_until},
+        recorder::Recorder,
+        workload::Workload,
+    },
 };
 
 #[test]
@@ -36,8 +39,9 @@ fn a_process_that_another_one_kills_has_a_report_that_names_it() {
     let pid = victim.pid();
     let mut recorder = Recorder::start(folder.path(), &["--pid", &pid.to_string()]);
     recorder.expect_traced(&[pid]);
+    let before = resident(pid);
     victim.go();
-    thread::sleep(Duration::from_millis(500));
+    wait_until("some growth", || resident(pid) > before + 100 * MIB);
     // SAFETY: the call takes two integers; the victim has not been waited for.
     unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
     let (_, report) = recorder.report(pid);

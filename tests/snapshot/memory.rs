@@ -1,14 +1,14 @@
 //! Memory by use adds up to what the kernel counts, and large things have a holder.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{process::Command, time::Instant};
 
 use serde_json::Value;
 
 use super::take;
-use crate::support::workload::{self, Workload};
+use crate::support::{
+    observe,
+    workload::{self, Workload},
+};
 
 const SCRIPT: &str = "
 import sys, threading
@@ -35,7 +35,8 @@ fn a_gibibyte_is_explained_within_two_seconds() {
     let snapshot = take(workload.pid());
     let elapsed = begin.elapsed();
     println!("{elapsed:?} for RSS {}", snapshot["process"]["rss_bytes"]);
-    assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
+    // Two seconds; patience is a minute, or more on slower machines.
+    assert!(elapsed < observe::patience() / 30, "{elapsed:?}");
     adds_up(&snapshot);
     let arrays = snapshot["objects"]["arrays"].as_array().expect("arrays");
     assert_eq!(arrays[0]["shape"], Value::from(vec![25_000_000]));

@@ -15,6 +15,11 @@ pub fn patience() -> Duration {
     Duration::from_mins(1) * factor.map_or(1, |factor| factor.parse().expect("a number"))
 }
 
+/// How often something is done that must go well every time; seldomer on a slower machine.
+pub fn cycles() -> u32 {
+    env::var("MEMTRACE_TEST_CYCLES").map_or(20, |cycles| cycles.parse().expect("a number"))
+}
+
 /// The breakpoint instruction that a uprobe leaves in the code of its process.
 const BREAKPOINT: u8 = 0xcc;
 

@@ -3,6 +3,9 @@
 /// Folders that packages are installed into.
 const INSTALLED: [&str; 2] = ["/site-packages/", "/dist-packages/"];
 
+/// The file of the functions that NumPy below 1.25 generated around its own.
+const GENERATED_BY_NUMPY: &str = "<__array_function__ internals>";
+
 /// Whether the file is a part of Python or of an installed package.
 pub(super) fn is_installed(file: &str) -> bool {
     package(file).is_some()
@@ -12,6 +15,9 @@ pub(super) fn is_installed(file: &str) -> bool {
 pub(super) fn package(file: &str) -> Option<&str> {
     if file.starts_with("<frozen ") {
         return Some("");
+    }
+    if file == GENERATED_BY_NUMPY {
+        return Some("numpy");
     }
     if let Some(rest) = INSTALLED.iter().find_map(|folder| Some(file.rsplit_once(folder)?.1)) {
         return Some(rest.split('/').next().unwrap_or(rest));
@@ -37,6 +43,7 @@ mod tests {
         assert_eq!(package("/usr/lib/python3/dist-packages/six.py"), Some("six.py"));
         assert_eq!(package("/usr/lib/python3.11/threading.py"), Some(""));
         assert_eq!(package("<frozen importlib._bootstrap>"), Some(""));
+        assert_eq!(package("<__array_function__ internals>"), Some("numpy"));
         for own in ["/srv/app/radar.py", "<string>", "job.py", "/home/me/lib/python3.tools/x.py"] {
             assert!(!is_installed(own), "{own}");
         }

@@ -31,11 +31,15 @@ impl Archive {
             fs::create_dir_all(&part).with_context(|| format!("make {}", part.display()))?;
         }
         let archive = Self { folder };
+        let mirror = mirror()?;
         archive.write("status", "")?;
-        archive.write("etc/sources.list", &sources(&mirror()?, suites))?;
+        archive.write("etc/sources.list", &sources(&mirror, suites))?;
         archive.write("apt.conf", &configuration(&archive.folder))?;
-        command::run_quietly(archive.apt("apt-get").args(["--quiet", "update"]))
-            .with_context(|| format!("fetch the lists of Debian's {}", suites.join(" and ")))?;
+        let fetched = command::run_quietly(archive.apt("apt-get").args(["--quiet", "update"]));
+        fetched.with_context(|| {
+            let suites = suites.join(" and ");
+            format!("fetch the lists of Debian's {suites} from {mirror}, which this needs once")
+        })?;
         Ok(archive)
     }
 
@@ -84,7 +88,8 @@ impl Archive {
 
 fn configuration(folder: &Path) -> String {
     let folder = folder.display();
-    // The dates of a mirror's lists say little where the mirror is a copy of another day.
+    // The dates of a mirror's lists say little where the mirror is a copy of another day. By itself,
+    // apt takes lists that it could not fetch for empty ones.
     format!(
         "Dir::Etc \"{folder}/etc\";\n\
          Dir::Etc::trustedparts \"/usr/share/keyrings\";\n\
@@ -96,6 +101,8 @@ fn configuration(folder: &Path) -> String {
          APT::Architecture \"amd64\";\n\
          APT::Architectures \"amd64\";\n\
          APT::Sandbox::User \"root\";\n\
+         APT::Update::Error-Mode \"any\";\n\
+         Acquire::Retries \"3\";\n\
          Acquire::Languages \"none\";\n\
          Acquire::Check-Valid-Until \"false\";\n\
          Acquire::Check-Date \"false\";\n"

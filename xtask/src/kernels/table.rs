@@ -56,12 +56,12 @@ impl Column {
         if let Some(left_out) = self.left_out.iter().find(|left_out| left_out.test == test) {
             return format!("[{}]", reasons.get(left_out.reason).copied().unwrap_or_default());
         }
+        let seconds = self.outcome.tests.get(test).map_or(0.0, |test| test.seconds);
         match self.result(test) {
-            Some(true) => "ok",
-            Some(false) => "FAILED",
-            None => "NO RESULT",
+            Some(true) => format!("ok, {seconds:.0} s"),
+            Some(false) => format!("FAILED, {seconds:.0} s"),
+            None => "NO RESULT".to_owned(),
         }
-        .to_owned()
     }
 }
 
@@ -80,7 +80,8 @@ pub fn failures(columns: &[Column]) -> String {
     text
 }
 
-/// Markdown: a row for each test, a column for each machine, and then the reasons.
+/// Markdown: a row for each test, a column for each machine, and then the reasons. No time in an
+/// emulated machine means anything but patience.
 pub fn render(tests: &[String], columns: &[Column]) -> String {
     let mut reasons = BTreeMap::new();
     for left_out in columns.iter().flat_map(|column| &column.left_out) {
@@ -147,7 +148,7 @@ mod tests {
 
     fn columns() -> [Column; 2] {
         let old = "{\"type\":\"machine\",\"event\":\"started\",\"release\":\"6.1\"}\n\
-                   {\"type\":\"test\",\"name\":\"a\",\"event\":\"ok\"}\n\
+                   {\"type\":\"test\",\"name\":\"a\",\"event\":\"ok\",\"exec_time\":8.6}\n\
                    {\"type\":\"test\",\"name\":\"c\",\"event\":\"failed\",\"stdout\":\"left: 1\"}\n";
         [column("old", old, &["b"]), column("new", "", &[])]
     }
@@ -157,11 +158,11 @@ mod tests {
         let tests = ["a", "b", "c"].map(str::to_owned);
         assert_eq!(
             render(&tests, &columns()),
-            "| test | old    | new       |\n\
-             |------|--------|-----------|\n\
-             | a    | ok     | NO RESULT |\n\
-             | b    | [1]    | NO RESULT |\n\
-             | c    | FAILED | NO RESULT |\n\n\
+            "| test | old         | new       |\n\
+             |------|-------------|-----------|\n\
+             | a    | ok, 9 s     | NO RESULT |\n\
+             | b    | [1]         | NO RESULT |\n\
+             | c    | FAILED, 0 s | NO RESULT |\n\n\
              [1] because\n\
              old (6.1): 1 passed, 1 failed, 0 without a result, 1 left out\n\
              new (never started): 0 passed, 0 failed, 3 without a result, 0 left out"
