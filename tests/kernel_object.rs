@@ -1,11 +1,11 @@
 //! The kernel object and the running kernel: which kernels are accepted, what the object holds, and
 //! how much work it is for the verifier.
 
-use std::{collections::BTreeSet, fs, process};
+use std::{collections::BTreeSet, process};
 
 use memtrace_abi::python::Python;
 
-use crate::support::{memtrace, refusal::refused};
+use crate::support::{memtrace, observe::kernel_version, refusal::refused};
 use ::memtrace::kernel::{Kernel, Options, Threads, inventory::Inventory};
 
 /// For each program, the instructions that the verifier may look at: about twice as many as today on
@@ -58,7 +58,7 @@ const FLOOR: [u32; 2] = [5, 17];
 fn kernels_are_accepted_from_5_17_on() {
     let doctor = memtrace::run(["doctor"]);
     let findings = String::from_utf8_lossy(&doctor.stdout);
-    if version() >= FLOOR {
+    if kernel_version() >= FLOOR {
         assert!(doctor.status.success(), "{findings}");
         assert!(memtrace::run(["--", "true"]).status.success());
         return;
@@ -70,10 +70,4 @@ fn kernels_are_accepted_from_5_17_on() {
         refused(5, arguments)
             .says("this kernel lacks loops in kernel programs (bpf_loop", "needed: Linux 5.17");
     }
-}
-
-fn version() -> [u32; 2] {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux says it");
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    [(); 2].map(|()| numbers.next().and_then(Result::ok).expect("a number"))
 }

@@ -93,6 +93,7 @@ fn remember(registers: &pt_regs, process: &Process, cookie: Cookie) -> Result<()
     let sp = registers.rsp;
     let return_address = calls::return_address(sp).ok_or(Loss::ResultUnreadable)?;
     let (size, pointer) = request(registers, cookie);
+    thread.calls.process = u64::from(cookie.process);
     let call = Call {
         sp,
         return_address,
@@ -144,6 +145,10 @@ fn reallocates(cookie: Cookie) -> bool {
 /// Records what the function returned.
 fn complete(registers: &pt_regs, process: &Process, cookie: Cookie) -> Result<(), Loss> {
     let thread = threads::current_if_known().ok_or(Loss::ReturnWithoutCall)?;
+    if thread.calls.process != u64::from(cookie.process) {
+        // Older kernels, 6.1 for one, also run the return probes that other processes have there.
+        return Ok(());
+    }
     if !thread.calls.pop(registers.rsp, cookie.function) {
         return Err(Loss::ReturnWithoutCall);
     }

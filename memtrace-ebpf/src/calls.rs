@@ -40,6 +40,8 @@ pub(crate) struct Call {
 /// A thread's calls in progress, outermost first.
 #[repr(C)]
 pub(crate) struct Calls {
+    /// The slot that the latest call was made in.
+    pub(crate) process: u64,
     depth: u64,
     stack: [Call; MAX_CALLS],
     /// The call that [`Calls::pop`] took last. Kept here because it would fill the program's stack.

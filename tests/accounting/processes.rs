@@ -1,5 +1,7 @@
 //! Children that allocate, and programs that become another.
 
+use std::process::Command;
+
 use crate::support::{
     memtrace::{Tracing, run},
     report::Report,
@@ -29,6 +31,23 @@ fn children_do_not_disturb_the_numbers_of_their_parent() {
     assert_eq!(report.within("live", "thread_keeps"), sums.amounts("thread_keeps")[0]);
     // A thread that ends gives back what glibc has cached for it, which nobody asked for.
     assert!(report.calls("unknown_releases") <= 1);
+}
+
+/// Each has its own probes on the same functions of the same file.
+#[test]
+fn processes_that_are_traced_together_are_told_apart() {
+    let program = compile("simple", &[]);
+    let start = |_| Workload::start(&mut Command::new(&program));
+    let mut workloads: Vec<_> = (0..3).map(start).collect();
+    let pids: Vec<_> = workloads.iter().map(|workload| workload.pid().to_string()).collect();
+    let tracing = Tracing::attach_all(&pids.join(","));
+    // The last one allocates nothing.
+    workloads[..2].iter_mut().for_each(Workload::work);
+    let report = tracing.stop();
+    report.assert_nothing_lost();
+    let processes = report.0["processes"].as_array().expect("processes").iter();
+    let live: Vec<_> = processes.map(|process| process["amounts"]["live"]["bytes"].clone()).collect();
+    assert_eq!(live, [3000, 3000, 0]);
 }
 
 #[test]

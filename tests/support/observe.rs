@@ -20,6 +20,13 @@ pub fn cycles() -> u32 {
     env::var("MEMTRACE_TEST_CYCLES").map_or(20, |cycles| cycles.parse().expect("a number"))
 }
 
+/// The first two numbers of the kernel's version.
+pub fn kernel_version() -> [u32; 2] {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux says it");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    [(); 2].map(|()| numbers.next().and_then(Result::ok).expect("a number"))
+}
+
 /// The breakpoint instruction that a uprobe leaves in the code of its process.
 const BREAKPOINT: u8 = 0xcc;
 

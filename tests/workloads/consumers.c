@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/shm.h>
 
 #include "workload.h"
@@ -36,6 +37,8 @@ static void *deep(void *done) {
 }
 
 int main(void) {
+    // Before Linux 6.7 stacks may have huge pages, which are larger than what is in use.
+    REQUIRE(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0);
     say("ready");
     wait_for_line();
     keep(32 * MIB);
