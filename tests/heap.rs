@@ -54,7 +54,7 @@ fn sums_are_those_of_mallinfo() {
         let (workload, sums) = shaped(shape);
         let heap = heap_of(workload.pid());
         let accounts = accounts_of(&heap);
-        assert_eq!(heap.doubts, Vec::<String>::new(), "{shape}");
+        assert_eq!(heap.doubts, [], "{shape}");
         let [system, used, free, fast, top, mapped, mapped_bytes] = sums.values("mallinfo") else {
             panic!("seven numbers")
         };

@@ -13,9 +13,11 @@
 mod arenas;
 mod arrays;
 mod attributes;
+mod blocks;
 mod collector;
 mod data_frames;
 mod dictionary;
+mod edge;
 mod frames;
 mod graph;
 mod holder;

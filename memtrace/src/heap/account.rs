@@ -185,10 +185,10 @@ impl Heap {
     /// Mapped chunks are live as a whole.
     fn mapped_account(&self) -> Account {
         let mut account = Account::default();
-        for part in &self.mapped {
-            account.size += length(part.chunks.range());
+        for chunk in &self.mapped {
+            account.size += length(chunk.range);
             account.live_chunks += 1;
-            account.resident += part.resident.iter().filter(|page| **page).count() as u64 * PAGE;
+            account.resident += chunk.resident;
         }
         account.live = account.size;
         account.live_resident = account.resident;

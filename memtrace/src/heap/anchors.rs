@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, ops::Range};
 use super::{
     arena::{BINS, Finder},
     chunk::{ALIGNMENT, HEADER, MIN_SIZE, PREVIOUS_IN_USE, SIZE, size_of},
-    memory::{ANYWHERE, Copy, Memory, read_words},
+    copy::{ANYWHERE, Copy},
+    memory::{Memory, read_words},
 };
 
 /// Free chunks that are asked for.

@@ -1,6 +1,8 @@
 //! Chunks: what glibc's malloc cuts memory into, and a compact list of them. Header layout of
 //! `struct malloc_chunk` (malloc/malloc.c), the same in glibc 2.28 to 2.43.
 
+use std::iter;
+
 use memtrace_abi::mapping::Range;
 
 /// Chunks lie at multiples of this and have sizes that are multiples of it (`MALLOC_ALIGNMENT`).
@@ -92,19 +94,23 @@ impl Chunk {
     }
 }
 
-/// Chunks without gaps between them, four bytes each.
+/// Chunks without gaps between them, packed: one byte for each of up to 464 bytes, four for each of
+/// up to 1 MiB, eight for each larger one. A head holds the state and a small size or what stands for
+/// a larger one; then comes the size, and the head again, so that the list can be read both ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunks {
     start: u64,
     end: u64,
-    /// Size in units of the alignment, and the state in the low bits. A chunk of 4 GiB or more
-    /// takes several entries; all but the last are [`CONTINUED`].
-    packed: Vec<u32>,
+    packed: Vec<u8>,
 }
 
+/// The low bits of a head, which are the state.
 const STATE_BITS: u32 = 3;
-const CONTINUED: u32 = 7;
-const MAX_UNITS: u64 = (1 << (32 - STATE_BITS)) - 1;
+/// In place of a size: it follows in two bytes, or in six.
+const MEDIUM: u8 = 30;
+const LARGE: u8 = 31;
+/// Units of the alignment that six bytes can tell: all that there are.
+const MAX_UNITS: u64 = (1 << 48) - 1;
 
 impl Chunks {
     /// No chunks yet; the first will begin at `start`.
@@ -121,75 +127,94 @@ impl Chunks {
 
     /// Adds a chunk behind the others; its size is cut to a multiple of [`ALIGNMENT`].
     pub fn push(&mut self, size: u64, state: State) {
-        let mut units = size / ALIGNMENT;
+        let units = (size / ALIGNMENT).min(MAX_UNITS);
         self.end = self.end.saturating_add(units * ALIGNMENT);
-        while units > MAX_UNITS {
-            self.packed.push((MAX_UNITS as u32) << STATE_BITS | CONTINUED);
-            units -= MAX_UNITS;
+        let code = match units {
+            0..30 => units as u8,
+            30..0x1_0000 => MEDIUM,
+            _ => LARGE,
+        };
+        let head = code << STATE_BITS | state as u8;
+        self.packed.push(head);
+        if let length @ 2.. = length(head) {
+            self.packed.extend_from_slice(&units.to_le_bytes()[..length - 2]);
+            self.packed.push(head);
         }
-        self.packed.push((units as u32) << STATE_BITS | state as u32);
     }
 
     /// Takes the last chunk away.
     pub fn pop(&mut self) -> Option<Chunk> {
-        let last = self.packed.pop()?;
-        let mut units = u64::from(last >> STATE_BITS);
-        while let Some(more) = self.packed.pop_if(|packed| *packed & CONTINUED == CONTINUED) {
-            units += u64::from(more >> STATE_BITS);
-        }
-        self.end -= units * ALIGNMENT;
-        Some(Chunk { address: self.end, size: units * ALIGNMENT, state: state(last) })
+        let head = *self.packed.last()?;
+        let entry = self.packed.len().checked_sub(length(head))?;
+        let size = size(self.packed.get(entry..)?);
+        self.packed.truncate(entry);
+        self.end -= size;
+        Some(Chunk { address: self.end, size, state: state(head) })
     }
 
     /// The chunks, in the order of their addresses.
     pub fn iter(&self) -> impl Iterator<Item = Chunk> {
-        let mut address = self.start;
-        let mut units = 0;
-        self.packed.iter().filter_map(move |packed| {
-            units += u64::from(packed >> STATE_BITS);
-            if packed & CONTINUED == CONTINUED {
-                return None;
-            }
-            let chunk = Chunk { address, size: units * ALIGNMENT, state: state(*packed) };
-            address = chunk.end();
-            units = 0;
+        let (mut address, mut rest) = (self.start, &*self.packed);
+        iter::from_fn(move || {
+            let (entry, behind) = rest.split_at_checked(length(*rest.first()?))?;
+            let chunk = Chunk { address, size: size(entry), state: state(entry[0]) };
+            (address, rest) = (chunk.end(), behind);
             Some(chunk)
         })
     }
 
     /// Gives chunks another state, where `change` has one for them.
     pub fn restate(&mut self, mut change: impl FnMut(Chunk) -> Option<State>) {
-        let mut address = self.start;
-        let mut units = 0;
-        for packed in &mut self.packed {
-            units += u64::from(*packed >> STATE_BITS);
-            if *packed & CONTINUED == CONTINUED {
-                continue;
-            }
-            let chunk = Chunk { address, size: units * ALIGNMENT, state: state(*packed) };
+        let (mut address, mut rest) = (self.start, &mut *self.packed);
+        while let Some((entry, behind)) = split(rest) {
+            let chunk = Chunk { address, size: size(entry), state: state(entry[0]) };
             if let Some(state) = change(chunk) {
-                *packed = *packed & !CONTINUED | state as u32;
+                let head = entry[0] & !((1 << STATE_BITS) - 1) | state as u8;
+                let last = entry.len() - 1;
+                (entry[0], entry[last]) = (head, head);
             }
-            address = chunk.end();
-            units = 0;
+            (address, rest) = (chunk.end(), behind);
         }
     }
 
-    /// Number of entries: at least that of the chunks.
+    /// Bytes of memory that the list takes.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.packed.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.packed.is_empty()
     }
 }
 
-fn state(packed: u32) -> State {
-    State::ALL[(packed & CONTINUED) as usize % State::ALL.len()]
+/// Bytes of the entry that begins, or ends, with this head.
+const fn length(head: u8) -> usize {
+    match head >> STATE_BITS {
+        MEDIUM => 4,
+        LARGE => 8,
+        _ => 1,
+    }
+}
+
+fn split(rest: &mut [u8]) -> Option<(&mut [u8], &mut [u8])> {
+    let length = length(*rest.first()?);
+    rest.split_at_mut_checked(length)
+}
+
+/// The size that an entry tells.
+fn size(entry: &[u8]) -> u64 {
+    let units = match entry {
+        [_, size @ .., _] => {
+            let mut units = [0; 8];
+            units[..size.len()].copy_from_slice(size);
+            u64::from_le_bytes(units)
+        }
+        [head] => u64::from(head >> STATE_BITS),
+        [] => 0,
+    };
+    units * ALIGNMENT
+}
+
+/// The state in the low bits.
+pub(super) fn state(head: u8) -> State {
+    State::ALL[(head & ((1 << STATE_BITS) - 1)) as usize % State::ALL.len()]
 }
 
 #[cfg(test)]
@@ -201,7 +226,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_pushed_comes_out(
-            sizes in prop::collection::vec((prop_oneof![1_u64..100, 1_u64 << 26..1 << 34], 0_usize..7), 0..50)
+            sizes in prop::collection::vec((prop_oneof![0_u64..100, 65_500_u64..65_600, 1_u64 << 26..1 << 40], 0_usize..7), 0..50)
         ) {
             let mut chunks = Chunks::new(0x1000);
             for (units, state) in &sizes {

@@ -10,8 +10,10 @@ use std::collections::HashMap;
 use super::{
     Layout, Parameters,
     arena::Descriptor,
-    chunk::{ALIGNMENT, HEADER, MIN_SIZE, SIZE, State, size_of},
-    memory::{ANYWHERE, Copy, Memory, read_words},
+    chunk::{ALIGNMENT, Chunk, HEADER, MIN_SIZE, SIZE, State, size_of},
+    copy::{ANYWHERE, Copy},
+    listed::Listed,
+    memory::{Memory, read_words},
 };
 
 /// Looks at a cache that contradicts itself: its thread may be using it.
@@ -20,9 +22,6 @@ const MAX_LOOKS: usize = 4;
 pub(super) const MAX_CANDIDATES: usize = 1 << 16;
 /// Bins of chunks of one size each, from 32 bytes on in steps of 16.
 const SMALL_BINS: u64 = 64;
-
-/// Free chunks by address, with their size and where they are listed.
-pub(super) type Listed = HashMap<u64, (u64, State)>;
 
 /// Follows free lists.
 pub(super) struct Lists<'a, M> {
@@ -59,12 +58,11 @@ impl Cache {
     }
 }
 
-/// What an arena's fastbins held: whether they could be followed to their ends, and the sizes of
-/// their chunks.
+/// What an arena's fastbins held, and whether they could be followed to their ends.
 #[derive(Default, PartialEq)]
 struct Fast {
     is_whole: bool,
-    chunks: HashMap<u64, u64>,
+    chunks: Listed,
 }
 
 /// What a cache held: whether it is one beyond doubt, and its chunks.
@@ -99,37 +97,37 @@ impl<'a, M: Memory> Lists<'a, M> {
             }
         }
         let is_whole = now.is_whole && now == before;
-        now.chunks.retain(|chunk, size| before.chunks.get(chunk) == Some(size));
-        listed.extend(now.chunks.into_iter().map(|(chunk, size)| (chunk, (size, State::Fast))));
+        now.chunks.keep_common(&before.chunks);
+        listed.append(&now.chunks);
         is_whole
     }
 
     /// One look at the fastbins of an arena.
     fn fast(&self, arena: u64) -> Fast {
-        let mut fast = Fast { is_whole: true, chunks: HashMap::new() };
         let Some(arena) = Descriptor::read(self.memory, self.layout, arena) else {
             return Fast::default();
         };
+        let mut fast = Fast { is_whole: true, chunks: Listed::default() };
         let mut copy = Copy::new(self.memory, ANYWHERE);
         let limit = arena.system / MIN_SIZE;
         for (size, head) in (MIN_SIZE..).step_by(ALIGNMENT as usize).zip(&arena.fast) {
-            let mut chunk = *head;
-            let mut length = 0;
-            while chunk != 0 && length <= limit {
-                let next = self.next_fast(&mut copy, chunk, size);
-                let is_new = next.is_some() && fast.chunks.insert(chunk, size).is_none();
-                fast.is_whole &= is_new;
-                chunk = next.filter(|_| is_new).unwrap_or_default();
-                length += 1;
+            let (mut address, mut left) = (*head, limit);
+            while address != 0 {
+                let chunk = Chunk { address, size, state: State::Fast };
+                let next = self.next_fast(&mut copy, &chunk).filter(|_| left > 0);
+                fast.is_whole &= next.is_some() && fast.chunks.add(&chunk);
+                address = next.filter(|_| fast.is_whole).unwrap_or_default();
+                left -= 1;
             }
         }
+        fast.chunks.sort();
         fast
     }
 
     /// The chunk behind one in a fastbin of a size; 0 at the end.
-    fn next_fast(&self, copy: &mut Copy<'_, M>, chunk: u64, size: u64) -> Option<u64> {
-        let memory = chunk.checked_add(HEADER)?;
-        self.link(copy, memory, |found| found == size).map(|(next, _)| next)
+    fn next_fast(&self, copy: &mut Copy<'_, M>, chunk: &Chunk) -> Option<u64> {
+        let memory = chunk.address.checked_add(HEADER)?;
+        self.link(copy, memory, |found| found == chunk.size).map(|(next, _)| next)
     }
 
     /// What the free chunk's memory links to, and the chunk's size, if that is one that `fits`.
@@ -169,9 +167,10 @@ impl<'a, M: Memory> Lists<'a, M> {
                 continue;
             }
             busy += usize::from(!contents.is_consistent);
-            listed.insert(chunk, (size, State::Own));
-            let cached = contents.chunks.into_iter();
-            listed.extend(cached.map(|(chunk, size)| (chunk, (size, State::Cached))));
+            listed.add(&Chunk { address: chunk, size, state: State::Own });
+            for (address, size) in contents.chunks {
+                listed.add(&Chunk { address, size, state: State::Cached });
+            }
         }
         busy
     }

@@ -10,11 +10,11 @@ use std::{
 use anyhow::{Context as _, Result};
 use memtrace_abi::mapping::Range;
 
-use super::{Heap, Layout, Memory, PAGE, Refusal};
+use super::{Doubt, Heap, Layout, Memory, Refusal, Window};
 use crate::process::{
     Process,
     mappings::{Kind, Mapping, Mappings},
-    memory::{self, MAX_PAGES},
+    memory,
 };
 
 /// How file names of C libraries begin; since 2.34 `libc.so.6`, before `libc-2.31.so`.
@@ -46,14 +46,14 @@ impl Heap {
         anonymous: &[Range],
         limit: Duration,
     ) -> Result<Self> {
-        let live = Live::new(process, limit);
+        let live = Live::new(process, limit)?;
         let heap = Self::read(&live, layout, anonymous);
         if let Some(error) = live.error.take() {
             return Err(error);
         }
         let mut heap = heap?;
         if live.is_late.get() {
-            heap.doubts.push(format!("Reading was ended after {limit:?}: there was more."));
+            heap.doubts.push(Doubt::Late(limit));
         }
         Ok(heap)
     }
@@ -104,16 +104,16 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(process: &Process, limit: Duration) -> Self {
+    pub(super) fn new(process: &Process, limit: Duration) -> Result<Self> {
         let waits = limit.as_millis() / (MOMENT.as_millis() * WAITING);
-        Self {
+        Ok(Self {
             process: process.clone(),
-            memory: process.memory(),
+            memory: process.memory().of_this_program()?,
             until: Instant::now() + limit,
             waits: Cell::new(waits as u32),
             is_late: Cell::new(false),
             error: RefCell::new(None),
-        }
+        })
     }
 
     /// Nothing more is asked after the time, or of a process that has failed to answer.
@@ -142,23 +142,20 @@ impl Memory for Live {
         self.keep(self.memory.read(address, buffer)).unwrap_or(0)
     }
 
-    fn read_pages(&self, address: u64, buffer: &mut [u8]) -> Vec<bool> {
+    fn read_pages(&self, address: u64, count: usize) -> Window {
         if self.is_over() {
-            return Vec::new();
+            return Window::default();
         }
-        self.keep(self.memory.read_scattered(address, buffer)).unwrap_or_default()
+        let read = self.keep(self.memory.read_pages(address, count));
+        read.map_or_else(Window::default, |(is_here, bytes)| Window::new(&is_here, bytes))
     }
 
     fn resident(&self, range: Range) -> Vec<bool> {
-        let mut resident = Vec::new();
-        let step = MAX_PAGES as u64 * PAGE;
-        let starts = (range.start..range.end).step_by(step as usize);
-        for start in starts {
-            let end = range.end.min(start.saturating_add(step));
-            let Some(pages) = self.keep(self.memory.pages(Range { start, end })) else { break };
-            resident.extend(pages.iter().map(|page| page.is_present()));
+        if self.is_over() {
+            return Vec::new();
         }
-        resident
+        let pages = self.keep(self.memory.pages(range)).unwrap_or_default();
+        pages.iter().map(|page| page.is_present()).collect()
     }
 
     fn wait(&self) -> bool {
@@ -194,7 +191,7 @@ mod tests {
         python.kill().unwrap();
         python.wait().unwrap();
         let heap = heap.unwrap();
-        assert_eq!(heap.doubts, Vec::<String>::new());
+        assert_eq!(heap.doubts, []);
         let live = heap.accounts(&mut |_: &_, _| {}).total.live;
         assert!(live > 8400 * 4800, "{live}");
         assert!(Heap::of_process(&process, &mappings, Duration::from_secs(5)).is_err());

@@ -6,13 +6,14 @@ use memtrace_abi::mapping::Range;
 use super::{
     Layout,
     chunk::{MAPPED, NON_MAIN, PREVIOUS_IN_USE, SIZE, size_of},
-    memory::{ALONG, ANYWHERE, Copy, Memory, PAGE},
+    copy::{ALONG, ANYWHERE, Copy},
+    memory::{Memory, PAGE},
 };
 
 /// Pages of other memory that are searched for chunks: 8 GiB.
 const MAX_PAGES: u64 = 2 << 20;
-/// A chunk that may be there takes at least a page of the target, but not of what is read.
-const MAX_FOUND: usize = 1 << 20;
+/// More than the kernel allows mappings.
+const MAX_FOUND: usize = 1 << 17;
 /// In `mchunk_prev_size` from 2.43 on: the mapping has huge pages (`MMAP_HP`).
 const HUGE: u64 = 1;
 

@@ -9,14 +9,20 @@ use super::{
     Chunk, Layout, Memory, Parameters, Refusal,
     arena::{Descriptor, Finder},
     chunk::{Chunks, State},
-    lists::{Listed, Lists, MAX_CANDIDATES},
+    doubt::Doubt,
+    listed::Listed,
+    lists::{Lists, MAX_CANDIDATES},
     mapped::{Search, is_all},
     memory::PAGE,
+    resident::{Resident, resident_bytes},
     walk::Walk,
 };
 
 /// How often the parts of an arena are listed.
 const MAX_LISTINGS: usize = 4;
+/// Bytes of the lists of chunks, of all parts together. Enough for a heap of 1.5 GiB in the smallest
+/// of blocks, or of 20 GiB in blocks of a kilobyte.
+const MAX_LIST_BYTES: usize = 48 << 20;
 
 /// A heap as it was read. It may have changed meanwhile; what is here was true of each part when
 /// that was read.
@@ -28,12 +34,12 @@ pub struct Heap {
     pub parameters: Parameters,
     /// The arenas, the main one first.
     pub arenas: Vec<Arena>,
-    /// Chunks that have a mapping of their own: what each mapping covers, by address.
-    pub mapped: Vec<Part>,
+    /// Chunks that have a mapping of their own, by address.
+    pub mapped: Vec<Mapped>,
     /// How often a place had to be looked at again because it changed meanwhile.
     pub looks: u32,
-    /// What may be wrong or missing, one sentence each.
-    pub doubts: Vec<String>,
+    /// What may be wrong or missing.
+    pub doubts: Vec<Doubt>,
 }
 
 /// An arena.
@@ -54,23 +60,28 @@ pub struct Arena {
 pub struct Part {
     /// What it holds, without gaps.
     pub chunks: Chunks,
-    /// Whether each page that it touches is in memory; may be short if not all could be asked for.
-    pub resident: Vec<bool>,
+    resident: Resident,
+}
+
+/// A chunk with a mapping of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// What the mapping covers.
+    pub range: Range,
+    /// Bytes of it that are in memory.
+    pub resident: u64,
 }
 
 impl Part {
     fn new(memory: &impl Memory, chunks: Chunks) -> Self {
-        let Range { start, end } = chunks.range();
-        let pages = Range { start: start / PAGE * PAGE, end: end.next_multiple_of(PAGE) };
-        Self { chunks, resident: memory.resident(pages) }
+        let resident = Resident::read(memory, chunks.range());
+        Self { chunks, resident }
     }
 
     /// Whether the page that holds the address, which is one of the part's, is in memory.
     #[must_use]
     pub fn is_resident(&self, address: u64) -> bool {
-        let first = self.chunks.range().start / PAGE;
-        let index = (address / PAGE).checked_sub(first);
-        index.is_some_and(|index| self.resident.get(index as usize) == Some(&true))
+        self.resident.holds(address)
     }
 }
 
@@ -101,7 +112,7 @@ impl Heap {
             doubts: Vec::new(),
         };
         if !is_whole {
-            heap.doubts.push("The list of arenas could not be followed to its end.".into());
+            heap.doubts.push(Doubt::Arenas);
         }
         for descriptor in &descriptors {
             heap.read_arena(&finder, descriptor);
@@ -122,7 +133,9 @@ impl Heap {
                 break;
             }
             for part in found {
-                let walked = Walk::new(finder, descriptor.address, part).run();
+                let listed = self.parts().chain(parts.values()).map(|part| part.chunks.bytes());
+                let room = MAX_LIST_BYTES.saturating_sub(listed.sum());
+                let walked = Walk::new(finder, descriptor.address, part, room).run();
                 self.looks += walked.looks;
                 let part = walked.chunks.map(|chunks| Part::new(finder.memory, chunks));
                 parts.extend(part.map(|part| (part.chunks.range().start, part)));
@@ -143,19 +156,17 @@ impl Heap {
     fn doubt(&mut self, arena: &Arena, descriptor: &Descriptor) {
         let missing = descriptor.system.saturating_sub(arena.bytes());
         if descriptor.has_memory(&self.layout) && arena.parts.is_empty() {
-            self.doubts.push(format!("None of the {missing} bytes of an arena could be read."));
+            self.doubts.push(Doubt::Arena(missing));
         } else if arena.is_main && !descriptor.is_contiguous() && missing > PAGE {
             // A page at most is lost to alignment.
-            self.doubts.push(format!(
-                "{missing} bytes of the main arena are elsewhere, because brk could not give them."
-            ));
+            self.doubts.push(Doubt::Elsewhere(missing));
         }
     }
 
     /// Finds the free chunks that look live.
     fn read_lists(&mut self, memory: &impl Memory, descriptors: &[Descriptor]) {
         let lists = Lists::new(memory, &self.layout, &self.parameters);
-        let mut listed = Listed::new();
+        let mut listed = Listed::default();
         let mut ends = 0;
         for descriptor in descriptors {
             ends += usize::from(!lists.add_fast(descriptor.address, &mut listed));
@@ -167,24 +178,16 @@ impl Heap {
             .take(MAX_CANDIDATES)
             .collect();
         let busy = lists.add_caches(&candidates, &mut listed);
+        listed.sort();
         self.mark(&listed);
-        if ends > 0 {
-            let doubt = format!("The fastbins of {ends} arenas changed while they were read.");
-            self.doubts.push(doubt);
-        }
-        if busy > 0 {
-            let doubt = format!("The caches of {busy} threads changed while they were read.");
-            self.doubts.push(doubt);
-        }
+        self.doubts.extend((ends > 0).then_some(Doubt::Fast(ends)));
+        self.doubts.extend((busy > 0).then_some(Doubt::Caches(busy)));
     }
 
     fn mark(&mut self, listed: &Listed) {
-        let state = |chunk: Chunk| {
-            let (size, state) = *listed.get(&chunk.address)?;
-            (chunk.state == State::Live && chunk.size == size).then_some(state)
-        };
         for part in self.arenas.iter_mut().flat_map(|arena| &mut arena.parts) {
-            part.chunks.restate(state);
+            let mut state = listed.states(part.chunks.range().start);
+            part.chunks.restate(|chunk| state(chunk).filter(|_| chunk.state == State::Live));
         }
     }
 
@@ -193,24 +196,20 @@ impl Heap {
         let ranges = without(anonymous, taken);
         let wanted = self.count_mapped(memory);
         let found = Search::new(memory, &self.layout, wanted).run(&ranges);
-        self.mapped = found
-            .into_iter()
-            .map(|range| {
-                let mut chunks = Chunks::new(range.start);
-                chunks.push(range.end - range.start, State::Live);
-                Part::new(memory, chunks)
-            })
-            .collect();
-        let bytes = self.mapped.iter().map(|part| length(part.chunks.range())).sum::<u64>();
-        let count = self.mapped.len() as u64;
-        if !is_all(&self.layout, (count, bytes), wanted) {
-            let is_moving = self.count_mapped(memory) != wanted;
-            let why = if is_moving { ", and goes on changing them" } else { "" };
-            self.doubts.push(format!(
-                "malloc counts {} chunks with mappings of their own, {} bytes in all{why}; found \
-                 were {count} with {bytes} bytes.",
-                wanted.0, wanted.1
-            ));
+        let mapped = found.into_iter();
+        let mapped = mapped.map(|range| Mapped { range, resident: resident_bytes(memory, range) });
+        self.mapped = mapped.collect();
+        let bytes = self.mapped.iter().map(|chunk| length(chunk.range)).sum();
+        let found = (self.mapped.len() as u64, bytes);
+        if !is_all(&self.layout, found, wanted) {
+            let is_changing = self.count_mapped(memory) != wanted;
+            self.doubts.push(Doubt::Mapped {
+                counted: wanted.0,
+                counted_bytes: wanted.1,
+                found: found.0,
+                found_bytes: found.1,
+                is_changing,
+            });
         }
     }
 
@@ -226,11 +225,7 @@ impl Heap {
             .filter(|chunk| chunk.state == State::Unknown)
             .map(|chunk| chunk.size)
             .sum();
-        if unknown > 0 {
-            self.doubts.push(format!(
-                "{unknown} bytes of the arenas could not be read without a contradiction."
-            ));
-        }
+        self.doubts.extend((unknown > 0).then_some(Doubt::Unknown(unknown)));
     }
 
     /// The parts of all arenas.

@@ -5,7 +5,8 @@ use super::{
     chunk::{
         ALIGNMENT, Chunk, HEADER, MAPPED, MIN_SIZE, NON_MAIN, PREVIOUS_IN_USE, SIZE, State, size_of,
     },
-    memory::{Copy, Memory},
+    copy::{Copy},
+    memory::Memory,
 };
 
 /// What a chunk must be to be one of its arena.

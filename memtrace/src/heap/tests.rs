@@ -13,7 +13,7 @@ use memtrace_abi::mapping::Range;
 use proptest::prelude::*;
 
 use super::{
-    Account, Chunk, Heap, Layout, Memory, PAGE,
+    Account, Chunk, Heap, Layout, Memory, PAGE, Window,
     live::{Live, anonymous, layout},
     memory::tests::Pages,
 };
@@ -55,13 +55,13 @@ impl Memory for Recorder<'_> {
         length
     }
 
-    fn read_pages(&self, address: u64, buffer: &mut [u8]) -> Vec<bool> {
-        let is_read = self.memory.read_pages(address, buffer);
-        let pages = (address..).step_by(PAGE as usize).zip(buffer.chunks(PAGE as usize));
-        for ((address, page), _) in pages.zip(&is_read).filter(|(_, is_read)| **is_read) {
-            self.keep(address, page);
+    fn read_pages(&self, address: u64, count: usize) -> Window {
+        let window = self.memory.read_pages(address, count);
+        for number in 0..count as u64 {
+            let page = window.page(number);
+            page.inspect(|page| self.keep(address + number * PAGE, page));
         }
-        is_read
+        window
     }
 
     fn resident(&self, range: Range) -> Vec<bool> {
@@ -85,7 +85,7 @@ fn record() -> Recording {
     let process = Process::open(python.id()).unwrap();
     let mappings = process.mappings().unwrap();
     let layout = layout(&process, &mappings).unwrap();
-    let live = Live::new(&process, Duration::from_mins(1));
+    let live = Live::new(&process, Duration::from_mins(1)).unwrap();
     let recorder = Recorder { memory: &live, pages: RefCell::default() };
     let anonymous = anonymous(&mappings);
     Heap::read(&recorder, &layout, &anonymous).unwrap();
@@ -106,7 +106,7 @@ fn account(heap: &Heap) -> Account {
 fn what_was_recorded_reads_as_it_did() {
     let (pages, layout, anonymous) = recording();
     let heap = Heap::read(&pages, &layout, &anonymous).unwrap();
-    assert_eq!((heap.doubts.clone(), heap.looks), (Vec::<String>::new(), 0));
+    assert_eq!((heap.doubts.clone(), heap.looks), (Vec::new(), 0));
     assert_eq!((heap.arenas.len(), heap.mapped.len() >= 3), (3, true));
     let total = account(&heap);
     assert!(total.cached > 0 && total.binned > 1 << 20 && total.live > 2 << 20, "{total:?}");

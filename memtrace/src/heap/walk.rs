@@ -16,7 +16,8 @@ use super::{
     anchors::{anchor_before, anchor_behind},
     arena::{Descriptor, Finder, Part},
     chunk::{Chunk, Chunks, State},
-    memory::{ALONG, ANYWHERE, Copy, Memory},
+    copy::{ALONG, ANYWHERE, Copy},
+    memory::Memory,
     step::Rules,
 };
 
@@ -26,8 +27,6 @@ const MAX_LOOKS: u32 = 28;
 const HASTY_LOOKS: u32 = 4;
 /// Looks in one part.
 const MAX_ALL_LOOKS: u32 = 8192;
-/// Entries of one part's list: 256 MiB.
-const MAX_ENTRIES: usize = 64 << 20;
 /// How often a thread that holds the arena's lock is waited for before looking again.
 const MAX_WAITS: u32 = 50;
 /// Chunks that are looked at again to see whether the next one can still be reached from them.
@@ -58,13 +57,16 @@ pub(super) struct Walk<'a, M> {
     /// How far the walk had come when it could not go on, and how often it has looked since.
     obstacle: (u64, u32),
     looks: u32,
+    /// Bytes that the list of chunks may take.
+    room: usize,
     /// Whether there may be no chunk behind those that stand.
     is_lost: bool,
     is_there: bool,
 }
 
 impl<'a, M: Memory> Walk<'a, M> {
-    pub(super) fn new(finder: &'a Finder<'a, M>, arena: u64, part: Part) -> Self {
+    /// The list of chunks may take `room` bytes; what lies behind its end is unknown.
+    pub(super) fn new(finder: &'a Finder<'a, M>, arena: u64, part: Part, room: usize) -> Self {
         let mut chunks = Chunks::new(part.range.start);
         if part.first > part.range.start {
             chunks.push(part.first - part.range.start, State::Own);
@@ -80,6 +82,7 @@ impl<'a, M: Memory> Walk<'a, M> {
             stretch: Vec::new(),
             obstacle: (0, 0),
             looks: 0,
+            room,
             is_lost: false,
             is_there: true,
         }
@@ -89,7 +92,7 @@ impl<'a, M: Memory> Walk<'a, M> {
         self.rest = self.finder.memory.rest();
         self.go();
         if self.rest.is_some() && self.finder.memory.rest() != self.rest {
-            self = Self::new(self.finder, self.arena, self.rules.part);
+            self = Self::new(self.finder, self.arena, self.rules.part, self.room);
             self.go();
         }
         Walked { chunks: self.is_there.then_some(self.chunks), looks: self.looks }
@@ -97,7 +100,7 @@ impl<'a, M: Memory> Walk<'a, M> {
 
     fn go(&mut self) {
         while self.is_there && self.come() < self.rules.part.range.end {
-            let is_full = self.chunks.len() >= MAX_ENTRIES;
+            let is_full = self.chunks.bytes() >= self.room;
             let goes_on = if self.is_over() { self.confirm() } else { self.advance() };
             if is_full || !goes_on && !self.look_again() && !self.jump() {
                 self.give_up();

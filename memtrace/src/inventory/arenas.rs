@@ -138,7 +138,7 @@ impl Reader<'_> {
         if let Some(place) = self.pool_once(address, arena) {
             return place;
         }
-        self.view.forget_at(address);
+        self.view.refresh(address);
         self.pool_once(address, arena).unwrap_or(Place::Failed)
     }
 

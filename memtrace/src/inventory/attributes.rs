@@ -2,9 +2,11 @@
 //! layout only their type knows.
 
 use super::{
+    dictionary::Table,
+    edge::Edge,
     kind::{Kind, flag},
     reader::Reader,
-    references::{Edge, Visit},
+    references::{Reference, Visit},
     types::{BASE, DICT, TypeId},
 };
 use crate::python::Instances;
@@ -62,15 +64,26 @@ impl Reader<'_> {
 
     /// Visits values in the order of the keys that the instances of a class share.
     fn values(&mut self, id: TypeId, values: u64, room: u64, visit: Visit<'_, Self>) {
-        let keys = self.interpreter.structures.qualified_name + 8;
-        let of = self.described(id).address;
-        let keys = self.view.word(of.wrapping_add(keys)).unwrap_or(0);
-        let table = if values == 0 { None } else { self.table(keys) };
+        let table = if values == 0 { None } else { self.shared_keys(id) };
         let Some(table) = table else { return };
         for index in 0..table.count.min(room) {
-            let name = self.table_key(table, index).unwrap_or(0);
-            self.visit_at(values.wrapping_add(index * 8), Edge::Attribute(name), visit);
+            let edge = Edge::Attribute(index as u32);
+            self.visit_at(values.wrapping_add(index * 8), edge, visit);
         }
+    }
+
+    /// The keys that the instances of a class share.
+    fn shared_keys(&mut self, id: TypeId) -> Option<Table> {
+        let keys = self.interpreter.structures.qualified_name + 8;
+        let of = self.described(id).address;
+        let keys = self.view.word(of.wrapping_add(keys)).filter(|keys| *keys != 0)?;
+        self.table(keys)
+    }
+
+    /// The name of an attribute, a `str`, by its number among those.
+    pub(super) fn attribute_name(&mut self, id: TypeId, index: u32) -> Option<u64> {
+        let table = self.shared_keys(id)?;
+        self.table_key(table, index.into())
     }
 
     /// Visits whatever looks like a reference, from `start` to the end of the object.
@@ -98,12 +111,11 @@ impl Reader<'_> {
     }
 
     /// Visits the object that a word points to.
-    pub(super) fn visit_at(&mut self, address: u64, edge: Edge, visit: Visit<'_, Self>) {
+    pub(super) fn visit_at(&mut self, place: u64, edge: Edge, visit: Visit<'_, Self>) {
         let mask = self.interpreter.frames.pointer_mask;
-        if let Some(target) =
-            self.view.word(address).map(|word| word & mask).filter(|word| *word != 0)
-        {
-            visit(self, edge, target);
+        let target = self.view.word(place).map(|word| word & mask);
+        if let Some(target) = target.filter(|target| *target != 0) {
+            visit(self, Reference { edge, place, target });
         }
     }
 

@@ -5,7 +5,8 @@
 use std::cmp::Reverse;
 
 use super::{
-    holder::Holders, kind::Kind, model::DataFrame, reader::Reader, references::Edge, types::TypeId,
+    edge::Edge, holder::Holders, kind::Kind, model::DataFrame, reader::Reader,
+    references::Reference, types::TypeId,
 };
 
 const NAMES: [&str; 2] = ["pandas.core.frame.DataFrame", "pandas.DataFrame"];
@@ -13,6 +14,14 @@ const NAMES: [&str; 2] = ["pandas.core.frame.DataFrame", "pandas.DataFrame"];
 const MAX_BLOCKS: usize = 10_000;
 /// How far the arrays of an extension array are from it.
 const MAX_DEPTH: usize = 3;
+/// Members of an object that are looked at, and characters of their names.
+const MAX_MEMBERS: usize = 100;
+const MAX_NAME: usize = 100;
+
+/// Whether a type of this name is that of data frames.
+pub(super) fn is_data_frame(name: &str) -> bool {
+    NAMES.contains(&name)
+}
 
 /// An array that holds columns.
 struct Block {
@@ -23,10 +32,6 @@ struct Block {
 }
 
 impl Reader<'_> {
-    pub(super) fn is_data_frame(&self, id: TypeId) -> bool {
-        NAMES.contains(&self.described(id).name.as_str())
-    }
-
     pub(super) fn data_frame(&mut self, address: u64, holders: &Holders<'_>) -> Option<DataFrame> {
         let id = self.type_of(address)?;
         let manager = self.attribute(address, id, "_mgr")?;
@@ -55,9 +60,11 @@ impl Reader<'_> {
     /// An attribute that an instance keeps itself.
     fn attribute(&mut self, object: u64, id: TypeId, wanted: &str) -> Option<u64> {
         let (mut found, mut dicts) = (None, Vec::new());
-        self.attributes(object, id, &mut |reader, edge, target| match edge {
-            Edge::Attribute(name) if reader.string(name, 100).as_deref() == Some(wanted) => {
-                found = Some(target);
+        self.attributes(object, id, &mut |reader, Reference { edge, target, .. }| match edge {
+            Edge::Attribute(number) => {
+                let name = reader.attribute_name(id, number);
+                let name = name.and_then(|name| reader.string(name, MAX_NAME));
+                found = found.or((name.as_deref() == Some(wanted)).then_some(target));
             }
             Edge::Dict => dicts.push(target),
             _ => {}
@@ -69,7 +76,7 @@ impl Reader<'_> {
     fn blocks(&mut self, manager: u64) -> Option<Vec<u64>> {
         let id = self.type_of(manager)?;
         let mut members = Vec::new();
-        self.fields(manager, id, &mut |_, _, target| members.push(target));
+        self.fields(manager, id, &mut |_, reference| members.push(reference.target));
         members.into_iter().find_map(|member| {
             let id = self.type_of(member)?;
             (self.described(id).kind == Kind::Tuple).then_some(())?;
@@ -103,9 +110,9 @@ impl Reader<'_> {
         let is_searched = depth == 0 || name.starts_with("pandas.") || name == "dict";
         (depth < MAX_DEPTH && is_searched).then_some(())?;
         let mut members = Vec::new();
-        self.references(object, id, &mut |_, _, target| {
-            if members.len() < 100 {
-                members.push(target);
+        self.references(object, id, &mut |_, reference| {
+            if members.len() < MAX_MEMBERS {
+                members.push(reference.target);
             }
         });
         let own = members.iter().copied().filter(|member| self.is_array(*member));

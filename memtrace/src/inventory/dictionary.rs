@@ -35,6 +35,15 @@ pub(super) struct Dictionary {
     pub(super) length: u64,
 }
 
+/// A key and a value, each with the word that refers to it; the value is 0 if they are not in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) key_place: u64,
+    pub(super) key: u64,
+    pub(super) value_place: u64,
+    pub(super) value: u64,
+}
+
 impl Dictionary {
     /// Bytes beyond those of the object (`_PyDict_SizeOf`).
     pub(super) fn bytes(&self, keys: Keys) -> u64 {
@@ -100,22 +109,26 @@ impl Reader<'_> {
         Some(Table { entries, count, usable, stride, bytes, sharers })
     }
 
-    /// The key of an entry; 0 if it is not in use.
-    pub(super) fn table_key(&mut self, table: Table, index: u64) -> Option<u64> {
+    /// Where the key of an entry is.
+    fn key_place(table: Table, index: u64) -> Option<u64> {
         let end = table.entries.checked_add((index + 1).checked_mul(table.stride)?)?;
-        self.view.word(end.wrapping_sub(16))
+        Some(end.wrapping_sub(16))
     }
 
-    /// Key and value of an entry; the value is 0 if it is not in use.
-    pub(super) fn entry(&mut self, dictionary: Dictionary, index: u64) -> Option<(u64, u64)> {
-        let key = self.table_key(dictionary.table, index)?;
-        let value = if dictionary.values == 0 {
-            let table = dictionary.table;
-            table.entries.checked_add((index + 1).checked_mul(table.stride)?)?.wrapping_sub(8)
-        } else {
-            dictionary.values.checked_add(index.checked_mul(8)?)?
+    /// The key of an entry; 0 if it is not in use.
+    pub(super) fn table_key(&mut self, table: Table, index: u64) -> Option<u64> {
+        self.view.word(Self::key_place(table, index)?)
+    }
+
+    /// An entry by number.
+    pub(super) fn entry(&mut self, dictionary: Dictionary, index: u64) -> Option<Entry> {
+        let key_place = Self::key_place(dictionary.table, index)?;
+        let value_place = match dictionary.values {
+            0 => key_place.wrapping_add(8),
+            values => values.checked_add(index.checked_mul(8)?)?,
         };
-        Some((key, self.view.word(value)?))
+        let (key, value) = (self.view.word(key_place)?, self.view.word(value_place)?);
+        Some(Entry { key_place, key, value_place, value })
     }
 
     /// The value of a key that is a `str`, of a dict with few entries.
@@ -123,7 +136,7 @@ impl Reader<'_> {
         const MAX_ENTRIES: u64 = 10_000;
         let dictionary = self.dictionary(object)?;
         (0..dictionary.table.count.min(MAX_ENTRIES)).find_map(|index| {
-            let (key, value) = self.entry(dictionary, index)?;
+            let Entry { key, value, .. } = self.entry(dictionary, index)?;
             if value == 0 {
                 return None;
             }

@@ -1,6 +1,6 @@
 //! The frames of all threads, and the local variables in them.
 
-use super::{kind::Kind, reader::Reader};
+use super::{edge::Edge, kind::Kind, reader::Reader, references::Reference};
 use crate::python::Locals;
 
 /// Bounds against lists that lead in circles.
@@ -128,32 +128,42 @@ impl Reader<'_> {
         (length <= MAX_LOCALS).then_some((names, length))
     }
 
-    /// Local variables of a frame: the name, a `str`, and the value.
-    pub(super) fn locals(&mut self, activation: &Activation) -> Vec<(u64, u64)> {
-        let items = self.interpreter.structures.tuple_items;
+    /// References from the local variables of a frame.
+    pub(super) fn locals(&mut self, activation: &Activation) -> Vec<Reference> {
         let start = activation.frame.wrapping_add(self.interpreter.structures.frame_locals);
-        let mask = self.interpreter.frames.pointer_mask;
+        let names = self.local_names(activation.code).unwrap_or_default();
+        let count = names.iter().map(|(_, length)| *length).sum::<u64>();
         let mut locals = Vec::new();
-        let mut slot = 0;
-        for (names, length) in self.local_names(activation.code).unwrap_or_default() {
-            for index in 0..length {
-                let name = self.view.word(names.wrapping_add(items + index * 8));
-                let value = self.view.word(start.wrapping_add(slot * 8));
-                slot += 1;
-                let pair = name.zip(value).map(|(name, value)| (name, value & mask));
-                locals.extend(pair.filter(|(_, value)| *value != 0));
-            }
+        for number in 0..count {
+            let place = start.wrapping_add(number * 8);
+            self.visit_at(place, Edge::Local(number as u32), &mut |_, local| locals.push(local));
         }
         locals
     }
 
-    /// The dict that a frame has for its local variables instead, in classes and `exec`.
-    pub(super) fn locals_dict(&mut self, activation: &Activation) -> Option<u64> {
+    /// The name of a local variable, a `str`, by its number.
+    pub(super) fn local_name(&mut self, activation: &Activation, number: u32) -> Option<u64> {
+        let items = self.interpreter.structures.tuple_items;
+        let mut index = u64::from(number);
+        for (names, length) in self.local_names(activation.code)? {
+            if index < length {
+                return self.view.word(names.wrapping_add(items + index * 8));
+            }
+            index -= length;
+        }
+        None
+    }
+
+    /// A reference to the dict that a frame has for its local variables instead, in classes and
+    /// `exec`.
+    pub(super) fn locals_dict(&mut self, activation: &Activation) -> Option<Reference> {
         let structures = self.interpreter.structures;
         let between = if structures.minor >= 11 { 16 } else { 8 };
         let globals = activation.frame.wrapping_add(structures.frame_globals);
-        let locals = self.view.word(globals.wrapping_add(between))?;
-        (locals != 0 && locals != self.view.word(globals)?).then_some(locals)
+        let place = globals.wrapping_add(between);
+        let target = self.view.word(place)?;
+        let is_own = target != 0 && target != self.view.word(globals)?;
+        is_own.then_some(Reference { edge: Edge::Locals, place, target })
     }
 
     /// Name and file of a function.

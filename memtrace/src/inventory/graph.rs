@@ -1,122 +1,225 @@
 //! Follows references from one object to the next, breadth first, so that the first way found to an
 //! object is a shortest one. Small objects without references of their own are not kept: pymalloc's
 //! pools have them.
+//!
+//! References lead anywhere in memory, of which only a part is kept. So what they lead to is looked
+//! at in batches, each in the order of addresses.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use foldhash::fast::RandomState;
-use memtrace_abi::mapping::Range;
+use roaring::RoaringTreemap;
 
 use super::{
+    arenas::RawArena,
+    edge::{Node, Packed},
     kind::{Kind, flag},
     model::Spent,
     reader::Reader,
-    references::Edge,
+    references::Reference,
     tally::Tally,
+    types::TypeId,
 };
 
-/// A node without one before it.
-pub(super) const ROOT: u32 = u32::MAX;
-/// Addresses of small objects that are remembered, so that common ones cost little.
-const ATOMS: usize = 1 << 16;
-/// The clock is looked at once for so many references.
-const BETWEEN_LOOKS: u64 = 1 << 16;
-
-/// An object that was reached.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Node {
-    pub(super) object: u64,
-    /// The node that it was first reached from.
-    pub(super) from: u32,
-    pub(super) edge: Edge,
-}
+/// Objects are aligned so.
+const ALIGNMENT: u64 = 8;
+/// Addresses that are remembered, so that the ones that are met often cost little.
+const RECENT: usize = 1 << 16;
+/// What is looked at in the order of addresses: 32 bytes each.
+const BATCH: usize = 1 << 18;
+/// How often what a reference leads to is looked at again, because there was no object.
+const SECOND_LOOKS: u32 = 20_000;
 
 /// What references lead to.
 pub(super) struct Graph<'a> {
-    nodes: Vec<Node>,
-    numbers: HashMap<u64, u32, RandomState>,
-    atoms: Vec<u64>,
-    /// Sorted; what is in them is counted with its pool.
-    arenas: &'a [Range],
+    nodes: Vec<Packed>,
+    /// The objects of the nodes, in units of their alignment.
+    reached: RoaringTreemap,
+    recent: Vec<u64>,
+    /// References that are not yet looked at.
+    proposed: Vec<Proposed>,
+    /// Sorted; what is in them is counted with its block.
+    arenas: &'a [RawArena],
+    /// The one that the last object was in.
+    arena: usize,
     limit: usize,
     followed: usize,
-    edges: u64,
+    second_looks: u32,
     pub(super) spent: Option<Spent>,
 }
 
+/// A reference from a node or a root.
+#[derive(Clone, Copy)]
+pub(super) struct Proposed {
+    pub(super) node: Node,
+    /// The word that held it; 0 if none did.
+    pub(super) place: u64,
+}
+
 impl<'a> Graph<'a> {
-    pub(super) fn new(arenas: &'a [Range], limit: usize) -> Self {
+    pub(super) fn new(arenas: &'a [RawArena], limit: usize) -> Self {
         Self {
             nodes: Vec::new(),
-            numbers: HashMap::default(),
-            atoms: vec![0; ATOMS],
+            reached: RoaringTreemap::new(),
+            recent: vec![0; RECENT],
+            proposed: Vec::new(),
             arenas,
-            limit: limit.min(ROOT as usize),
+            arena: 0,
+            limit: limit.min(u32::MAX as usize),
             followed: 0,
-            edges: 0,
+            second_looks: SECOND_LOOKS,
             spent: None,
         }
     }
 
-    /// The node of an object.
-    pub(super) fn number(&self, object: u64) -> Option<u32> {
-        self.numbers.get(&object).copied()
+    /// Whether there is a node of the object.
+    pub(super) fn has(&self, object: u64) -> bool {
+        self.reached.contains(object / ALIGNMENT)
+    }
+
+    /// The nodes of some objects, by object.
+    pub(super) fn numbers(&self, objects: &HashSet<u64>) -> HashMap<u64, u32> {
+        let numbered = self.nodes.iter().map(|node| node.object()).zip(0..);
+        numbered.filter(|(object, _)| objects.contains(object)).collect()
     }
 
     pub(super) fn node(&self, number: u32) -> Option<Node> {
-        self.nodes.get(number as usize).copied()
+        self.nodes.get(number as usize).copied().map(Node::from)
     }
 
     /// Follows the references of all nodes that were added, and of what they lead to.
     pub(super) fn follow(&mut self, reader: &mut Reader<'_>, tally: &mut Tally) {
-        while let Some(Node { object, .. }) = self.nodes.get(self.followed).copied() {
-            if reader.view.spent().is_some() || self.spent.is_some() {
+        loop {
+            if self.followed == self.nodes.len() {
+                self.settle(reader, tally);
+            }
+            let Some(object) = self.nodes.get(self.followed).map(|node| node.object()) else {
+                return;
+            };
+            let (id, from) = (reader.type_of(object), self.followed as u32);
+            id.inspect(|id| {
+                reader.references(object, *id, &mut |reader, Reference { edge, place, target }| {
+                    let node = Node { object: target, from, edge };
+                    self.propose(reader, tally, Proposed { node, place });
+                });
+            });
+            // Once there is more time it is followed again.
+            if self.is_spent(reader) {
                 return;
             }
-            let from = self.followed as u32;
             self.followed += 1;
-            let Some(id) = reader.type_of(object) else { continue };
-            reader.references(object, id, &mut |reader, edge, target| {
-                self.add(reader, tally, Node { object: target, from, edge });
-            });
         }
     }
 
-    /// Adds an object unless it is there already, is none, or needs not be followed.
-    pub(super) fn add(&mut self, reader: &mut Reader<'_>, tally: &mut Tally, node: Node) {
-        self.edges += 1;
-        if self.edges.is_multiple_of(BETWEEN_LOOKS) {
-            reader.view.is_late();
-        }
-        let object = node.object;
-        let atom = (object >> 4) as usize % ATOMS;
-        let is_known = self.atoms[atom] == object || self.numbers.contains_key(&object);
-        if !object.is_multiple_of(8) || is_known {
+    /// Takes note of a reference, unless it leads to what is known.
+    pub(super) fn propose(
+        &mut self,
+        reader: &mut Reader<'_>,
+        tally: &mut Tally,
+        proposed: Proposed,
+    ) {
+        let object = proposed.node.object;
+        let recent = recent(object);
+        if self.recent[recent] == object || !object.is_multiple_of(ALIGNMENT) {
             return;
         }
-        let Some(id) = reader.type_of(object) else {
-            let is_certain = !matches!(node.edge, Edge::Field(_));
-            tally.coverage.failed_objects += u64::from(is_certain);
-            return;
+        self.recent[recent] = object;
+        self.proposed.push(proposed);
+        if self.proposed.len() == BATCH {
+            self.settle(reader, tally);
+        }
+    }
+
+    /// Adds what has been proposed.
+    fn settle(&mut self, reader: &mut Reader<'_>, tally: &mut Tally) {
+        reader.view.is_late();
+        let mut batch = std::mem::take(&mut self.proposed);
+        batch.sort_by_key(|proposed| proposed.node.object);
+        let mut settled = 0;
+        for alike in batch.chunk_by(|one, next| one.node.object == next.node.object) {
+            if self.is_spent(reader) {
+                break;
+            }
+            settled += alike.len();
+            let object = alike[0].node.object;
+            let is_known = self.has(object)
+                || alike.iter().any(|proposed| self.add(reader, tally, *proposed));
+            if !is_known {
+                self.recent[recent(object)] = 0;
+            }
+        }
+        batch.drain(..settled);
+        self.proposed = batch;
+    }
+
+    fn is_spent(&self, reader: &Reader<'_>) -> bool {
+        reader.view.spent().is_some() || self.spent.is_some()
+    }
+
+    /// Adds an object unless it needs not be followed; `false` if there is none.
+    fn add(&mut self, reader: &mut Reader<'_>, tally: &mut Tally, proposed: Proposed) -> bool {
+        let object = proposed.node.object;
+        let id = reader.type_of(object);
+        let Some(id) = id.or_else(|| self.look_again(reader, tally, proposed)) else {
+            return false;
         };
         let of = reader.described(id);
         let (refers, is_type) = (of.refers(), of.kind == Kind::Type);
         let is_counted = self.is_in_arena(object) || reader.is_static(object);
-        if is_counted && !refers || is_type && is_static_type(reader, object) {
-            self.atoms[atom] = object;
-        } else if self.nodes.len() == self.limit {
+        let is_leaf = is_counted && !refers || is_type && is_static_type(reader, object);
+        if !is_leaf && self.nodes.len() == self.limit {
             self.spent = Some(Spent::Objects);
-        } else {
-            self.numbers.insert(object, self.nodes.len() as u32);
-            self.nodes.push(node);
-            tally.reached(reader, (object, id), is_counted);
+        } else if !is_leaf {
+            self.reached.insert(object / ALIGNMENT);
+            self.nodes.push(proposed.node.into());
+            if !is_counted {
+                tally.count(reader, object, id);
+            }
         }
+        true
     }
 
-    fn is_in_arena(&self, address: u64) -> bool {
-        let behind = self.arenas.partition_point(|arena| arena.start <= address);
-        self.arenas[..behind].last().is_some_and(|arena| arena.contains(address))
+    /// Looks at a reference afresh that led to no object. What it was read from may be older than
+    /// what it leads to.
+    fn look_again(
+        &mut self,
+        reader: &mut Reader<'_>,
+        tally: &mut Tally,
+        Proposed { node, place }: Proposed,
+    ) -> Option<TypeId> {
+        (node.edge.is_certain() && !self.is_spent(reader)).then_some(())?;
+        self.second_looks = self.second_looks.saturating_sub(1);
+        let mask = reader.interpreter.frames.pointer_mask;
+        let is_gone = |reader: &mut Reader<'_>| {
+            let now = reader.view.word_now(place).map(|word| word & mask);
+            now != Some(node.object)
+        };
+        if place == 0 || self.second_looks > 0 && is_gone(reader) {
+            tally.coverage.changed_references += 1;
+            return None;
+        }
+        let id = (self.second_looks > 0).then(|| {
+            reader.view.refresh(node.object);
+            reader.type_of(node.object)
+        });
+        let id = id.flatten();
+        tally.coverage.failed_objects += u64::from(id.is_none());
+        id
     }
+
+    fn is_in_arena(&mut self, address: u64) -> bool {
+        let is_in = |arena: usize| self.arenas.get(arena).is_some_and(|arena| arena.range.contains(address));
+        if is_in(self.arena) {
+            return true;
+        }
+        let behind = self.arenas.partition_point(|arena| arena.range.start <= address);
+        self.arena = behind.saturating_sub(1);
+        is_in(self.arena)
+    }
+}
+
+/// Where an address is remembered.
+fn recent(object: u64) -> usize {
+    (object >> 4) as usize % RECENT
 }
 
 fn is_static_type(reader: &mut Reader<'_>, of: u64) -> bool {

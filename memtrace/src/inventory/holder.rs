@@ -1,12 +1,14 @@
 //! Says who holds an object: the way that led to it, written like Python.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{
     attributes::MODULE_DICT,
+    edge::{Edge, Node},
     frames::Activation,
-    graph::{Graph, Node, ROOT},
+    graph::Graph,
     model::{Holder, Root},
     reader::Reader,
-    references::Edge,
 };
 
 /// Steps of a path that are written out; longer ones lose their middle.
@@ -19,20 +21,31 @@ const UNREADABLE: &str = "?";
 /// All ways that were found.
 pub(super) struct Holders<'a> {
     pub(super) graph: Graph<'a>,
-    pub(super) activations: Vec<Activation>,
+    activations: Vec<Activation>,
+    /// Nodes by object, of those that are asked for.
+    numbers: HashMap<u64, u32>,
 }
 
-impl Holders<'_> {
+impl<'a> Holders<'a> {
+    pub(super) fn new(graph: Graph<'a>, activations: Vec<Activation>) -> Self {
+        Self { graph, activations, numbers: HashMap::new() }
+    }
+
+    /// Looks for some objects, of which others may ask then.
+    pub(super) fn find(&mut self, objects: HashSet<u64>) {
+        self.numbers = self.graph.numbers(&objects);
+    }
+
     /// Who holds an object; `None`: nothing led to it.
     pub(super) fn holder(&self, reader: &mut Reader<'_>, object: u64) -> Option<Holder> {
         let mut steps = self.steps(object)?;
         let first = steps.pop()?;
         let root = self.root(reader, first);
-        let mut path = start(reader, first);
+        let mut path = self.start(reader, first);
         let mut before = first.object;
         let kept = MAX_STEPS / 2;
         let middle = kept..steps.len().saturating_sub(kept).max(kept);
-        let mut is_dict = matches!(first.edge, Edge::Locals(_));
+        let mut is_dict = first.edge == Edge::Locals;
         for (number, step) in steps.iter().rev().enumerate() {
             if steps.len() <= MAX_STEPS || !middle.contains(&number) {
                 path += &step_text(reader, (before, step), is_dict);
@@ -51,11 +64,11 @@ impl Holders<'_> {
     /// From the object back to where the way to it starts.
     fn steps(&self, object: u64) -> Option<Vec<Node>> {
         let mut steps = Vec::new();
-        let mut number = self.graph.number(object)?;
+        let mut number = *self.numbers.get(&object)?;
         while let Some(node) = self.graph.node(number) {
             steps.push(node);
             number = node.from;
-            if number == ROOT || steps.len() == MAX_DEPTH {
+            if node.edge.is_root() || steps.len() == MAX_DEPTH {
                 break;
             }
         }
@@ -63,23 +76,44 @@ impl Holders<'_> {
     }
 
     fn root(&self, reader: &mut Reader<'_>, first: Node) -> Root {
-        let activation = match first.edge {
-            Edge::Local(index, _) | Edge::Locals(index) => self.activations.get(index as usize),
-            Edge::Module => return Root::Module,
-            _ => None,
+        match (first.edge, self.activations.get(first.from as usize)) {
+            (Edge::Module, _) => Root::Module,
+            (Edge::Local(_) | Edge::Locals, Some(activation)) => {
+                let (function, file) = reader.function(activation.code);
+                Root::Local { function, file, thread: activation.thread }
+            }
+            _ => Root::Object,
+        }
+    }
+
+    /// The name that a path starts with.
+    fn start(&self, reader: &mut Reader<'_>, first: Node) -> String {
+        let name = match first.edge {
+            Edge::Local(number) => self.activations.get(first.from as usize).and_then(|activation| {
+                let name = reader.local_name(activation, number)?;
+                reader.string(name, MAX_NAME)
+            }),
+            Edge::Locals => return String::new(),
+            Edge::Module => reader.module_name(first.object),
+            _ => return in_brackets(reader, first.object),
         };
-        let Some(activation) = activation else { return Root::Object };
-        let (function, file) = reader.function(activation.code);
-        Root::Local { function, file, thread: activation.thread }
+        name.unwrap_or_else(|| UNREADABLE.to_owned())
     }
 }
 
 /// A step, where `is_dict` says that the one before was to a dict of attributes.
 fn step_text(reader: &mut Reader<'_>, (from, step): (u64, &Node), is_dict: bool) -> String {
     match step.edge {
-        Edge::Value(key) if is_dict => attribute(reader, key),
-        Edge::Value(key) => format!("[{}]", reader.key(key)),
-        Edge::Attribute(name) => attribute(reader, name),
+        Edge::Value(number) => match reader.key_of(from, number, step.object) {
+            Some(key) if is_dict => attribute(reader, key),
+            Some(key) => format!("[{}]", reader.key(key)),
+            None if is_dict => format!(".{UNREADABLE}"),
+            None => format!("[{UNREADABLE}]"),
+        },
+        Edge::Attribute(number) => {
+            let name = reader.type_of(from).and_then(|id| reader.attribute_name(id, number));
+            attribute(reader, name.unwrap_or(0))
+        }
         Edge::Item(index) => format!("[{index}]"),
         Edge::Member => "{…}".to_owned(),
         Edge::Key => ".keys()".to_owned(),
@@ -89,17 +123,6 @@ fn step_text(reader: &mut Reader<'_>, (from, step): (u64, &Node), is_dict: bool)
             format!(".{name}")
         }
         _ => String::new(),
-    }
-}
-
-/// The name that a path starts with.
-fn start(reader: &mut Reader<'_>, first: Node) -> String {
-    let unreadable = || UNREADABLE.to_owned();
-    match first.edge {
-        Edge::Local(_, name) => reader.string(name, MAX_NAME).unwrap_or_else(unreadable),
-        Edge::Locals(_) => String::new(),
-        Edge::Module => reader.module_name(first.object).unwrap_or_else(unreadable),
-        _ => in_brackets(reader, first.object),
     }
 }
 
@@ -113,6 +136,13 @@ fn in_brackets(reader: &mut Reader<'_>, object: u64) -> String {
 }
 
 impl Reader<'_> {
+    /// The key of an entry of a dict, if its value is still the one that it was.
+    fn key_of(&mut self, dict: u64, number: u32, value: u64) -> Option<u64> {
+        let dictionary = self.dictionary(dict)?;
+        let entry = self.entry(dictionary, number.into())?;
+        (entry.value == value).then_some(entry.key)
+    }
+
     fn module_name(&mut self, module: u64) -> Option<String> {
         let dict = self.view.word(module.wrapping_add(MODULE_DICT))?;
         let name = self.item(dict, "__name__")?;

@@ -1,14 +1,14 @@
 //! The objects of a running process: finds the interpreter among what it has mapped, and reads
 //! through the kernel.
 
-use std::cell::RefCell;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result};
 use memtrace_abi::mapping::Range;
 
 use super::{Inventory, Limits};
 use crate::{
-    heap::Memory,
+    heap::{Memory, Window},
     process::{
         Process,
         mappings::{Mapping, Mappings},
@@ -63,9 +63,9 @@ impl Inventory {
         let (interpreter, limits) = (interpreter.clone(), *limits);
         process
             .at_length(limits.time, move |process| {
-                let live = Live::new(process);
+                let live = Live::new(process)?;
                 let inventory = Self::read(&live, &interpreter, &limits);
-                match live.error.take() {
+                match live.error.into_inner() {
                     Some(error) => Err(error),
                     None => Ok(inventory?),
                 }
@@ -78,19 +78,20 @@ impl Inventory {
 pub(super) struct Live {
     memory: memory::Memory,
     /// The first that was met; nothing is asked for after it.
-    error: RefCell<Option<anyhow::Error>>,
+    error: OnceLock<anyhow::Error>,
 }
 
 impl Live {
-    pub(super) fn new(process: &Process) -> Self {
-        Self { memory: process.memory(), error: RefCell::default() }
+    pub(super) fn new(process: &Process) -> Result<Self> {
+        Ok(Self { memory: process.memory().of_this_program()?, error: OnceLock::new() })
     }
 
     fn ask<T>(&self, question: impl FnOnce(&memory::Memory) -> Result<T>) -> Option<T> {
-        if self.error.borrow().is_some() {
+        if self.error.get().is_some() {
             return None;
         }
-        question(&self.memory).map_err(|error| *self.error.borrow_mut() = Some(error)).ok()
+        // Another thread may have met one first.
+        question(&self.memory).map_err(|error| self.error.set(error)).ok()
     }
 }
 
@@ -99,8 +100,9 @@ impl Memory for Live {
         self.ask(|memory| memory.read(address, buffer)).unwrap_or(0)
     }
 
-    fn read_pages(&self, address: u64, buffer: &mut [u8]) -> Vec<bool> {
-        self.ask(|memory| memory.read_scattered(address, buffer)).unwrap_or_default()
+    fn read_pages(&self, address: u64, count: usize) -> Window {
+        let read = self.ask(|memory| memory.read_pages(address, count));
+        read.map_or_else(Window::default, |(is_here, bytes)| Window::new(&is_here, bytes))
     }
 
     fn resident(&self, range: Range) -> Vec<bool> {

@@ -15,7 +15,7 @@ pub struct Limits {
     pub read_bytes: u64,
     /// Bytes of the process kept in memory at a time.
     pub kept_bytes: usize,
-    /// Objects that references are followed through; each takes about 60 bytes.
+    /// Objects that references are followed through; each takes about 35 bytes.
     pub objects: usize,
     /// Arrays, frames and containers that are listed, each.
     pub listed: usize,
@@ -27,8 +27,8 @@ impl Default for Limits {
         Self {
             time: Duration::from_secs(5),
             read_bytes: 16 << 30,
-            kept_bytes: 512 << 20,
-            objects: 4_000_000,
+            kept_bytes: 32 << 20,
+            objects: 3_000_000,
             listed: 1000,
         }
     }
@@ -216,9 +216,12 @@ impl fmt::Display for Holder {
 pub struct Coverage {
     /// Objects that were counted.
     pub objects: u64,
-    /// References to what is no object, or not any more, or cannot be read; and tracked objects
-    /// that the collector's lists could not be followed to.
+    /// References to what is no object or cannot be read, though they were still there at a second
+    /// look; objects that contradict themselves; and lists of the collector that could not be
+    /// followed to their ends.
     pub failed_objects: u64,
+    /// References that had changed before what they led to could be looked at.
+    pub changed_references: u64,
     /// Objects that the collector tracks.
     pub tracked: u64,
     /// Pools of pymalloc that were read.
@@ -237,6 +240,22 @@ pub struct Coverage {
     pub spent: Option<Spent>,
     /// Bytes read from the process.
     pub read_bytes: u64,
+}
+
+impl Coverage {
+    /// Adds another one's counts.
+    pub(super) const fn add(&mut self, other: &Self) {
+        self.objects += other.objects;
+        self.failed_objects += other.failed_objects;
+        self.changed_references += other.changed_references;
+        self.tracked += other.tracked;
+        self.pools += other.pools;
+        self.failed_pools += other.failed_pools;
+        self.blocks += other.blocks;
+        self.other_blocks += other.other_blocks;
+        self.other_bytes += other.other_bytes;
+        self.read_bytes += other.read_bytes;
+    }
 }
 
 /// A limit that was reached.

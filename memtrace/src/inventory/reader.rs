@@ -20,12 +20,14 @@ pub(super) struct Reader<'m> {
 }
 
 impl<'m> Reader<'m> {
+    /// Memory is read in windows of `1 << bits` bytes.
     pub(super) fn new(
-        memory: &'m dyn Memory,
+        memory: &'m (dyn Memory + Sync),
         interpreter: &'m Interpreter,
         limits: &Limits,
+        bits: u32,
     ) -> Self {
-        Self { view: View::new(memory, limits), types: Types::default(), interpreter }
+        Self { view: View::new(memory, limits, bits), types: Types::default(), interpreter }
     }
 
     /// The type of the object at an address, if there is an object that is in use.

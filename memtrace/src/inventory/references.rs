@@ -1,37 +1,21 @@
 //! The references from an object to others, each with what it is for.
 
-use super::{arrays, kind::Kind, reader::Reader, sizes::BLOCK_ITEMS, types::TypeId};
+use super::{
+    arrays, edge::Edge, kind::Kind, reader::Reader, sizes::BLOCK_ITEMS, types::TypeId,
+};
 
-/// From one object to another, or from a root to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Edge {
-    /// The value of a local variable: index of the activation, and the name, a `str`.
-    Local(u32, u64),
-    /// A dict for the local variables of an activation.
-    Locals(u32),
-    /// From nothing: a module, and an object that nothing else is known to lead to.
-    Module,
-    Stray,
-    /// The value of a key.
-    Value(u64),
-    /// The key itself.
-    Key,
-    /// An item by number.
-    Item(u64),
-    /// In a set.
-    Member,
-    /// An attribute by name, a `str`.
-    Attribute(u64),
-    /// The dict with the attributes.
-    Dict,
-    /// What a cell holds.
-    Contents,
-    /// The member at an offset.
-    Field(u32),
+/// A reference from an object.
+#[derive(Clone, Copy)]
+pub(super) struct Reference {
+    pub(super) edge: Edge,
+    /// The word that holds it.
+    pub(super) place: u64,
+    /// The object that it leads to.
+    pub(super) target: u64,
 }
 
 /// What is done with each reference; it may read on.
-pub(super) type Visit<'a, R> = &'a mut dyn FnMut(&mut R, Edge, u64);
+pub(super) type Visit<'a, R> = &'a mut dyn FnMut(&mut R, Reference);
 
 impl Reader<'_> {
     /// Visits every reference of an object.
@@ -64,10 +48,12 @@ impl Reader<'_> {
     fn entries(&mut self, object: u64, visit: Visit<'_, Self>) -> Option<()> {
         let dictionary = self.dictionary(object)?;
         for index in 0..dictionary.table.count {
-            let (key, value) = self.entry(dictionary, index)?;
-            if key != 0 && value != 0 {
-                visit(self, Edge::Value(key), value);
-                visit(self, Edge::Key, key);
+            let entry = self.entry(dictionary, index)?;
+            if entry.key != 0 && entry.value != 0 {
+                let edge = Edge::Value(index as u32);
+                visit(self, Reference { edge, place: entry.value_place, target: entry.value });
+                let place = entry.key_place;
+                visit(self, Reference { edge: Edge::Key, place, target: entry.key });
             }
             self.go_on()?;
         }
@@ -83,9 +69,10 @@ impl Reader<'_> {
     /// Pointers in a row.
     fn row(&mut self, start: u64, length: u64, visit: Visit<'_, Self>) -> Option<()> {
         for index in 0..length {
-            let item = self.view.word(start.checked_add(index.checked_mul(8)?)?)?;
-            if item != 0 {
-                visit(self, Edge::Item(index), item);
+            let place = start.checked_add(index.checked_mul(8)?)?;
+            let target = self.view.word(place)?;
+            if target != 0 {
+                visit(self, Reference { edge: Edge::Item(index as u32), place, target });
             }
             self.go_on()?;
         }
@@ -99,11 +86,12 @@ impl Reader<'_> {
             if left == 0 {
                 break;
             }
-            let member = self.view.word(table.checked_add(slot.checked_mul(16)?)?)?;
+            let place = table.checked_add(slot.checked_mul(16)?)?;
+            let target = self.view.word(place)?;
             // What was removed leaves a mark that is static.
-            if member != 0 && !self.is_static(member) {
+            if target != 0 && !self.is_static(target) {
                 left -= 1;
-                visit(self, Edge::Member, member);
+                visit(self, Reference { edge: Edge::Member, place, target });
             }
             self.go_on()?;
         }
@@ -120,8 +108,9 @@ impl Reader<'_> {
                 block = self.view.word(block.wrapping_add(8 + BLOCK_ITEMS * 8))?;
                 slot = 0;
             }
-            let item = self.view.word(block.wrapping_add(8 + slot * 8))?;
-            visit(self, Edge::Item(index), item);
+            let place = block.wrapping_add(8 + slot * 8);
+            let target = self.view.word(place)?;
+            visit(self, Reference { edge: Edge::Item(index as u32), place, target });
             slot += 1;
             self.go_on()?;
         }

@@ -1,64 +1,65 @@
 //! Puts an inventory together: the pools, the collector's lists, and references from local
 //! variables, modules, and then whatever else is tracked.
 
-use memtrace_abi::mapping::Range;
-
 use super::{
     arenas::RawArena,
+    blocks::Blocks,
     collector::Tracked,
     frames::Activation,
-    graph::{Graph, Node, ROOT},
+    edge::{Edge, Node},
+    graph::{Graph, Proposed},
     holder::Holders,
     kind::Kind,
     model::{Allocator, Arena, Array, Container, Inventory, Limits},
     reader::Reader,
-    references::Edge,
-    tally::Tally,
+    references::Reference,
+    tally::{Tally, Top},
+    view,
 };
 use crate::{
     heap::Memory,
+    process::deadline,
     python::{Interpreter, Refusal},
 };
 
-/// What following variables may take of the time, in hundredths.
-const VARIABLES_SHARE: u32 = 60;
+/// What following references may take of the time, in hundredths: then there is some left to say who
+/// holds what.
+const FOLLOWING_SHARE: u32 = 85;
+/// Bytes that are kept of what blocks are counted in: it is gone through once.
+const KEPT_BYTES: usize = 8 << 20;
 
 impl Inventory {
     /// Reads the objects of an interpreter, as far as limits allow. Fails if the lists of its
     /// collector cannot be found, for then its layout is another one than known.
     pub fn read(
-        memory: &dyn Memory,
+        memory: &(dyn Memory + Sync),
         interpreter: &Interpreter,
         limits: &Limits,
     ) -> Result<Self, Refusal> {
-        let mut reader = Reader::new(memory, interpreter, limits);
-        let tracked = reader.tracked(limits.objects);
-        let tracked = tracked.ok_or(Refusal::Incomplete("list of the garbage collector"))?;
+        let mut reader = Reader::new(memory, interpreter, limits, view::ANYWHERE);
         let arenas = reader.find_arenas();
-        let mut tally = Tally::new(limits.listed);
-        tally.coverage.tracked = tracked.objects.len() as u64;
-        tally.coverage.failed_objects = tracked.broken;
-        let ranges: Vec<Range> = arenas.iter().map(|arena| arena.range).collect();
-        let activations = reader.activations();
-        let mut graph = Graph::new(&ranges, limits.objects);
-        // What variables hold comes first, but must not take all the time.
-        reader.view.allow(VARIABLES_SHARE);
-        graph.follow_variables(&mut reader, &mut tally, (&activations, &tracked));
+        let few = Limits { kept_bytes: KEPT_BYTES, ..*limits };
+        let mut of_blocks = Reader::new(memory, interpreter, &few, view::ALONG);
+        let (reached, mut blocks) = deadline::both(
+            || reader.reach(&arenas, limits),
+            || Blocks::count(&mut of_blocks, &arenas, limits.listed),
+        );
+        let (mut tally, mut holders) = reached?;
+        let allocator = match blocks.are_hooked() {
+            None => Allocator::Other,
+            Some(true) => Allocator::PymallocDebug,
+            Some(false) => Allocator::Pymalloc,
+        };
+        let spent = of_blocks.view.spent();
+        blocks.tally.coverage.read_bytes = of_blocks.view.read_bytes();
+        let types = reader.types.adopt(of_blocks.types);
+        tally.append(blocks.tally, &types);
+        tally.coverage.spent = reader.view.spent().or(spent).or(holders.graph.spent);
+        for of in blocks.arenas.iter_mut().flat_map(|arena| &mut arena.types) {
+            of.0 = types.get(of.0).map_or(0, |id| id.index());
+        }
         reader.view.allow(100);
-        let counted =
-            arenas.iter().map(|arena| tally.count_arena(&mut reader, &graph, *arena)).collect();
-        graph.follow_rest(&mut reader, &mut tally, &tracked);
-        let allocator = allocator(&arenas, &tally);
-        let mut holders = Holders { graph, activations };
-        Ok(reader.conclude(tally, &mut holders, (allocator, counted)))
-    }
-}
-
-fn allocator(arenas: &[RawArena], tally: &Tally) -> Allocator {
-    match tally.is_hooked() {
-        _ if arenas.is_empty() || tally.coverage.blocks == 0 => Allocator::Other,
-        true => Allocator::PymallocDebug,
-        false => Allocator::Pymalloc,
+        Ok(reader.conclude(tally, &mut holders, (allocator, blocks.arenas)))
     }
 }
 
@@ -69,25 +70,21 @@ impl Graph<'_> {
         tally: &mut Tally,
         (activations, tracked): (&[Activation], &Tracked),
     ) {
-        let mut add = |graph: &mut Self, reader: &mut Reader<'_>, object, edge| {
-            graph.add(reader, tally, Node { object, from: ROOT, edge });
-        };
         for (index, activation) in activations.iter().enumerate() {
-            let index = index as u32;
             if reader.view.spent().is_some() {
                 return;
             }
-            for (name, value) in reader.locals(activation) {
-                add(self, reader, value, Edge::Local(index, name));
-            }
-            if let Some(dict) = reader.locals_dict(activation) {
-                add(self, reader, dict, Edge::Locals(index));
+            let mut variables = reader.locals(activation);
+            variables.extend(reader.locals_dict(activation));
+            for Reference { edge, place, target } in variables {
+                let node = Node { object: target, from: index as u32, edge };
+                self.propose(reader, tally, Proposed { node, place });
             }
         }
         for object in &tracked.objects {
             let id = reader.type_of(*object);
             if id.is_some_and(|id| reader.described(id).kind == Kind::Module) {
-                add(self, reader, *object, Edge::Module);
+                self.propose(reader, tally, root(*object, Edge::Module));
             }
         }
         self.follow(reader, tally);
@@ -99,8 +96,8 @@ impl Graph<'_> {
             if reader.view.spent().is_some() {
                 break;
             }
-            if self.number(*object).is_none() {
-                self.add(reader, tally, Node { object: *object, from: ROOT, edge: Edge::Stray });
+            if !self.has(*object) {
+                self.propose(reader, tally, root(*object, Edge::Stray));
                 self.follow(reader, tally);
             }
         }
@@ -108,7 +105,31 @@ impl Graph<'_> {
     }
 }
 
+/// What nothing was seen to refer to.
+fn root(object: u64, edge: Edge) -> Proposed {
+    Proposed { node: Node { object, from: 0, edge }, place: 0 }
+}
+
 impl Reader<'_> {
+    /// Follows references, and counts what is in no arena.
+    fn reach<'a>(
+        &mut self,
+        arenas: &'a [RawArena],
+        limits: &Limits,
+    ) -> Result<(Tally, Holders<'a>), Refusal> {
+        let tracked = self.tracked(limits.objects);
+        let tracked = tracked.ok_or(Refusal::Incomplete("list of the garbage collector"))?;
+        let mut tally = Tally::new(limits.listed);
+        tally.coverage.tracked = tracked.objects.len() as u64;
+        tally.coverage.failed_objects = tracked.broken;
+        let activations = self.activations();
+        let mut graph = Graph::new(arenas, limits.objects);
+        self.view.allow(FOLLOWING_SHARE);
+        graph.follow_variables(self, &mut tally, (&activations, &tracked));
+        graph.follow_rest(self, &mut tally, &tracked);
+        Ok((tally, Holders::new(graph, activations)))
+    }
+
     fn conclude(
         &mut self,
         tally: Tally,
@@ -120,16 +141,15 @@ impl Reader<'_> {
             arena.types.iter_mut().for_each(|(of, _)| *of = places[*of]);
         }
         let mut coverage = tally.coverage;
-        coverage.spent = self.view.spent().or(holders.graph.spent);
-        let containers = tally.containers.into_list().into_iter();
+        let lists = [tally.containers, tally.arrays, tally.data_frames].map(Top::into_list);
+        holders.find(lists.iter().flatten().map(|(_, object)| *object).collect());
+        let [containers, arrays, data_frames] = lists.map(Vec::into_iter);
         let containers = containers.filter_map(|entry| self.container(entry, holders)).collect();
-        let arrays = tally.arrays.into_list().into_iter();
         let arrays = arrays.filter_map(|(_, object)| self.listed_array(object, holders)).collect();
-        let data_frames = tally.data_frames.into_list().into_iter();
         let mut data_frames: Vec<_> =
             data_frames.filter_map(|(_, object)| self.data_frame(object, holders)).collect();
         data_frames.sort_by_key(|frame| std::cmp::Reverse(frame.bytes));
-        coverage.read_bytes = self.view.read_bytes();
+        coverage.read_bytes += self.view.read_bytes();
         Inventory {
             version: self.interpreter.version,
             allocator,

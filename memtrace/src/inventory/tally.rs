@@ -3,23 +3,11 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
-    arenas::{Place, Pool, RawArena},
-    graph::Graph,
     kind::Kind,
-    model::{Arena, Coverage, TypeTotal},
+    model::{Coverage, TypeTotal},
     reader::Reader,
     types::{TypeId, Types},
 };
-
-/// Types that are named for an arena.
-const ARENA_TYPES: usize = 3;
-/// What pymalloc's debug hooks put before a block: eight bytes of size, one for the kind, and seven
-/// of these.
-const FORBIDDEN: u64 = 0xfdfd_fdfd_fdfd_fd00;
-const DEBUG_HEAD: u64 = 16;
-/// Where an object may start in its block: behind no head, the collector's, and that and two
-/// pointers.
-const HEADS: [u64; 3] = [0, 16, 32];
 
 /// The largest of many.
 pub(super) struct Top {
@@ -41,6 +29,10 @@ impl Top {
         }
     }
 
+    fn append(&mut self, other: Self) {
+        other.heap.into_iter().for_each(|Reverse((bytes, object))| self.add(bytes, object));
+    }
+
     /// Bytes and addresses, the largest first.
     pub(super) fn into_list(self) -> Vec<(u64, u64)> {
         self.heap.into_sorted_vec().into_iter().map(|Reverse(entry)| entry).collect()
@@ -56,8 +48,6 @@ pub(super) struct Tally {
     pub(super) array_count: u64,
     pub(super) array_bytes: u64,
     pub(super) coverage: Coverage,
-    /// Blocks in use with the bytes of the debug hooks, and without.
-    hooked: [u64; 2],
 }
 
 impl Tally {
@@ -70,32 +60,55 @@ impl Tally {
             array_count: 0,
             array_bytes: 0,
             coverage: Coverage::default(),
-            hooked: [0, 0],
         }
     }
 
-    /// Counts an object; its bytes, unless it contradicts itself.
-    fn count(&mut self, reader: &mut Reader<'_>, object: u64, id: TypeId) -> Option<u64> {
+    /// Counts an object, and lists it if it is large; its bytes, unless it contradicts itself.
+    pub(super) fn count(
+        &mut self,
+        reader: &mut Reader<'_>,
+        object: u64,
+        id: TypeId,
+    ) -> Option<u64> {
         let Some(bytes) = reader.size_of(object, id) else {
             self.coverage.failed_objects += 1;
             return None;
         };
+        self.add(id, 1, bytes);
+        self.coverage.objects += 1;
+        if reader.described(id).is_listed {
+            self.list(reader, (object, id), bytes);
+        }
+        Some(bytes)
+    }
+
+    fn add(&mut self, id: TypeId, objects: u64, bytes: u64) {
         if self.totals.len() <= id.index() {
             self.totals.resize(id.index() + 1, (0, 0));
         }
         let (count, total) = &mut self.totals[id.index()];
-        (*count, *total) = (*count + 1, total.saturating_add(bytes));
-        self.coverage.objects += 1;
-        Some(bytes)
+        (*count, *total) = (*count + objects, total.saturating_add(bytes));
     }
 
-    /// Lists an object if it is one of those that are, and large.
+    /// Adds what another one has counted, whose types are `types`, in its order.
+    pub(super) fn append(&mut self, other: Self, types: &[TypeId]) {
+        for (id, (count, bytes)) in types.iter().zip(other.totals) {
+            self.add(*id, count, bytes);
+        }
+        self.containers.append(other.containers);
+        self.arrays.append(other.arrays);
+        self.data_frames.append(other.data_frames);
+        self.array_count += other.array_count;
+        self.array_bytes = self.array_bytes.saturating_add(other.array_bytes);
+        self.coverage.add(&other.coverage);
+    }
+
+    /// Lists an object, of a type of which some are, if it is large.
     fn list(&mut self, reader: &mut Reader<'_>, (object, id): (u64, TypeId), bytes: u64) {
         match reader.described(id).kind {
             Kind::NumpyArray => self.list_array(reader, object),
             kind if kind.is_container() => self.containers.add(bytes, object),
-            _ if reader.is_data_frame(id) => self.data_frames.add(bytes, object),
-            _ => {}
+            _ => self.data_frames.add(bytes, object),
         }
     }
 
@@ -104,77 +117,6 @@ impl Tally {
         self.array_count += 1;
         self.array_bytes = self.array_bytes.saturating_add(array.owned_bytes());
         self.arrays.add(array.bytes().unwrap_or(0), object);
-    }
-
-    /// Takes note of an object that references led to; pools count what is in them.
-    pub(super) fn reached(&mut self, reader: &mut Reader<'_>, found: (u64, TypeId), pooled: bool) {
-        let (object, id) = found;
-        let bytes =
-            if pooled { reader.size_of(object, id) } else { self.count(reader, object, id) };
-        if let Some(bytes) = bytes {
-            self.list(reader, found, bytes);
-        }
-    }
-
-    /// Counts what is in an arena.
-    pub(super) fn count_arena(
-        &mut self,
-        reader: &mut Reader<'_>,
-        graph: &Graph<'_>,
-        arena: RawArena,
-    ) -> Arena {
-        let mut found = Found::new(graph);
-        for address in reader.pools(arena) {
-            if reader.view.is_late() {
-                break;
-            }
-            self.coverage.pools += 1;
-            match reader.pool(address, arena) {
-                Place::Free => {}
-                Place::Failed => self.coverage.failed_pools += 1,
-                Place::Used(pool) => self.count_pool(reader, &pool, &mut found),
-            }
-        }
-        found.into_arena(arena)
-    }
-
-    fn count_pool(&mut self, reader: &mut Reader<'_>, pool: &Pool, found: &mut Found<'_>) {
-        found.pools += 1;
-        for block in pool.blocks() {
-            self.count_block(reader, (block, pool.block_size), found);
-        }
-    }
-
-    fn count_block(
-        &mut self,
-        reader: &mut Reader<'_>,
-        (block, size): (u64, u64),
-        found: &mut Found<'_>,
-    ) {
-        self.coverage.blocks += 1;
-        found.blocks += 1;
-        found.bytes += size;
-        let mark = reader.view.word(block + 8).unwrap_or(0);
-        let is_hooked = mark & !0xff == FORBIDDEN;
-        self.hooked[usize::from(is_hooked)] += 1;
-        let start = if is_hooked { block + DEBUG_HEAD } else { block };
-        let object = object_in(reader, start, (block + size) - start);
-        let counted =
-            object.and_then(|(object, id)| Some((object, id, self.count(reader, object, id)?)));
-        if let Some((object, id, bytes)) = counted {
-            found.add(id, bytes);
-            if found.graph.number(object).is_none() {
-                self.list(reader, (object, id), bytes);
-            }
-        } else {
-            self.coverage.other_blocks += 1;
-            self.coverage.other_bytes += size;
-        }
-    }
-
-    /// Whether most blocks have the bytes of the debug hooks around them.
-    pub(super) fn is_hooked(&self) -> bool {
-        self.hooked[1] > self.hooked[0]
     }
 
     /// Types with their objects, most bytes first, and where each type is in that list.
@@ -191,55 +133,4 @@ impl Tally {
         });
         (list.collect(), places)
     }
-}
-
-/// What was found in one arena.
-struct Found<'g> {
-    graph: &'g Graph<'g>,
-    pools: u32,
-    blocks: u32,
-    bytes: u64,
-    /// Objects and bytes by type.
-    types: Vec<(u32, u64)>,
-}
-
-impl<'g> Found<'g> {
-    fn new(graph: &'g Graph<'g>) -> Self {
-        Self { graph, pools: 0, blocks: 0, bytes: 0, types: Vec::new() }
-    }
-
-    fn add(&mut self, id: TypeId, bytes: u64) {
-        if self.types.len() <= id.index() {
-            self.types.resize(id.index() + 1, (0, 0));
-        }
-        let (count, total) = &mut self.types[id.index()];
-        (*count, *total) = (*count + 1, total.saturating_add(bytes));
-    }
-
-    /// Types are still numbered as they were found.
-    fn into_arena(self, arena: RawArena) -> Arena {
-        let mut order: Vec<usize> =
-            (0..self.types.len()).filter(|index| self.types[*index].0 > 0).collect();
-        order.sort_by_key(|index| Reverse(self.types[*index].1));
-        order.truncate(ARENA_TYPES);
-        Arena {
-            range: arena.range,
-            used_pools: self.pools,
-            free_pools: arena.pools.saturating_sub(self.pools),
-            used_blocks: self.blocks,
-            used_bytes: self.bytes,
-            types: order.into_iter().map(|index| (index, self.types[index].0)).collect(),
-        }
-    }
-}
-
-/// The object in a block of `size` bytes, if one begins where its type says that it does.
-fn object_in(reader: &mut Reader<'_>, block: u64, size: u64) -> Option<(u64, TypeId)> {
-    HEADS.into_iter().find_map(|head| {
-        let object = block + head;
-        let id = reader.type_of(object)?;
-        let of = reader.described(id);
-        let fits = of.head() == head && head + of.basic_size.min(24) <= size;
-        fits.then_some((object, id))
-    })
 }

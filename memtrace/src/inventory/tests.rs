@@ -1,12 +1,15 @@
 //! The reader on real processes, and on what is left of one after bytes were changed.
 
 use std::{
-    cell::{Cell, RefCell},
     collections::HashMap,
     env,
     io::{BufRead as _, BufReader, Write as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -64,8 +67,8 @@ fn limits() -> Limits {
 
 /// The live process, with what is read of it kept.
 struct Recorder<'m> {
-    memory: &'m dyn Memory,
-    pages: RefCell<HashMap<u64, Vec<u8>>>,
+    memory: &'m (dyn Memory + Sync),
+    pages: Mutex<HashMap<u64, Vec<u8>>>,
 }
 
 impl Memory for Recorder<'_> {
@@ -73,7 +76,7 @@ impl Memory for Recorder<'_> {
         let read = self.memory.read(address, buffer);
         assert_eq!(address % PAGE, 0, "read by pages");
         for (page, bytes) in (address / PAGE..).zip(buffer[..read].chunks_exact(PAGE as usize)) {
-            self.pages.borrow_mut().insert(page, bytes.to_vec());
+            self.pages.lock().unwrap().insert(page, bytes.to_vec());
         }
         read
     }
@@ -86,7 +89,7 @@ impl Memory for Recorder<'_> {
 /// Pages, and how many bytes were read of them.
 struct Pages {
     pages: HashMap<u64, Vec<u8>>,
-    read: Cell<u64>,
+    read: AtomicU64,
 }
 
 impl Memory for Pages {
@@ -97,7 +100,7 @@ impl Memory for Pages {
             bytes.copy_from_slice(page);
             length += bytes.len();
         }
-        self.read.set(self.read.get() + length as u64);
+        self.read.fetch_add(length as u64, Ordering::Relaxed);
         length
     }
 
@@ -117,8 +120,8 @@ fn sizes_are_those_of_getsizeof_to_the_byte() {
         let said: serde_json::Value =
             serde_json::from_str(&python.lines[0]["answer ".len()..]).unwrap();
         let (process, interpreter) = python.interpreter();
-        let live = super::live::Live::new(&process);
-        let mut reader = Reader::new(&live, &interpreter, &limits());
+        let live = super::live::Live::new(&process).unwrap();
+        let mut reader = Reader::new(&live, &interpreter, &limits(), 16);
         let samples = said["sizes"].as_array().unwrap();
         assert!(samples.len() > 80);
         for sample in samples {
@@ -140,12 +143,12 @@ fn recorded() -> (HashMap<u64, Vec<u8>>, Interpreter) {
         print('ready\\ndone', flush=True)\nsys.stdin.readline()\nsys.stdin.readline()";
     let python = Python::start(&"python3".into(), &["-I", "-S", "-c", script]);
     let (process, interpreter) = python.interpreter();
-    let live = super::live::Live::new(&process);
-    let recorder = Recorder { memory: &live, pages: RefCell::default() };
+    let live = super::live::Live::new(&process).unwrap();
+    let recorder = Recorder { memory: &live, pages: Mutex::default() };
     let inventory = Inventory::read(&recorder, &interpreter, &limits()).unwrap();
     let found = inventory.types.iter().find(|of| of.name == "__main__.A").unwrap();
     assert_eq!(found.count, 99);
-    (recorder.pages.into_inner(), interpreter)
+    (recorder.pages.into_inner().unwrap(), interpreter)
 }
 
 #[test]
@@ -168,13 +171,13 @@ fn nothing_in_memory_can_make_reading_go_wrong() {
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(40));
     let limits = Limits { read_bytes: MOST, time: Duration::from_secs(20), ..Limits::default() };
     let result = runner.run(&changes, |changes| {
-        let mut pages = Pages { pages: pages.clone(), read: Cell::default() };
+        let mut pages = Pages { pages: pages.clone(), read: AtomicU64::default() };
         for (page, place, word) in changes {
             let page = pages.pages.get_mut(page.get(&numbers)).unwrap();
             page[place * 8..place * 8 + 8].copy_from_slice(&word.to_le_bytes());
         }
         let _ = Inventory::read(&pages, &interpreter, &limits);
-        prop_assert!(pages.read.get() <= MOST + (1 << 20));
+        prop_assert!(pages.read.load(Ordering::Relaxed) <= MOST + (1 << 20));
         Ok(())
     });
     result.unwrap();
@@ -183,7 +186,7 @@ fn nothing_in_memory_can_make_reading_go_wrong() {
 #[test]
 fn limits_end_the_reading_early() {
     let (pages, interpreter) = recorded();
-    let pages = Pages { pages, read: Cell::default() };
+    let pages = Pages { pages, read: AtomicU64::default() };
     let none = Limits { time: Duration::ZERO, ..limits() };
     assert!(Inventory::read(&pages, &interpreter, &none).is_err());
     let few = Limits { objects: 50, listed: 3, ..limits() };

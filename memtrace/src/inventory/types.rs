@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::{
+    data_frames::is_data_frame,
     kind::{Kind, flag},
     reader::{OB_TYPE, Reader},
 };
@@ -32,7 +33,7 @@ const MAX_NAME: usize = 200;
 const MAX_TYPES: usize = 100_000;
 
 /// Stands for a type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct TypeId(u32);
 
 impl TypeId {
@@ -55,6 +56,8 @@ pub(super) struct Type {
     pub(super) dict_offset: i64,
     /// Its `PyMemberDef` array.
     pub(super) members: u64,
+    /// Whether its objects are listed if they are large.
+    pub(super) is_listed: bool,
     /// The interpreter's minor version.
     pub(super) minor: u8,
 }
@@ -64,6 +67,8 @@ pub(super) struct Type {
 pub(super) struct Types {
     numbers: HashMap<u64, TypeId, RandomState>,
     list: Vec<Type>,
+    /// The one that was last asked for: many objects in a row are of one type.
+    last: (u64, TypeId),
 }
 
 impl Types {
@@ -76,19 +81,41 @@ impl Types {
     }
 }
 
+impl Types {
+    fn known(&mut self, address: u64) -> Option<TypeId> {
+        if self.last.0 != address || address == 0 {
+            self.last = (address, *self.numbers.get(&address)?);
+        }
+        Some(self.last.1)
+    }
+
+    fn add(&mut self, described: Type) -> Option<TypeId> {
+        (self.list.len() < MAX_TYPES).then_some(())?;
+        let id = TypeId(self.list.len() as u32);
+        self.numbers.insert(described.address, id);
+        self.list.push(described);
+        Some(id)
+    }
+
+    /// What stands here for each of another one's types, in its order.
+    pub(super) fn adopt(&mut self, others: Self) -> Vec<TypeId> {
+        let mut adopt = |of: Type| {
+            let known = self.numbers.get(&of.address).copied();
+            known.or_else(|| self.add(of)).unwrap_or(TypeId(0))
+        };
+        others.list.into_iter().map(&mut adopt).collect()
+    }
+}
+
 impl Reader<'_> {
     /// The type at an address, if it is one.
     pub(super) fn resolve(&mut self, address: u64) -> Option<TypeId> {
-        if let Some(id) = self.types.numbers.get(&address) {
-            return Some(*id);
+        if let Some(id) = self.types.known(address) {
+            return Some(id);
         }
         self.is_type(address, MAX_METACLASSES).then_some(())?;
-        (self.types.list.len() < MAX_TYPES).then_some(())?;
         let described = self.describe(address)?;
-        let id = TypeId(self.types.list.len() as u32);
-        self.types.list.push(described);
-        self.types.numbers.insert(address, id);
-        Some(id)
+        self.types.add(described)
     }
 
     /// Whether the object's type is `type`, or derives from it, and it looks like a type itself.
@@ -116,10 +143,13 @@ impl Reader<'_> {
         let is_sane = (16..=MAX_BASIC_SIZE).contains(&basic_size) && item_size <= MAX_ITEM_SIZE;
         is_sane.then_some(())?;
         let own_name = self.own_name(address)?;
+        let kind = self.kind(address)?;
+        let name = self.full_name(address, flags).unwrap_or(own_name);
         Some(Type {
             address,
-            kind: self.kind(address)?,
-            name: self.full_name(address, flags).unwrap_or(own_name),
+            kind,
+            is_listed: kind == Kind::NumpyArray || kind.is_container() || is_data_frame(&name),
+            name,
             basic_size,
             item_size,
             flags,

@@ -1,62 +1,38 @@
-//! Memory as it was when it was first looked at, within limits: read in large pieces, the latest of
-//! them kept.
+//! Memory as it was when it was first looked at, within limits.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
-
-use foldhash::fast::RandomState;
-use memtrace_abi::mapping::Range;
+use std::time::{Duration, Instant};
 
 use super::{Limits, Spent};
-use crate::heap::Memory;
+use crate::heap::{Copy, Memory, PAGE};
 
-const PAGE: u64 = 4096;
-/// Bytes read at once; a multiple of pages and of pools, so that no block lies across two.
-const PIECE: u64 = 256 << 10;
-const PIECE_PAGES: u64 = PIECE / PAGE;
+/// log2 of the bytes read at once, where they are gone through from the first to the last, and where
+/// references lead anywhere. Pools divide them, so that no block lies across two.
+pub(super) const ALONG: u32 = 18;
+pub(super) const ANYWHERE: u32 = 16;
+/// Nothing is mapped below this, as a rule.
+const LEAST: u64 = 64 << 10;
 /// User space ends below this on x86-64 with four levels of page tables; five are opt-in.
 const ADDRESS_END: u64 = 1 << 47;
 
-struct Piece {
-    number: u64,
-    /// One bit a page.
-    present: u64,
-    bytes: Box<[u8]>,
-}
-
 /// The memory of one process, seen through limits.
 pub(super) struct View<'m> {
-    memory: &'m dyn Memory,
-    numbers: HashMap<u64, usize, RandomState>,
-    pieces: Vec<Piece>,
-    /// The piece to be given up for the next one.
-    oldest: usize,
-    recent: usize,
-    max_pieces: usize,
+    copy: Copy<'m, dyn Memory + Sync + 'm>,
     bytes_left: u64,
     start: Instant,
     time: Duration,
     end: Instant,
-    read_bytes: u64,
     spent: Option<Spent>,
 }
 
 impl<'m> View<'m> {
-    pub(super) fn new(memory: &'m dyn Memory, limits: &Limits) -> Self {
+    /// Memory is read in windows of `1 << bits` bytes.
+    pub(super) fn new(memory: &'m (dyn Memory + Sync), limits: &Limits, bits: u32) -> Self {
         Self {
-            memory,
-            numbers: HashMap::default(),
-            pieces: Vec::new(),
-            oldest: 0,
-            recent: 0,
-            max_pieces: (limits.kept_bytes / PIECE as usize).max(16),
+            copy: Copy::new(memory, bits).keeping(limits.kept_bytes as u64),
             bytes_left: limits.read_bytes,
             start: Instant::now(),
             time: limits.time,
             end: Instant::now() + limits.time,
-            read_bytes: 0,
             spent: None,
         }
     }
@@ -67,10 +43,10 @@ impl<'m> View<'m> {
     }
 
     pub(super) fn read_bytes(&self) -> u64 {
-        self.read_bytes
+        self.copy.read_bytes()
     }
 
-    /// Looks at the clock, which reading does only for every piece.
+    /// Looks at the clock, which reading does only for every window.
     pub(super) fn is_late(&mut self) -> bool {
         if self.spent.is_none() && Instant::now() >= self.end {
             self.spent = Some(Spent::Time);
@@ -86,20 +62,16 @@ impl<'m> View<'m> {
         }
     }
 
-    /// What is around an address is read afresh when it is next looked at.
-    pub(super) fn forget_at(&mut self, address: u64) {
-        if let Some(index) = self.numbers.remove(&(address / PIECE))
-            && let Some(piece) = self.pieces.get_mut(index)
-        {
-            (piece.number, piece.present) = (u64::MAX, 0);
+    /// Reads what is around an address afresh.
+    pub(super) fn refresh(&mut self, address: u64) {
+        if self.pay(address, self.copy.window_size()).is_some() {
+            self.copy.refresh(address);
         }
     }
 
     /// Everything is read afresh from now on.
     pub(super) fn forget(&mut self) {
-        self.numbers.clear();
-        self.pieces.clear();
-        (self.oldest, self.recent) = (0, 0);
+        self.copy.forget();
     }
 
     /// The eight bytes at a multiple of eight.
@@ -110,10 +82,24 @@ impl<'m> View<'m> {
         self.chunk(address).map(u64::from_le_bytes)
     }
 
+    /// The word that is at a multiple of eight now, whatever was there before.
+    pub(super) fn word_now(&mut self, address: u64) -> Option<u64> {
+        self.pay(address, PAGE)?;
+        let word = self.copy.bytes_now(address)?;
+        Some(u64::from_le_bytes(word))
+    }
+
     /// Words in a row.
     pub(super) fn words<const N: usize>(&mut self, address: u64) -> Option<[u64; N]> {
         let mut words = [0; N];
-        for (index, word) in words.iter_mut().enumerate() {
+        if !address.is_multiple_of(8) {
+            return None;
+        }
+        let (here, _) = self.rest(address)?.as_chunks();
+        for (word, bytes) in words.iter_mut().zip(here) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        for (index, word) in words.iter_mut().enumerate().skip(here.len()) {
             *word = self.word(address.checked_add(index as u64 * 8)?)?;
         }
         Some(words)
@@ -136,114 +122,54 @@ impl<'m> View<'m> {
         let mut bytes = Vec::new();
         while bytes.len() < length {
             let Some(at) = address.checked_add(bytes.len() as u64) else { break };
-            let Some(page) = self.page(at) else { break };
-            bytes.extend_from_slice(page);
+            let Some(rest) = self.rest(at) else { break };
+            bytes.extend_from_slice(rest);
         }
         bytes.truncate(length);
         bytes
     }
 
-    /// The rest of the page from the address on.
-    fn page(&mut self, address: u64) -> Option<&[u8]> {
-        let piece = self.piece(address)?;
-        let start = (address % PIECE) as usize;
-        let end = (start / PAGE as usize + 1) * PAGE as usize;
-        self.pieces.get(piece)?.bytes.get(start..end)
-    }
-
     /// Bytes that do not cross a page.
     fn chunk<const N: usize>(&mut self, address: u64) -> Option<[u8; N]> {
-        let piece = self.piece(address)?;
-        let start = (address % PIECE) as usize;
-        self.pieces.get(piece)?.bytes.get(start..)?.first_chunk().copied()
+        self.rest(address)?.first_chunk().copied()
     }
 
-    /// The piece with the address, if its page is present.
-    fn piece(&mut self, address: u64) -> Option<usize> {
-        let number = address / PIECE;
-        let recent = self.pieces.get(self.recent).filter(|piece| piece.number == number);
-        if recent.is_none() {
-            self.recent = match self.numbers.get(&number) {
-                Some(index) => *index,
-                None => self.fetch(number)?,
-            };
+    /// The rest of the page from the address on.
+    fn rest(&mut self, address: u64) -> Option<&[u8]> {
+        if !self.copy.holds(address) {
+            self.pay(address, self.copy.window_size())?;
         }
-        let page = address % PIECE / PAGE;
-        let present = self.pieces.get(self.recent)?.present;
-        (present >> page & 1 == 1).then_some(self.recent)
+        self.copy.page(address)?.get((address % PAGE) as usize..)
     }
 
-    fn fetch(&mut self, number: u64) -> Option<usize> {
-        if number == 0 || number >= ADDRESS_END / PIECE || self.is_late() {
+    /// Whether so many bytes around an address may be read.
+    fn pay(&mut self, address: u64, bytes: u64) -> Option<()> {
+        if !(LEAST..ADDRESS_END).contains(&address) || self.is_late() {
             return None;
         }
-        if self.bytes_left < PIECE {
-            self.spent = Some(Spent::Bytes);
-            return None;
-        }
-        self.bytes_left -= PIECE;
-        let index = self.slot();
-        let piece = self.pieces.get_mut(index)?;
-        self.numbers.remove(&piece.number);
-        (piece.number, piece.present) = (number, fill(self.memory, number, &mut piece.bytes));
-        self.read_bytes += u64::from(piece.present.count_ones()) * PAGE;
-        self.numbers.insert(number, index);
-        Some(index)
+        let left = self.bytes_left.checked_sub(bytes);
+        self.spent = self.spent.or(left.is_none().then_some(Spent::Bytes));
+        self.bytes_left = left?;
+        Some(())
     }
-
-    /// An index to read the next piece to.
-    fn slot(&mut self) -> usize {
-        if self.pieces.len() < self.max_pieces {
-            let bytes = vec![0; PIECE as usize].into_boxed_slice();
-            self.pieces.push(Piece { number: u64::MAX, present: 0, bytes });
-            return self.pieces.len() - 1;
-        }
-        let index = self.oldest;
-        self.oldest = (index + 1) % self.max_pieces;
-        index
-    }
-}
-
-/// Reads the pages of a piece that are in memory, and says which.
-fn fill(memory: &dyn Memory, number: u64, bytes: &mut [u8]) -> u64 {
-    let start = number * PIECE;
-    let first = memory.read(start, bytes) as u64 / PAGE;
-    let mut present = mask(0, first);
-    if first == PIECE_PAGES {
-        return present;
-    }
-    let resident = memory.resident(Range { start, end: start + PIECE });
-    let mut page = first + 1;
-    while page < PIECE_PAGES {
-        if !resident.get(page as usize).is_some_and(|resident| *resident) {
-            page += 1;
-            continue;
-        }
-        let rest = bytes.get_mut((page * PAGE) as usize..).unwrap_or_default();
-        let read = memory.read(start + page * PAGE, rest) as u64 / PAGE;
-        present |= mask(page, read);
-        page += read + 1;
-    }
-    present
-}
-
-/// Bits of `count` pages from the first on.
-fn mask(first: u64, count: u64) -> u64 {
-    (first..first.saturating_add(count).min(PIECE_PAGES)).fold(0, |bits, page| bits | 1 << page)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use memtrace_abi::mapping::Range;
 
     use super::*;
 
+    const WINDOW: u64 = 1 << ANYWHERE;
+
     /// Pages with even numbers are present and full of their number.
-    struct Even(Cell<usize>);
+    struct Even(AtomicUsize);
 
     impl Memory for Even {
         fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
-            self.0.set(self.0.get() + 1);
+            self.0.fetch_add(1, Ordering::Relaxed);
             let in_page = address % PAGE;
             let length = buffer.len().min((PAGE - in_page) as usize);
             if address / PAGE % 2 == 1 {
@@ -259,18 +185,17 @@ mod tests {
     }
 
     fn limits() -> Limits {
-        Limits { kept_bytes: 16 * PIECE as usize, ..Limits::default() }
+        Limits { kept_bytes: 16 * WINDOW as usize, ..Limits::default() }
     }
 
     #[test]
     fn present_pages_are_read_around_absent_ones() {
-        let memory = Even(Cell::default());
-        let mut view = View::new(&memory, &limits());
+        let memory = Even(AtomicUsize::default());
+        let mut view = View::new(&memory, &limits(), ANYWHERE);
         for page in 64..128 {
             let expected = (page % 2 == 0).then_some(page as u8);
             assert_eq!(view.byte(page * PAGE + 4095), expected, "page {page}");
         }
-        assert_eq!(memory.0.get(), 32, "the absent ones are not tried");
         assert_eq!(view.word(66 * PAGE + 8), Some(0x4242_4242_4242_4242));
         assert_eq!(view.words::<2>(67 * PAGE - 8), None);
         assert_eq!(view.bytes(66 * PAGE + 4090, 100), [66; 6]);
@@ -278,32 +203,31 @@ mod tests {
 
     #[test]
     fn what_is_kept_and_read_is_bounded() {
-        let memory = Even(Cell::default());
-        let mut view = View::new(&memory, &Limits { read_bytes: 64 * PIECE, ..limits() });
+        let memory = Even(AtomicUsize::default());
+        let mut view = View::new(&memory, &Limits { read_bytes: 64 * WINDOW, ..limits() }, ANYWHERE);
         for number in 1..100 {
-            view.byte(number * PIECE);
+            view.byte(number * WINDOW);
         }
-        assert_eq!((view.pieces.len(), view.numbers.len()), (16, 16));
         assert_eq!(view.spent(), Some(Spent::Bytes));
-        assert_eq!(view.byte(200 * PIECE), None);
-        assert_eq!(view.byte(60 * PIECE), Some(0), "what is kept can be looked at");
+        assert_eq!(view.byte(200 * WINDOW), None);
+        assert_eq!(view.byte(60 * WINDOW), Some((60 * 16) as u8), "what is kept can be looked at");
     }
 
     #[test]
     fn impossible_addresses_are_not_read() {
-        let memory = Even(Cell::default());
-        let mut view = View::new(&memory, &limits());
+        let memory = Even(AtomicUsize::default());
+        let mut view = View::new(&memory, &limits(), ANYWHERE);
         for address in [0, 8, ADDRESS_END, u64::MAX - 7, u64::MAX] {
             assert_eq!(view.byte(address), None);
         }
         assert_eq!(view.word(66 * PAGE + 1), None);
-        assert_eq!(memory.0.get(), 0);
+        assert_eq!(memory.0.into_inner(), 0);
     }
 
     #[test]
     fn time_ends_the_reading() {
-        let memory = Even(Cell::default());
-        let mut view = View::new(&memory, &Limits { time: Duration::ZERO, ..limits() });
+        let memory = Even(AtomicUsize::default());
+        let mut view = View::new(&memory, &Limits { time: Duration::ZERO, ..limits() }, ANYWHERE);
         assert_eq!(view.byte(66 * PAGE), None);
         assert_eq!(view.spent(), Some(Spent::Time));
     }

@@ -48,11 +48,12 @@ impl Owners {
         for (range, owner) in self.stood_for() {
             add(range, Likelihood::Between, owner);
         }
-        for (mapping, value) in self.mapped.iter() {
-            for (gap, likelihood, owner) in self.untouched(mapping, value) {
-                let returned: Vec<_> = self.returned.within(gap).map(|(part, ())| part).collect();
-                let parts = gaps(gap, returned).into_iter();
-                parts.map(|part| add(part, likelihood, owner)).for_each(drop);
+        let mapped = self.mapped.iter();
+        let untouched = mapped.flat_map(|(mapping, value)| self.untouched(mapping, value));
+        for (gap, likelihood, owner) in untouched {
+            let returned = self.returned.within(gap).map(|(part, ())| part);
+            for part in gaps(gap, returned) {
+                add(part, likelihood, owner);
             }
         }
         pieces

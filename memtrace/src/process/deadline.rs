@@ -81,6 +81,20 @@ pub fn is_limited() -> bool {
     IS_LIMITED.get()
 }
 
+/// Does two things at once; within a job, both under its limit.
+pub fn both<A, B: Send>(one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send) -> (A, B) {
+    let is_limited = is_limited();
+    let other = move || {
+        IS_LIMITED.set(is_limited);
+        other()
+    };
+    thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let one = one();
+        (one, other.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
 /// Jobs that were abandoned since the start.
 #[must_use]
 pub fn abandoned() -> u64 {
@@ -135,6 +149,13 @@ mod tests {
     fn a_job_knows_that_it_is_limited() {
         assert!(!is_limited());
         assert!(with_deadline(Duration::from_secs(5), is_limited).unwrap());
+    }
+
+    #[test]
+    fn both_halves_of_a_job_are_limited() {
+        let halves = || both(is_limited, is_limited);
+        assert_eq!(with_deadline(Duration::from_secs(5), halves).unwrap(), (true, true));
+        assert_eq!(halves(), (false, false));
     }
 
     #[test]

@@ -2,10 +2,14 @@
 //! is gone every read fails, also when the id is in use again.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, Read as _},
-    os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{FileExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use procfs::{FromRead as _, process::Stat};
@@ -16,12 +20,14 @@ const STAT_LIMIT: u64 = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Directory {
     handle: File,
+    /// Opened when it is first needed, and read many times.
+    comm: OnceLock<File>,
 }
 
 impl Directory {
     pub(super) fn open(pid: u32) -> io::Result<Self> {
         let handle = open_handle(Path::new(&format!("/proc/{pid}")), libc::O_DIRECTORY)?;
-        Ok(Self { handle })
+        Ok(Self { handle, comm: OnceLock::new() })
     }
 
     /// A path to the entry that is valid within memtrace while the directory is open.
@@ -42,7 +48,13 @@ impl Directory {
 
     /// `Ok` while the process id belongs to this process, dead but not collected included.
     pub(super) fn check(&self) -> io::Result<()> {
-        fs::metadata(self.path("stat")).map(drop)
+        // Nothing is told faster, and nothing at all of a process that is gone.
+        if self.comm.get().is_none() {
+            // Another thread may have been faster.
+            let _ = self.comm.set(File::open(self.path("comm"))?);
+        }
+        let comm = self.comm.get().expect("it was opened");
+        comm.read_at(&mut [0], 0).map(drop)
     }
 }
 

@@ -1,12 +1,11 @@
 //! Reads the memory of a process without touching what is not in memory already: an untouched page
 //! of a shared mapping would be allocated by the look at it.
 
-use std::io;
+use std::{fs::File, io, sync::Arc};
 
 use anyhow::Context as _;
 use memtrace_abi::mapping::Range;
 
-use self::pagemap::read_pages;
 use super::{Identity, Process, directory::Directory};
 
 pub use self::{pagemap::Page, runs::Run};
@@ -27,17 +26,39 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct Memory {
     process: Process,
+    /// Its page map, if that is kept open.
+    pagemap: Option<Arc<File>>,
 }
 
 impl Process {
     /// The memory of the process.
     #[must_use]
     pub fn memory(&self) -> Memory {
-        Memory { process: self.clone() }
+        Memory { process: self.clone(), pagemap: None }
     }
 }
 
 impl Memory {
+    /// Keeps the page map open, for many reads of the program that runs now: once the process
+    /// executes another one, nothing is in memory any more.
+    pub fn of_this_program(mut self) -> anyhow::Result<Self> {
+        let pagemap = self.process.ask(pagemap::open);
+        self.pagemap = Some(Arc::new(pagemap.context("open the page map")?));
+        Ok(self)
+    }
+
+    /// Asks a question that takes the page map.
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Directory, &File) -> io::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let kept = self.pagemap.clone();
+        self.process.ask(move |directory| match kept {
+            Some(pagemap) => question(directory, &pagemap),
+            None => question(directory, &pagemap::open(directory)?),
+        })
+    }
+
     /// Fills `buffer` from `address` on, up to the first byte that is not in memory or may not be
     /// read, and says how many bytes that are.
     ///
@@ -63,8 +84,7 @@ impl Memory {
     pub fn pages(&self, range: Range) -> anyhow::Result<Vec<Page>> {
         let pages = range.end.div_ceil(PAGE_BYTES).saturating_sub(range.start / PAGE_BYTES);
         let count = pages.min(MAX_PAGES as u64) as usize;
-        self.process
-            .ask(move |directory| read_pages(directory, range.start, count))
+        self.ask(move |_, pagemap| pagemap::read_pages(pagemap, range.start, count))
             .with_context(|| format!("read the page map of process {}", self.process.pid()))
     }
 
@@ -88,43 +108,34 @@ impl Memory {
         Ok(bytes)
     }
 
-    /// Fills those pages of `buffer` that are in memory, and says which they are. `buffer` begins at
-    /// `address`, a multiple of [`PAGE_BYTES`], and has 1 MiB at most; what is beyond counts as not
-    /// in memory.
-    pub fn read_scattered(&self, address: u64, buffer: &mut [u8]) -> anyhow::Result<Vec<bool>> {
-        let count = buffer.len().min(CHUNK_BYTES) / PAGE_BYTES as usize;
+    /// Of the pages from the page-aligned `address` on, at most 1 MiB: whether each is in memory, and
+    /// the bytes of those that are, one behind the other; fewer if some went meanwhile.
+    pub fn read_pages(&self, address: u64, count: usize) -> anyhow::Result<(Vec<bool>, Vec<u8>)> {
+        let count = count.min(CHUNK_BYTES / PAGE_BYTES as usize);
         let identity = self.process.identity();
-        let (mut is_read, bytes) = self
-            .process
-            .ask(move |directory| read_runs(directory, identity, address, count))
-            .with_context(|| format!("read {count} pages at {address:#x} of {identity}"))?;
-        let mut pages = bytes.chunks_exact(PAGE_BYTES as usize);
-        for (is_read, place) in is_read.iter_mut().zip(buffer.chunks_mut(PAGE_BYTES as usize)) {
-            let page = if *is_read { pages.next() } else { None };
-            page.inspect(|page| place.copy_from_slice(page));
-            *is_read = page.is_some();
-        }
-        Ok(is_read)
+        self.ask(move |directory, pagemap| read_runs((directory, pagemap), identity, address, count))
+            .with_context(|| format!("read {count} pages at {address:#x} of {identity}"))
     }
 
     fn read_chunk(&self, address: u64, length: usize) -> anyhow::Result<Vec<u8>> {
         let identity = self.process.identity();
-        self.process
-            .ask(move |directory| read_present(directory, identity, address, length))
+        self.ask(move |directory, pagemap| {
+            read_present((directory, pagemap), identity, address, length)
+        })
             .with_context(|| format!("read {length} bytes at {address:#x} of {identity}"))
     }
 }
 
 /// Reads from `address` to the end of the last of the pages in a row that are present.
 fn read_present(
-    directory: &Directory,
+    (directory, pagemap): (&Directory, &File),
     identity: Identity,
     address: u64,
     length: usize,
 ) -> io::Result<Vec<u8>> {
     let in_page = address % PAGE_BYTES;
     let count = (in_page + length as u64).div_ceil(PAGE_BYTES) as usize;
-    let pages = read_pages(directory, address, count)?;
+    let pages = pagemap::read_pages(pagemap, address, count)?;
     let present = pages.iter().take_while(|page| page.is_present()).count() as u64;
     let readable = (present * PAGE_BYTES).saturating_sub(in_page).min(length as u64);
     let bytes = read_remote(identity.pid, &[remote(address, readable as usize)])?;
@@ -135,12 +146,12 @@ fn read_present(
 
 /// Whether each page is present, and the bytes of those that are; fewer if some went meanwhile.
 fn read_runs(
-    directory: &Directory,
+    (directory, pagemap): (&Directory, &File),
     identity: Identity,
     address: u64,
     count: usize,
 ) -> io::Result<(Vec<bool>, Vec<u8>)> {
-    let pages = read_pages(directory, address, count)?;
+    let pages = pagemap::read_pages(pagemap, address, count)?;
     let mut runs: Vec<libc::iovec> = Vec::new();
     let mut start = address;
     for run in pages.chunk_by(|one, next| one.is_present() == next.is_present()) {
@@ -163,11 +174,12 @@ const fn remote(address: u64, length: usize) -> libc::iovec {
 /// At most `UIO_MAXIOV` (1024) ranges.
 fn read_remote(pid: u32, ranges: &[libc::iovec]) -> io::Result<Vec<u8>> {
     let length = ranges.iter().map(|range| range.iov_len).sum();
-    let mut bytes = vec![0_u8; length];
-    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: length };
+    let mut bytes: Vec<u8> = Vec::with_capacity(length);
+    let room = bytes.spare_capacity_mut().as_mut_ptr();
+    let local = libc::iovec { iov_base: room.cast(), iov_len: length };
     let (ranges, count) = (ranges.as_ptr(), ranges.len() as libc::c_ulong);
-    // SAFETY: `local` is the whole of `bytes`, which nothing else uses meanwhile; the kernel checks
-    // the remote ranges against the other process and writes nothing there.
+    // SAFETY: `local` is room that `bytes` has and nothing else uses; the kernel checks the remote
+    // ranges against the other process and writes nothing there.
     let read =
         unsafe { libc::process_vm_readv(pid.cast_signed(), &raw const local, 1, ranges, count, 0) };
     let Ok(read) = usize::try_from(read) else {
@@ -175,7 +187,8 @@ fn read_remote(pid: u32, ranges: &[libc::iovec]) -> io::Result<Vec<u8>> {
         let is_unreadable = error.raw_os_error() == Some(libc::EFAULT);
         return if is_unreadable { Ok(Vec::new()) } else { Err(error) };
     };
-    bytes.truncate(read);
+    // SAFETY: the kernel has filled so many bytes from the first on, no more than there is room for.
+    unsafe { bytes.set_len(read) };
     Ok(bytes)
 }
 
@@ -229,13 +242,12 @@ mod tests {
                       print(ctypes.addressof(ctypes.c_char.from_buffer(m)), flush=True)";
         let python = Workload::python(script);
         let start: u64 = python.first_line().parse().unwrap();
-        let mut bytes = vec![1; MIB as usize];
-        let is_read = open(&python).memory().read_scattered(start, &mut bytes).unwrap();
+        let (is_read, bytes) = open(&python).memory().read_pages(start, 256).unwrap();
         let read: Vec<_> = (0..is_read.len()).filter(|page| is_read[*page]).collect();
         assert_eq!((is_read.len(), read), (256, vec![2, 5]));
-        assert_eq!((bytes[0], bytes[8192], bytes[8193], bytes[20480]), (1, 7, 0, 9));
-        let is_read = open(&python).memory().read_scattered(1 << 46, &mut bytes).unwrap();
-        assert!(!is_read.contains(&true));
+        assert_eq!((bytes.len(), bytes[0], bytes[1], bytes[4096]), (8192, 7, 0, 9));
+        let (is_read, bytes) = open(&python).memory().read_pages(1 << 46, 256).unwrap();
+        assert!(!is_read.contains(&true) && bytes.is_empty());
     }
 
     #[test]

@@ -87,17 +87,3 @@ const V3_13: Python =
 /// `f_executable` is a `_PyStackRef`, whose two lowest bits are tags.
 const V3_14: Python =
     Python { pointer_mask: !3, frame_owner: 74, code_instructions: 208, minor: 14, ..V3_13 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_supported_version_has_its_row() {
-        for minor in 8..=14 {
-            assert_eq!(of(minor).map(|row| row.minor), Some(minor));
-        }
-        assert_eq!(of(7), None);
-        assert_eq!(of(15), None);
-    }
-}

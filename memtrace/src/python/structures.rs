@@ -195,14 +195,14 @@ const V3_14: Structures = Structures {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::layout, *};
 
     #[test]
-    fn every_supported_version_has_its_row() {
-        for minor in 8..=14 {
-            assert_eq!(of(minor).map(|row| row.minor), Some(minor));
+    fn every_supported_version_has_its_rows() {
+        for minor in 0..=30 {
+            let supported = (8..=14).contains(&minor).then_some(minor);
+            assert_eq!(of(minor).map(|row| row.minor), supported);
+            assert_eq!(layout::of(minor).map(|row| row.minor), supported);
         }
-        assert_eq!(of(7), None);
-        assert_eq!(of(15), None);
     }
 }

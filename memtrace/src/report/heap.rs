@@ -6,8 +6,8 @@ use std::io::Write;
 
 use anyhow::{Context as _, Result};
 
-use super::units::{Count, Share, Size};
-use crate::heap::{Account, Accounts, Advice, Basis, Heap, Remedy};
+use super::units::{Count, Elapsed, Share, Size};
+use crate::heap::{Account, Accounts, Advice, Basis, Doubt, Heap, Remedy};
 
 /// Less than this is not worth a sentence.
 const WORTH_BYTES: u64 = 1 << 20;
@@ -25,7 +25,7 @@ pub fn sentences(heap: &Heap, accounts: &Accounts) -> Vec<String> {
     let advice = Advice::on(heap, accounts);
     let worth = advice.iter().filter(|advice| advice.bytes >= WORTH_BYTES);
     sentences.extend(worth.map(sentence));
-    sentences.extend(heap.doubts.iter().cloned());
+    sentences.extend(heap.doubts.iter().map(doubt));
     sentences
 }
 
@@ -44,7 +44,8 @@ fn summary(heap: &Heap, total: &Account) -> String {
     )
 }
 
-fn sentence(advice: &Advice) -> String {
+/// What could be done, and what that would give back.
+pub(super) fn sentence(advice: &Advice) -> String {
     let bytes = Size(advice.bytes);
     let basis = match advice.basis {
         Basis::Measured => "measured",
@@ -71,6 +72,49 @@ fn sentence(advice: &Advice) -> String {
              mimalloc, might need only a part of that ({basis})."
         ),
     }
+}
+
+/// What may be wrong or missing.
+pub(super) fn doubt(doubt: &Doubt) -> String {
+    match *doubt {
+        Doubt::Arenas => "The list of arenas could not be followed to its end.".into(),
+        Doubt::Arena(bytes) => {
+            format!("Nothing of an arena of {} could be read.", Size(bytes))
+        }
+        Doubt::Elsewhere(bytes) => format!(
+            "{} of the main arena are not where the rest is, and were not found: brk could not give \
+             them.",
+            Size(bytes)
+        ),
+        Doubt::Unknown(bytes) => {
+            format!("{} of the arenas could not be read: they changed, or held too many blocks.", Size(bytes))
+        }
+        Doubt::Fast(arenas) => {
+            format!("The fastbins of {} changed while they were read.", of(arenas, "arena"))
+        }
+        Doubt::Caches(threads) => {
+            format!("The caches of {} changed while they were read.", of(threads, "thread"))
+        }
+        Doubt::Mapped { counted, counted_bytes, found, found_bytes, is_changing } => {
+            let why = if is_changing { ", and goes on changing them" } else { "" };
+            format!(
+                "malloc counts {} of {} with mappings of their own{why}; found were {} of {}.",
+                of(counted as usize, "block"),
+                Size(counted_bytes),
+                Count(found),
+                Size(found_bytes)
+            )
+        }
+        Doubt::Late(limit) => {
+            format!("Reading the heap was ended after {}: there was more.", Elapsed(limit))
+        }
+    }
+}
+
+/// `1 thread`, `2 threads`.
+fn of(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", Count(count as u64))
 }
 
 /// The part of what is resident that is live.

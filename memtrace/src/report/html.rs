@@ -64,19 +64,7 @@ pub(super) fn head(title: &str, style: &str) -> String {
 }
 
 fn lines(profile: &Profile, view: View) -> String {
-    let columns = [
-        "live",
-        "at peak",
-        "allocated",
-        "released",
-        "resident",
-        "shared",
-        "pins",
-        "objects",
-        "share",
-        "processes",
-        "line",
-    ];
+    let columns = columns(&["pins", "objects", "share", "processes", "line"]);
     let lines = profile.lines(view);
     let total = profile.total(view).bytes;
     let names = profile.frame_texts();
@@ -147,20 +135,7 @@ fn paragraphs(texts: Vec<String>) -> String {
 fn processes(profile: &Profile) -> String {
     let mut processes: Vec<&Process> = profile.processes.iter().collect();
     processes.sort_by_key(|process| Reverse(process.amounts.live));
-    let columns = [
-        "live",
-        "at peak",
-        "allocated",
-        "released",
-        "resident",
-        "shared",
-        "pinned",
-        "inherited",
-        "RSS",
-        "private",
-        "PSS",
-        "process",
-    ];
+    let columns = columns(&["pinned", "inherited", "RSS", "private", "PSS", "process"]);
     table("Processes, most live first", &columns, processes.into_iter().map(process_cells))
 }
 
@@ -181,6 +156,11 @@ fn process_cells(process: &Process) -> Vec<String> {
     let asides = [about, command_line].map(|text| format!("<div class=\"aside\">{text}</div>"));
     cells.push(name + &asides.concat());
     cells
+}
+
+/// The heads of a table whose rows begin with [`sizes`], the last of which has its own name in each.
+fn columns(others: &[&'static str]) -> Vec<&'static str> {
+    [&["live", "at peak", "allocated", "released", "resident", "shared"], others].concat()
 }
 
 fn sizes(amounts: Amounts) -> Vec<String> {

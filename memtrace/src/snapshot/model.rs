@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    heap::{Account, Advice},
+    heap::{Account, Advice, Doubt},
     inventory::{Array, Inventory},
+    process::threads,
     profile::{Decomposition, Frame, Segment},
 };
 
@@ -110,14 +111,8 @@ pub struct Subject {
 /// A thread, what it is doing, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thread {
-    /// Thread id.
-    pub id: u32,
-    /// Its name.
-    pub name: String,
-    /// State letter.
-    pub state: char,
-    /// CPU time that it has used.
-    pub cpu_time: Duration,
+    /// What the kernel's list of threads says of it.
+    pub task: threads::Thread,
     /// The kernel function in which it waits.
     pub wait_channel: Option<String>,
     /// The system call that it is in.
@@ -222,8 +217,8 @@ pub struct Glibc {
     pub total: Account,
     /// What could be done about free memory.
     pub advice: Vec<Advice>,
-    /// What may be wrong or missing, one sentence each.
-    pub doubts: Vec<String>,
+    /// What may be wrong or missing.
+    pub doubts: Vec<Doubt>,
 }
 
 /// An arena of glibc's malloc.
@@ -266,16 +261,4 @@ pub struct Cost {
     pub interrupted: Duration,
     /// `VmRSS` before and after; `None` if it could not be read.
     pub resident: Option<(u64, u64)>,
-}
-
-impl Thread {
-    /// The innermost Python frame, else the innermost frame with a name.
-    #[must_use]
-    pub fn place(&self) -> Option<&Frame> {
-        let frames = &self.stack.read()?.frames;
-        let is_python = |frame: &&Frame| matches!(frame, Frame::Python { .. });
-        let has_name = |frame: &&Frame| matches!(frame, Frame::Native { symbol: Some(_), .. });
-        let inner = || frames.iter().rev();
-        inner().find(is_python).or_else(|| inner().find(has_name))
-    }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     kernel::Threads,
     objects::Interpreter,
-    process::threads::{SystemCall, Wait},
+    process::threads::{self, SystemCall, Wait},
     python::lock,
 };
 
@@ -25,7 +25,7 @@ pub(super) fn read(scene: &Scene<'_>, snapshot: &mut Snapshot) -> Result<Vec<Thr
         vec![Wait::default(); ids.len()]
     });
     let mut threads: Vec<Thread> =
-        listed.into_iter().zip(&waits).map(|(thread, wait)| describe(thread, wait)).collect();
+        listed.into_iter().zip(&waits).map(|(task, wait)| describe(task, wait)).collect();
     let calls = ids.iter().zip(&waits);
     let calls = calls.filter_map(|(id, wait)| Some((*id, wait.system_call?))).collect();
     match add_stacks(scene, &mut threads, calls, &mut snapshot.notes) {
@@ -40,13 +40,10 @@ pub(super) fn read(scene: &Scene<'_>, snapshot: &mut Snapshot) -> Result<Vec<Thr
     Ok(threads)
 }
 
-fn describe(thread: crate::process::threads::Thread, wait: &Wait) -> Thread {
+fn describe(task: threads::Thread, wait: &Wait) -> Thread {
     let number = wait.system_call.and_then(|call| call.number);
     Thread {
-        id: thread.id,
-        name: thread.name,
-        state: thread.state,
-        cpu_time: thread.cpu_time,
+        task,
         wait_channel: wait.channel.clone(),
         system_call: number.map(name_of_call),
         is_python: false,
@@ -107,8 +104,8 @@ fn reader<'scene>(
 }
 
 fn fill(thread: &mut Thread, stacks: &Stacks, names: &Names<'_>, holder: Option<u64>) {
-    let Some(stack) = stacks.by_thread.get(&thread.id) else {
-        thread.stack = Part::Missing(match thread.state {
+    let Some(stack) = stacks.by_thread.get(&thread.task.id) else {
+        thread.stack = Part::Missing(match thread.task.state {
             'R' => "it was about to run, and did not while it was waited for".to_owned(),
             'Z' | 'X' => "it has ended".to_owned(),
             _ => "there was no time to read it".to_owned(),

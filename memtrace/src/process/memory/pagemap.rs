@@ -37,9 +37,14 @@ impl Page {
     }
 }
 
+/// The page map of the program that runs now; empty once the process has executed another one.
+pub(super) fn open(directory: &Directory) -> io::Result<File> {
+    File::open(directory.path("pagemap"))
+}
+
 /// The pages from the one that holds `start`, at most `count`; fewer where addresses end.
-pub(super) fn read_pages(directory: &Directory, start: u64, count: usize) -> io::Result<Vec<Page>> {
-    read_entries(&File::open(directory.path("pagemap"))?, start, count)
+pub(super) fn read_pages(pagemap: &File, start: u64, count: usize) -> io::Result<Vec<Page>> {
+    read_entries(pagemap, start, count)
 }
 
 /// As [`read_pages`], of memtrace itself.

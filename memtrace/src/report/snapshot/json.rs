@@ -29,8 +29,8 @@
 //!       "dtypes": [ { "dtype": "int64", "columns": 1, "bytes": 24 } ], "holder": HOLDER } ],
 //!     "containers": [ { "address": 4096, "type": "dict", "length": 3, "bytes": 192,
 //!       "holder": HOLDER } ],
-//!     "coverage": { "objects": 9, "failed_objects": 0, "pools": 1, "failed_pools": 0,
-//!       "blocks": 9, "other_blocks": 0, "other_bytes": 0, "complete": true } },
+//!     "coverage": { "objects": 9, "failed_objects": 0, "changed_references": 0, "pools": 1,
+//!       "failed_pools": 0, "blocks": 9, "other_blocks": 0, "other_bytes": 0, "complete": true } },
 //!   "shared": [ { "name": "/dev/shm/psm_1", "resident_bytes": 4096, "exact": true } ],
 //!   "cost": { "interrupted_threads": 0, "interrupted_seconds": 0.0, "rss_bytes_before": 4096,
 //!     "rss_bytes_after": 4096 },
@@ -122,10 +122,10 @@ fn thread(thread: &Thread) -> Value {
     };
     let frames = stack.map(|stack| stack.frames.iter().map(FrameEntry::new).collect::<Vec<_>>());
     json!({
-        "id": thread.id,
-        "name": thread.name,
-        "state": thread.state,
-        "cpu_seconds": thread.cpu_time.as_secs_f64(),
+        "id": thread.task.id,
+        "name": thread.task.name,
+        "state": thread.task.state,
+        "cpu_seconds": thread.task.cpu_time.as_secs_f64(),
         "wait_channel": thread.wait_channel,
         "system_call": thread.system_call,
         "is_python": thread.is_python,

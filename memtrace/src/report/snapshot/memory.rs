@@ -2,13 +2,13 @@
 
 use super::{
     super::{
-        resident,
+        heap, resident,
         units::{Count, Share, Size},
     },
     section::Section,
 };
 use crate::{
-    heap::{Account, Advice, Basis, Remedy},
+    heap::Account,
     profile::{Class, Decomposition, printable},
     snapshot::{Glibc, GlibcArena, Snapshot, Use},
 };
@@ -100,35 +100,8 @@ fn remark(glibc: &Glibc, section: &mut Section) {
         "Free is what is free and resident: trimmable is what malloc_trim(0) would return, pinned \
          shares pages with blocks in use.",
     );
-    if glibc.total.unknown > 0 {
-        section.remark(format!("{} could not be understood.", Size(glibc.total.unknown)));
-    }
-    section.remarks.extend(glibc.advice.iter().map(advice));
-    section.remarks.extend(glibc.doubts.iter().map(|doubt| printable(doubt)));
-}
-
-fn advice(advice: &Advice) -> String {
-    let what = match advice.remedy {
-        Remedy::Trim { pinned, kept } => {
-            format!("malloc_trim(0), which leaves {} pinned and {} kept", Size(pinned), Size(kept))
-        }
-        Remedy::FewerArenas { arenas } => {
-            format!(
-                "MALLOC_ARENA_MAX=1 instead of {} arenas besides the main one",
-                Count(arenas as u64)
-            )
-        }
-        Remedy::FixedThreshold { threshold, .. } => format!(
-            "MALLOC_MMAP_THRESHOLD_=131072, which stays so, instead of the {} it has grown to",
-            Size(threshold)
-        ),
-        Remedy::OtherAllocator => "another allocator, such as jemalloc or mimalloc".to_owned(),
-    };
-    let bytes = Size(advice.bytes);
-    match advice.basis {
-        Basis::Measured => format!("Would give back {bytes} (measured): {what}."),
-        Basis::Estimated => format!("Might give back up to {bytes} (estimated): {what}."),
-    }
+    section.remarks.extend(glibc.advice.iter().map(heap::sentence));
+    section.remarks.extend(glibc.doubts.iter().map(heap::doubt));
 }
 
 /// Shared memory by segment.

@@ -60,6 +60,13 @@ fn coverage(coverage: &Coverage) -> Vec<String> {
         let count = Count(coverage.failed_objects);
         remarks.push(format!("{count} references led to what could not be read."));
     }
+    if coverage.changed_references > 0 {
+        let count = Count(coverage.changed_references);
+        remarks.push(format!(
+            "{count} references changed before what they led to could be read: it is counted where \
+             it is found otherwise."
+        ));
+    }
     if coverage.failed_pools > 0 {
         let (failed, pools) = (Count(coverage.failed_pools), Count(coverage.pools));
         remarks.push(format!("{failed} pools beside {pools} could not be read."));

@@ -33,10 +33,10 @@ impl Group<'_> {
     /// The threads' names and ids.
     pub(super) fn name(&self) -> String {
         let first = self.threads[0];
-        let name = format!("{} ({})", printable(&first.name), first.id);
+        let name = format!("{} ({})", printable(&first.task.name), first.task.id);
         match self.threads.len() - 1 {
             0 => name,
-            1 => format!("{name} and {}", self.threads[1].id),
+            1 => format!("{name} and {}", self.threads[1].task.id),
             more => format!("{name} and {more} like it"),
         }
     }
@@ -65,7 +65,7 @@ fn doing(thread: &Thread) -> String {
 }
 
 fn state(thread: &Thread) -> String {
-    let state = match thread.state {
+    let state = match thread.task.state {
         'R' => "running",
         'S' => "waiting",
         'D' => "waiting, uninterruptible",
@@ -104,5 +104,5 @@ fn frames(thread: &Thread) -> Vec<String> {
 
 /// CPU time of a thread.
 pub(super) fn cpu_time(thread: &Thread) -> String {
-    Elapsed(thread.cpu_time).to_string()
+    Elapsed(thread.task.cpu_time).to_string()
 }

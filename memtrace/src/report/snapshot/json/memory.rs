@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::super::super::heap::doubt;
 use crate::{
     heap::{Account, Advice, Basis, Remedy},
     inventory::{Allocator, Container, DataFrame, Holder, Inventory, Owner, Root},
@@ -23,7 +24,7 @@ pub(super) fn heap(glibc: &Glibc) -> Value {
         "mapped": account(&glibc.mapped),
         "total": account(&glibc.total),
         "advice": glibc.advice.iter().map(advice).collect::<Vec<_>>(),
-        "doubts": glibc.doubts,
+        "doubts": glibc.doubts.iter().map(doubt).collect::<Vec<_>>(),
     })
 }
 
@@ -98,6 +99,7 @@ fn coverage(inventory: &Inventory) -> Value {
     json!({
         "objects": coverage.objects,
         "failed_objects": coverage.failed_objects,
+        "changed_references": coverage.changed_references,
         "pools": coverage.pools,
         "failed_pools": coverage.failed_pools,
         "blocks": coverage.blocks,

@@ -1,0 +1,141 @@
+//! Counts the objects in pymalloc's blocks: nearly all of up to 512 bytes.
+
+use std::cmp::Reverse;
+
+use super::{
+    arenas::{Place, RawArena},
+    model::Arena,
+    reader::Reader,
+    tally::Tally,
+    types::TypeId,
+};
+
+/// Types that are named for an arena.
+const ARENA_TYPES: usize = 3;
+/// What pymalloc's debug hooks put before a block: eight bytes of size, one for the kind, and seven
+/// of these.
+const FORBIDDEN: u64 = 0xfdfd_fdfd_fdfd_fd00;
+const DEBUG_HEAD: u64 = 16;
+/// Where an object may start in its block: behind no head, the collector's, and that and two
+/// pointers.
+const HEADS: [u64; 3] = [0, 16, 32];
+
+/// What was found in all arenas.
+pub(super) struct Blocks {
+    pub(super) arenas: Vec<Arena>,
+    pub(super) tally: Tally,
+    /// Blocks in use with the bytes of the debug hooks, and without.
+    hooked: [u64; 2],
+}
+
+impl Blocks {
+    /// Counts what is in the arenas; at most `listed` of the large objects of each kind are listed.
+    pub(super) fn count(reader: &mut Reader<'_>, arenas: &[RawArena], listed: usize) -> Self {
+        let mut blocks = Self { arenas: Vec::new(), tally: Tally::new(listed), hooked: [0, 0] };
+        for arena in arenas {
+            let arena = blocks.count_arena(reader, *arena);
+            blocks.arenas.push(arena);
+        }
+        blocks
+    }
+
+    /// Whether there are any, and whether most have the bytes of the debug hooks around them.
+    pub(super) fn are_hooked(&self) -> Option<bool> {
+        let [without, with] = self.hooked;
+        (without + with > 0).then_some(with > without)
+    }
+
+    fn count_arena(&mut self, reader: &mut Reader<'_>, arena: RawArena) -> Arena {
+        let mut found = Found::default();
+        for address in reader.pools(arena) {
+            if reader.view.is_late() {
+                break;
+            }
+            let coverage = &mut self.tally.coverage;
+            coverage.pools += 1;
+            match reader.pool(address, arena) {
+                Place::Free => {}
+                Place::Failed => coverage.failed_pools += 1,
+                Place::Used(pool) => {
+                    found.pools += 1;
+                    for block in pool.blocks() {
+                        self.count_block(reader, (block, pool.block_size), &mut found);
+                    }
+                }
+            }
+        }
+        found.into_arena(arena)
+    }
+
+    fn count_block(
+        &mut self,
+        reader: &mut Reader<'_>,
+        (block, size): (u64, u64),
+        found: &mut Found,
+    ) {
+        found.blocks += 1;
+        found.bytes += size;
+        let mark = reader.view.word(block + 8).unwrap_or(0);
+        let is_hooked = mark & !0xff == FORBIDDEN;
+        self.hooked[usize::from(is_hooked)] += 1;
+        let start = if is_hooked { block + DEBUG_HEAD } else { block };
+        let counted = object_in(reader, start, (block + size) - start)
+            .and_then(|(object, id)| Some((id, self.tally.count(reader, object, id)?)));
+        let coverage = &mut self.tally.coverage;
+        coverage.blocks += 1;
+        match counted {
+            Some((id, bytes)) => found.add(id, bytes),
+            None => {
+                coverage.other_blocks += 1;
+                coverage.other_bytes += size;
+            }
+        }
+    }
+}
+
+/// What was found in one arena.
+#[derive(Default)]
+struct Found {
+    pools: u32,
+    blocks: u32,
+    bytes: u64,
+    /// Objects and bytes by type.
+    types: Vec<(u32, u64)>,
+}
+
+impl Found {
+    fn add(&mut self, id: TypeId, bytes: u64) {
+        if self.types.len() <= id.index() {
+            self.types.resize(id.index() + 1, (0, 0));
+        }
+        let (count, total) = &mut self.types[id.index()];
+        (*count, *total) = (*count + 1, total.saturating_add(bytes));
+    }
+
+    /// Types are still numbered as they were found.
+    fn into_arena(self, arena: RawArena) -> Arena {
+        let mut order: Vec<usize> =
+            (0..self.types.len()).filter(|index| self.types[*index].0 > 0).collect();
+        order.sort_by_key(|index| Reverse(self.types[*index].1));
+        order.truncate(ARENA_TYPES);
+        Arena {
+            range: arena.range,
+            used_pools: self.pools,
+            free_pools: arena.pools.saturating_sub(self.pools),
+            used_blocks: self.blocks,
+            used_bytes: self.bytes,
+            types: order.into_iter().map(|index| (index, self.types[index].0)).collect(),
+        }
+    }
+}
+
+/// The object in a block of `size` bytes, if one begins where its type says that it does.
+fn object_in(reader: &mut Reader<'_>, block: u64, size: u64) -> Option<(u64, TypeId)> {
+    HEADS.into_iter().find_map(|head| {
+        let object = block + head;
+        let id = reader.type_of(object)?;
+        let of = reader.described(id);
+        let fits = of.head() == head && head + of.basic_size.min(24) <= size;
+        fits.then_some((object, id))
+    })
+}
