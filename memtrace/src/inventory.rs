@@ -24,6 +24,7 @@ mod holder;
 mod kind;
 mod live;
 mod model;
+mod reached;
 mod reader;
 mod references;
 mod roots;

@@ -2,7 +2,10 @@
 //! arenas is looked for in the interpreter's own data: no symbol names it, but nothing else looks
 //! like it.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use memtrace_abi::mapping::Range;
 
@@ -32,6 +35,48 @@ pub(super) struct RawArena {
     pub(super) pools: u32,
     /// First of the pools that were never used.
     end: u64,
+}
+
+/// All arenas in use. Two threads share them: one counts what is in the blocks, the other follows
+/// references.
+pub(super) struct Arenas {
+    /// By address.
+    pub(super) list: Vec<RawArena>,
+    /// Pools that are known to hold no object that refers to another one: one bit each, of at most 64
+    /// in an arena.
+    plain: Vec<AtomicU64>,
+    pool_bits: u32,
+}
+
+impl Arenas {
+    pub(super) fn new(mut list: Vec<RawArena>, pool_bits: u32) -> Self {
+        list.sort_by_key(|arena| arena.range.start);
+        let plain = list.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { list, plain, pool_bits }
+    }
+
+    /// Where in the list the arena with the address is.
+    pub(super) fn position(&self, address: u64) -> Option<usize> {
+        let behind = self.list.partition_point(|arena| arena.range.start <= address);
+        let position = behind.checked_sub(1)?;
+        self.list[position].range.contains(address).then_some(position)
+    }
+
+    /// Takes note that the pool with the address holds no object that refers to another one.
+    pub(super) fn set_plain(&self, position: usize, address: u64) {
+        self.plain[position].fetch_or(self.bit(position, address), Ordering::Relaxed);
+    }
+
+    /// Whether that is known of the pool with the address.
+    pub(super) fn is_plain(&self, position: usize, address: u64) -> bool {
+        self.plain[position].load(Ordering::Relaxed) & self.bit(position, address) != 0
+    }
+
+    fn bit(&self, position: usize, address: u64) -> u64 {
+        let start = self.list[position].range.start.next_multiple_of(1 << self.pool_bits);
+        let number = address.wrapping_sub(start) >> self.pool_bits;
+        1_u64.checked_shl(number as u32).unwrap_or(0)
+    }
 }
 
 /// A pool with blocks in use.
@@ -64,8 +109,8 @@ impl Pool {
 }
 
 impl Reader<'_> {
-    /// The arenas in use, by address; none if the interpreter does not use pymalloc.
-    pub(super) fn find_arenas(&mut self) -> Vec<RawArena> {
+    /// The arenas in use; none if the interpreter does not use pymalloc.
+    pub(super) fn find_arenas(&mut self) -> Arenas {
         let mut arrays = HashSet::new();
         for range in &self.interpreter.data {
             let end = range.end.min(range.start.saturating_add(MAX_DATA));
@@ -76,9 +121,8 @@ impl Reader<'_> {
         arrays.retain(|array| !self.is_static(*array) && self.arena(*array, 0).is_some());
         // Others point into the array.
         let found = arrays.into_iter().map(|array| self.arenas_in(array));
-        let mut arenas = found.max_by_key(Vec::len).unwrap_or_default();
-        arenas.sort_by_key(|arena| arena.range.start);
-        arenas
+        let arenas = found.max_by_key(Vec::len).unwrap_or_default();
+        Arenas::new(arenas, self.interpreter.structures.pool_bits)
     }
 
     /// The arenas of an array, up to where it looks like none.

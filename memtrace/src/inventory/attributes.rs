@@ -74,10 +74,16 @@ impl Reader<'_> {
 
     /// The keys that the instances of a class share.
     fn shared_keys(&mut self, id: TypeId) -> Option<Table> {
+        // Many instances of one class follow each other.
+        if let Some((_, table)) = self.shared_keys.filter(|(last, _)| *last == id) {
+            return Some(table);
+        }
         let keys = self.interpreter.structures.qualified_name + 8;
         let of = self.described(id).address;
         let keys = self.view.word(of.wrapping_add(keys)).filter(|keys| *keys != 0)?;
-        self.table(keys)
+        let table = self.table(keys)?;
+        self.shared_keys = Some((id, table));
+        Some(table)
     }
 
     /// The name of an attribute, a `str`, by its number among those.

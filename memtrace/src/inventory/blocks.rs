@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::{
-    arenas::{Place, RawArena},
+    arenas::{Arenas, Place, RawArena},
     model::Arena,
     reader::Reader,
     tally::Tally,
@@ -30,10 +30,10 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// Counts what is in the arenas; at most `listed` of the large objects of each kind are listed.
-    pub(super) fn count(reader: &mut Reader<'_>, arenas: &[RawArena], listed: usize) -> Self {
+    pub(super) fn count(reader: &mut Reader<'_>, arenas: &Arenas, listed: usize) -> Self {
         let mut blocks = Self { arenas: Vec::new(), tally: Tally::new(listed), hooked: [0, 0] };
-        for arena in arenas {
-            let arena = blocks.count_arena(reader, *arena);
+        for position in 0..arenas.list.len() {
+            let arena = blocks.count_arena(reader, arenas, position);
             blocks.arenas.push(arena);
         }
         blocks
@@ -45,8 +45,13 @@ impl Blocks {
         (without + with > 0).then_some(with > without)
     }
 
-    fn count_arena(&mut self, reader: &mut Reader<'_>, arena: RawArena) -> Arena {
-        let mut found = Found::default();
+    fn count_arena(
+        &mut self,
+        reader: &mut Reader<'_>,
+        arenas: &Arenas,
+        position: usize,
+    ) -> Arena {
+        let (arena, mut found) = (arenas.list[position], Found::default());
         for address in reader.pools(arena) {
             if reader.view.is_late() {
                 break;
@@ -58,8 +63,12 @@ impl Blocks {
                 Place::Failed => coverage.failed_pools += 1,
                 Place::Used(pool) => {
                     found.pools += 1;
+                    found.refers = false;
                     for block in pool.blocks() {
                         self.count_block(reader, (block, pool.block_size), &mut found);
+                    }
+                    if !found.refers {
+                        arenas.set_plain(position, address);
                     }
                 }
             }
@@ -84,7 +93,10 @@ impl Blocks {
         let coverage = &mut self.tally.coverage;
         coverage.blocks += 1;
         match counted {
-            Some((id, bytes)) => found.add(id, bytes),
+            Some((id, bytes)) => {
+                found.refers |= reader.described(id).refers();
+                found.add(id, bytes);
+            }
             None => {
                 coverage.other_blocks += 1;
                 coverage.other_bytes += size;
@@ -99,6 +111,8 @@ struct Found {
     pools: u32,
     blocks: u32,
     bytes: u64,
+    /// Whether an object in the pool that is looked at refers to others.
+    refers: bool,
     /// Objects and bytes by type.
     types: Vec<(u32, u64)>,
 }

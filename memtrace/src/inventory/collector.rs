@@ -3,7 +3,7 @@
 //! one that is never collected, all in circles. The incremental collector of the first releases of
 //! 3.14 has its young and its two old generations in the same places.
 
-use super::reader::Reader;
+use super::{arenas::Arenas, kind::Kind, reached::Reached, reader::Reader};
 
 /// `sizeof(PyGC_Head)`, which lies before each object.
 pub(super) const HEAD: u64 = 16;
@@ -17,23 +17,26 @@ const SEARCHED: u64 = 16 << 10;
 const ATTEMPTS: usize = 500;
 
 /// What the lists lead to.
-#[derive(Default)]
 pub(super) struct Tracked {
-    pub(super) objects: Vec<u64>,
+    pub(super) objects: Reached,
+    /// Those that are modules.
+    pub(super) modules: Vec<u64>,
+    pub(super) count: usize,
     /// Lists that could not be followed to their end.
     pub(super) broken: u64,
 }
 
 impl Reader<'_> {
     /// All tracked objects, at most `limit`; `None`: the lists cannot be found.
-    pub(super) fn tracked(&mut self, limit: usize) -> Option<Tracked> {
-        let mut tracked = Tracked::default();
+    pub(super) fn tracked(&mut self, arenas: &Arenas, limit: usize) -> Option<Tracked> {
+        let objects = Reached::new(arenas);
+        let mut tracked = Tracked { objects, modules: Vec::new(), count: 0, broken: 0 };
         let mut found = false;
         for state in self.states() {
             let Some(heads) = self.generations(state) else { continue };
             found = true;
             for head in heads {
-                self.follow(head, limit, &mut tracked);
+                self.follow(head, (arenas, limit), &mut tracked);
             }
         }
         found.then_some(tracked)
@@ -84,38 +87,33 @@ impl Reader<'_> {
     }
 
     /// Adds the objects of one list: forwards, and if that ends early, backwards from its end.
-    fn follow(&mut self, head: u64, limit: usize, tracked: &mut Tracked) {
-        let start = tracked.objects.len();
-        if self.walk(head, 0, limit, tracked) {
-            return;
+    fn follow(&mut self, head: u64, bounds: (&Arenas, usize), tracked: &mut Tracked) {
+        if !self.walk(head, 0, bounds, tracked) {
+            tracked.broken += 1;
+            self.walk(head, 8, bounds, tracked);
         }
-        tracked.broken += 1;
-        let forwards = tracked.objects.len() - start;
-        self.walk(head, 8, limit, tracked);
-        // Where the two met, if they did, is not known: what both found counts once.
-        let found = &mut tracked.objects[start..];
-        found.sort_unstable();
-        let mut kept: Vec<u64> = found.to_vec();
-        kept.dedup();
-        tracked.objects.truncate(start);
-        tracked.objects.append(&mut kept);
-        debug_assert!(tracked.objects.len() - start >= forwards.min(1));
     }
 
-    /// Follows one of the two pointers of each head; whether that led back to the first.
-    fn walk(&mut self, head: u64, link: u64, limit: usize, tracked: &mut Tracked) -> bool {
+    /// Follows one of the two pointers of each head; whether that led back to the first. A circle
+    /// that does not is left where it leads to what is known.
+    fn walk(
+        &mut self,
+        head: u64,
+        link: u64,
+        (arenas, limit): (&Arenas, usize),
+        tracked: &mut Tracked,
+    ) -> bool {
         let mut at = self.next(head, link);
-        // Brent's way to notice a circle that does not lead back to the head.
-        let (mut marked, mut steps, mut power) = (0, 0_u64, 1_u64);
         while at != head {
-            let is_lost = at == marked || self.type_of(at.wrapping_add(HEAD)).is_none();
-            if is_lost || tracked.objects.len() >= limit || self.view.spent().is_some() {
+            let object = at.wrapping_add(HEAD);
+            let Some(id) = self.type_of(object) else { return false };
+            let is_full = tracked.count >= limit || self.view.spent().is_some();
+            if is_full || !tracked.objects.insert(arenas.position(object), object) {
                 return false;
             }
-            tracked.objects.push(at.wrapping_add(HEAD));
-            steps += 1;
-            if steps == power {
-                (marked, steps, power) = (at, 0, power * 2);
+            tracked.count += 1;
+            if self.described(id).kind == Kind::Module {
+                tracked.modules.push(object);
             }
             at = self.next(at, link);
         }

@@ -32,7 +32,7 @@ struct Block {
 }
 
 impl Reader<'_> {
-    pub(super) fn data_frame(&mut self, address: u64, holders: &Holders<'_>) -> Option<DataFrame> {
+    pub(super) fn data_frame(&mut self, address: u64, holders: &Holders) -> Option<DataFrame> {
         let id = self.type_of(address)?;
         let manager = self.attribute(address, id, "_mgr")?;
         let blocks: Vec<Block> =

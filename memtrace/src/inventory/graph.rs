@@ -5,15 +5,12 @@
 //! References lead anywhere in memory, of which only a part is kept. So what they lead to is looked
 //! at in batches, each in the order of addresses.
 
-use std::collections::{HashMap, HashSet};
-
-use roaring::RoaringTreemap;
-
 use super::{
-    arenas::RawArena,
+    arenas::Arenas,
     edge::{Node, Packed},
     kind::{Kind, flag},
     model::Spent,
+    reached::Reached,
     reader::Reader,
     references::Reference,
     tally::Tally,
@@ -32,19 +29,19 @@ const SECOND_LOOKS: u32 = 20_000;
 /// What references lead to.
 pub(super) struct Graph<'a> {
     nodes: Vec<Packed>,
-    /// The objects of the nodes, in units of their alignment.
-    reached: RoaringTreemap,
+    /// The objects of the nodes.
+    reached: Reached,
     recent: Vec<u64>,
     /// References that are not yet looked at.
     proposed: Vec<Proposed>,
-    /// Sorted; what is in them is counted with its block.
-    arenas: &'a [RawArena],
-    /// The one that the last object was in.
-    arena: usize,
+    /// What is in them is counted with its block.
+    arenas: &'a Arenas,
+    /// What the collector's lists lead to: objects that refer to others, beyond doubt.
+    tracked: &'a Reached,
     limit: usize,
     followed: usize,
     second_looks: u32,
-    pub(super) spent: Option<Spent>,
+    spent: Option<Spent>,
 }
 
 /// A reference from a node or a root.
@@ -56,14 +53,14 @@ pub(super) struct Proposed {
 }
 
 impl<'a> Graph<'a> {
-    pub(super) fn new(arenas: &'a [RawArena], limit: usize) -> Self {
+    pub(super) fn new(arenas: &'a Arenas, tracked: &'a Reached, limit: usize) -> Self {
         Self {
             nodes: Vec::new(),
-            reached: RoaringTreemap::new(),
+            reached: Reached::new(arenas),
             recent: vec![0; RECENT],
             proposed: Vec::new(),
             arenas,
-            arena: 0,
+            tracked,
             limit: limit.min(u32::MAX as usize),
             followed: 0,
             second_looks: SECOND_LOOKS,
@@ -73,17 +70,12 @@ impl<'a> Graph<'a> {
 
     /// Whether there is a node of the object.
     pub(super) fn has(&self, object: u64) -> bool {
-        self.reached.contains(object / ALIGNMENT)
+        self.reached.contains(self.arenas.position(object), object)
     }
 
-    /// The nodes of some objects, by object.
-    pub(super) fn numbers(&self, objects: &HashSet<u64>) -> HashMap<u64, u32> {
-        let numbered = self.nodes.iter().map(|node| node.object()).zip(0..);
-        numbered.filter(|(object, _)| objects.contains(object)).collect()
-    }
-
-    pub(super) fn node(&self, number: u32) -> Option<Node> {
-        self.nodes.get(number as usize).copied().map(Node::from)
+    /// All nodes, and the limit that was reached.
+    pub(super) fn into_nodes(self) -> (Vec<Packed>, Option<Spent>) {
+        (self.nodes, self.spent)
     }
 
     /// Follows the references of all nodes that were added, and of what they lead to.
@@ -123,6 +115,10 @@ impl<'a> Graph<'a> {
             return;
         }
         self.recent[recent] = object;
+        let arena = self.arenas.position(object);
+        if arena.is_some_and(|arena| self.arenas.is_plain(arena, object)) {
+            return;
+        }
         self.proposed.push(proposed);
         if self.proposed.len() == BATCH {
             self.settle(reader, tally);
@@ -140,42 +136,53 @@ impl<'a> Graph<'a> {
                 break;
             }
             settled += alike.len();
-            let object = alike[0].node.object;
-            let is_known = self.has(object)
-                || alike.iter().any(|proposed| self.add(reader, tally, *proposed));
-            if !is_known {
-                self.recent[recent(object)] = 0;
+            if !alike.iter().any(|proposed| self.add(reader, tally, *proposed)) {
+                self.recent[recent(alike[0].node.object)] = 0;
             }
         }
         batch.drain(..settled);
         self.proposed = batch;
     }
 
-    fn is_spent(&self, reader: &Reader<'_>) -> bool {
+    /// Whether a limit was reached.
+    pub(super) fn is_spent(&self, reader: &Reader<'_>) -> bool {
         reader.view.spent().is_some() || self.spent.is_some()
     }
 
     /// Adds an object unless it needs not be followed; `false` if there is none.
     fn add(&mut self, reader: &mut Reader<'_>, tally: &mut Tally, proposed: Proposed) -> bool {
         let object = proposed.node.object;
+        let arena = self.arenas.position(object);
+        if arena.is_some() && self.tracked.contains(arena, object) {
+            self.keep(arena, proposed.node);
+            return true;
+        }
         let id = reader.type_of(object);
         let Some(id) = id.or_else(|| self.look_again(reader, tally, proposed)) else {
             return false;
         };
         let of = reader.described(id);
         let (refers, is_type) = (of.refers(), of.kind == Kind::Type);
-        let is_counted = self.is_in_arena(object) || reader.is_static(object);
+        let is_counted = arena.is_some() || reader.is_static(object);
         let is_leaf = is_counted && !refers || is_type && is_static_type(reader, object);
-        if !is_leaf && self.nodes.len() == self.limit {
-            self.spent = Some(Spent::Objects);
-        } else if !is_leaf {
-            self.reached.insert(object / ALIGNMENT);
-            self.nodes.push(proposed.node.into());
-            if !is_counted {
-                tally.count(reader, object, id);
-            }
+        if !is_leaf && self.keep(arena, proposed.node) && !is_counted {
+            tally.count(reader, object, id);
         }
         true
+    }
+
+    /// Adds a node; whether it is new.
+    fn keep(&mut self, arena: Option<usize>, node: Node) -> bool {
+        let is_new = !self.reached.contains(arena, node.object);
+        if is_new && self.nodes.len() == self.limit {
+            self.spent = Some(Spent::Objects);
+            return false;
+        }
+        if is_new {
+            self.reached.insert(arena, node.object);
+            self.nodes.push(node.into());
+        }
+        is_new
     }
 
     /// Looks at a reference afresh that led to no object. What it was read from may be older than
@@ -204,16 +211,6 @@ impl<'a> Graph<'a> {
         let id = id.flatten();
         tally.coverage.failed_objects += u64::from(id.is_none());
         id
-    }
-
-    fn is_in_arena(&mut self, address: u64) -> bool {
-        let is_in = |arena: usize| self.arenas.get(arena).is_some_and(|arena| arena.range.contains(address));
-        if is_in(self.arena) {
-            return true;
-        }
-        let behind = self.arenas.partition_point(|arena| arena.range.start <= address);
-        self.arena = behind.saturating_sub(1);
-        is_in(self.arena)
     }
 }
 

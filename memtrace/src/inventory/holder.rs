@@ -1,13 +1,13 @@
 //! Says who holds an object: the way that led to it, written like Python.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::{
     attributes::MODULE_DICT,
-    edge::{Edge, Node},
+    edge::{Edge, Node, Packed},
     frames::Activation,
-    graph::Graph,
     model::{Holder, Root},
+    reached::Objects,
     reader::Reader,
 };
 
@@ -19,21 +19,22 @@ const MAX_NAME: usize = 100;
 const UNREADABLE: &str = "?";
 
 /// All ways that were found.
-pub(super) struct Holders<'a> {
-    pub(super) graph: Graph<'a>,
+pub(super) struct Holders {
+    nodes: Vec<Packed>,
     activations: Vec<Activation>,
     /// Nodes by object, of those that are asked for.
     numbers: HashMap<u64, u32>,
 }
 
-impl<'a> Holders<'a> {
-    pub(super) fn new(graph: Graph<'a>, activations: Vec<Activation>) -> Self {
-        Self { graph, activations, numbers: HashMap::new() }
+impl Holders {
+    pub(super) fn new(nodes: Vec<Packed>, activations: Vec<Activation>) -> Self {
+        Self { nodes, activations, numbers: HashMap::new() }
     }
 
     /// Looks for some objects, of which others may ask then.
-    pub(super) fn find(&mut self, objects: HashSet<u64>) {
-        self.numbers = self.graph.numbers(&objects);
+    pub(super) fn find(&mut self, objects: &Objects) {
+        let numbered = self.nodes.iter().map(|node| node.object()).zip(0..);
+        self.numbers = numbered.filter(|(object, _)| objects.contains(object)).collect();
     }
 
     /// Who holds an object; `None`: nothing led to it.
@@ -65,7 +66,7 @@ impl<'a> Holders<'a> {
     fn steps(&self, object: u64) -> Option<Vec<Node>> {
         let mut steps = Vec::new();
         let mut number = *self.numbers.get(&object)?;
-        while let Some(node) = self.graph.node(number) {
+        while let Some(node) = self.nodes.get(number as usize).map(|node| Node::from(*node)) {
             steps.push(node);
             number = node.from;
             if node.edge.is_root() || steps.len() == MAX_DEPTH {

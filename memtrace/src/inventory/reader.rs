@@ -2,6 +2,7 @@
 
 use super::{
     Limits,
+    dictionary::Table,
     types::{Type, TypeId, Types},
     view::View,
 };
@@ -17,6 +18,8 @@ pub(super) struct Reader<'m> {
     pub(super) view: View<'m>,
     pub(super) types: Types,
     pub(super) interpreter: &'m Interpreter,
+    /// The last that were asked for of a class.
+    pub(super) shared_keys: Option<(TypeId, Table)>,
 }
 
 impl<'m> Reader<'m> {
@@ -27,7 +30,8 @@ impl<'m> Reader<'m> {
         limits: &Limits,
         bits: u32,
     ) -> Self {
-        Self { view: View::new(memory, limits, bits), types: Types::default(), interpreter }
+        let view = View::new(memory, limits, bits);
+        Self { view, types: Types::default(), interpreter, shared_keys: None }
     }
 
     /// The type of the object at an address, if there is an object that is in use.

@@ -2,7 +2,7 @@
 //! variables, modules, and then whatever else is tracked.
 
 use super::{
-    arenas::RawArena,
+    arenas::Arenas,
     blocks::Blocks,
     collector::Tracked,
     frames::Activation,
@@ -10,7 +10,7 @@ use super::{
     graph::{Graph, Proposed},
     holder::Holders,
     kind::Kind,
-    model::{Allocator, Arena, Array, Container, Inventory, Limits},
+    model::{Allocator, Arena, Array, Container, Inventory, Limits, Spent},
     reader::Reader,
     references::Reference,
     tally::{Tally, Top},
@@ -44,17 +44,17 @@ impl Inventory {
             || reader.reach(&arenas, limits),
             || Blocks::count(&mut of_blocks, &arenas, limits.listed),
         );
-        let (mut tally, mut holders) = reached?;
+        let (mut tally, mut holders, spent) = reached?;
+        let spent = spent.or(of_blocks.view.spent()).or(reader.view.spent());
         let allocator = match blocks.are_hooked() {
             None => Allocator::Other,
             Some(true) => Allocator::PymallocDebug,
             Some(false) => Allocator::Pymalloc,
         };
-        let spent = of_blocks.view.spent();
         blocks.tally.coverage.read_bytes = of_blocks.view.read_bytes();
         let types = reader.types.adopt(of_blocks.types);
         tally.append(blocks.tally, &types);
-        tally.coverage.spent = reader.view.spent().or(spent).or(holders.graph.spent);
+        tally.coverage.spent = spent;
         for of in blocks.arenas.iter_mut().flat_map(|arena| &mut arena.types) {
             of.0 = types.get(of.0).map_or(0, |id| id.index());
         }
@@ -81,27 +81,24 @@ impl Graph<'_> {
                 self.propose(reader, tally, Proposed { node, place });
             }
         }
-        for object in &tracked.objects {
-            let id = reader.type_of(*object);
-            if id.is_some_and(|id| reader.described(id).kind == Kind::Module) {
-                self.propose(reader, tally, root(*object, Edge::Module));
-            }
+        for module in &tracked.modules {
+            self.propose(reader, tally, root(*module, Edge::Module));
         }
         self.follow(reader, tally);
     }
 
     fn follow_rest(&mut self, reader: &mut Reader<'_>, tally: &mut Tally, tracked: &Tracked) {
         self.follow(reader, tally);
-        for object in &tracked.objects {
+        for object in tracked.objects.iter() {
             if reader.view.spent().is_some() {
                 break;
             }
-            if !self.has(*object) {
-                self.propose(reader, tally, root(*object, Edge::Stray));
+            if !self.has(object) {
+                self.propose(reader, tally, root(object, Edge::Stray));
                 self.follow(reader, tally);
             }
         }
-        tally.coverage.is_followed = reader.view.spent().is_none() && self.spent.is_none();
+        tally.coverage.is_followed = !self.is_spent(reader);
     }
 }
 
@@ -112,28 +109,29 @@ fn root(object: u64, edge: Edge) -> Proposed {
 
 impl Reader<'_> {
     /// Follows references, and counts what is in no arena.
-    fn reach<'a>(
+    fn reach(
         &mut self,
-        arenas: &'a [RawArena],
+        arenas: &Arenas,
         limits: &Limits,
-    ) -> Result<(Tally, Holders<'a>), Refusal> {
-        let tracked = self.tracked(limits.objects);
+    ) -> Result<(Tally, Holders, Option<Spent>), Refusal> {
+        let tracked = self.tracked(arenas, limits.objects);
         let tracked = tracked.ok_or(Refusal::Incomplete("list of the garbage collector"))?;
         let mut tally = Tally::new(limits.listed);
-        tally.coverage.tracked = tracked.objects.len() as u64;
+        tally.coverage.tracked = tracked.count as u64;
         tally.coverage.failed_objects = tracked.broken;
         let activations = self.activations();
-        let mut graph = Graph::new(arenas, limits.objects);
+        let mut graph = Graph::new(arenas, &tracked.objects, limits.objects);
         self.view.allow(FOLLOWING_SHARE);
         graph.follow_variables(self, &mut tally, (&activations, &tracked));
         graph.follow_rest(self, &mut tally, &tracked);
-        Ok((tally, Holders::new(graph, activations)))
+        let (nodes, spent) = graph.into_nodes();
+        Ok((tally, Holders::new(nodes, activations), spent))
     }
 
     fn conclude(
         &mut self,
         tally: Tally,
-        holders: &mut Holders<'_>,
+        holders: &mut Holders,
         (allocator, mut arenas): (Allocator, Vec<Arena>),
     ) -> Inventory {
         let (types, places) = tally.types(&self.types);
@@ -142,7 +140,7 @@ impl Reader<'_> {
         }
         let mut coverage = tally.coverage;
         let lists = [tally.containers, tally.arrays, tally.data_frames].map(Top::into_list);
-        holders.find(lists.iter().flatten().map(|(_, object)| *object).collect());
+        holders.find(&lists.iter().flatten().map(|(_, object)| *object).collect());
         let [containers, arrays, data_frames] = lists.map(Vec::into_iter);
         let containers = containers.filter_map(|entry| self.container(entry, holders)).collect();
         let arrays = arrays.filter_map(|(_, object)| self.listed_array(object, holders)).collect();
@@ -167,7 +165,7 @@ impl Reader<'_> {
     fn container(
         &mut self,
         (bytes, address): (u64, u64),
-        holders: &Holders<'_>,
+        holders: &Holders,
     ) -> Option<Container> {
         let id = self.type_of(address)?;
         let of = self.described(id);
@@ -180,7 +178,7 @@ impl Reader<'_> {
         Some(Container { address, type_name, length, bytes, holder })
     }
 
-    fn listed_array(&mut self, address: u64, holders: &Holders<'_>) -> Option<Array> {
+    fn listed_array(&mut self, address: u64, holders: &Holders) -> Option<Array> {
         if !self.is_array(address) {
             return None;
         }
