@@ -12,7 +12,7 @@ pub use self::exit::{Exit, complain, report, say};
 use crate::{
     doctor,
     output::{self, Outputs},
-    process::selection::Wanted,
+    process::{selection::Wanted, survival},
     profile::{BasisPoints, View},
     report::Content,
     session::{self, Detail, Goal, SnapshotOptions},
@@ -279,6 +279,7 @@ impl From<Snapshot> for SnapshotOptions {
 /// Runs the command line and says how it ended.
 #[must_use]
 pub fn run() -> Exit {
+    survival::give_memory_back();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),

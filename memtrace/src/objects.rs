@@ -80,6 +80,9 @@ impl Interpreter<'_> {
 /// True of every interpreter of which the C library is not mapped yet.
 pub const NO_SPECIFIC: &str = "no Python frames: no C library that keeps thread-specific data";
 
+/// Code of files that are read at the same time; the files are some times as large.
+const MOST_CODE: u64 = 16 << 20;
+
 /// Where a file is: two mappings with the same key show the same file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
@@ -111,11 +114,16 @@ impl Objects {
             .filter(|(key, _)| !self.numbers.contains_key(key))
             .collect();
         let cache = self.cache.as_ref();
-        let read: Vec<_> = unknown
-            .into_par_iter()
-            .map(|(key, mapping)| (key, understand(process, &mapping, cache)))
-            .collect();
-        for (key, known) in read {
+        let read = |(key, mapping)| (key, understand(process, &mapping, cache));
+        let most = MOST_CODE / rayon::current_num_threads() as u64;
+        let (large, small): (Vec<_>, Vec<_>) =
+            unknown.into_iter().partition(|(_, mapping): &(Key, Mapping)| mapping.range.end - mapping.range.start > most);
+        // A file is in memory as a whole while it is read: the large ones one after the other.
+        let (large, small) = rayon::join(
+            || large.into_iter().map(read).collect::<Vec<_>>(),
+            || small.into_par_iter().map(read).collect::<Vec<_>>(),
+        );
+        for (key, known) in large.into_iter().chain(small) {
             self.add(key, known);
         }
     }

@@ -88,7 +88,9 @@ impl Reader<'_> {
 
     /// Adds the objects of one list: forwards, and if that ends early, backwards from its end.
     fn follow(&mut self, head: u64, bounds: (&Arenas, usize), tracked: &mut Tracked) {
-        if !self.walk(head, 0, bounds, tracked) {
+        let is_whole = self.walk(head, 0, bounds, tracked);
+        // A limit has its own word for it.
+        if !is_whole && tracked.count < bounds.1 && self.view.spent().is_none() {
             tracked.broken += 1;
             self.walk(head, 8, bounds, tracked);
         }

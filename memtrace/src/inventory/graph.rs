@@ -111,7 +111,8 @@ impl<'a> Graph<'a> {
     ) {
         let object = proposed.node.object;
         let recent = recent(object);
-        if self.recent[recent] == object || !object.is_multiple_of(ALIGNMENT) {
+        let is_odd = !object.is_multiple_of(ALIGNMENT);
+        if self.recent[recent] == object || is_odd || self.spent.is_some() {
             return;
         }
         self.recent[recent] = object;
@@ -120,7 +121,7 @@ impl<'a> Graph<'a> {
             return;
         }
         self.proposed.push(proposed);
-        if self.proposed.len() == BATCH {
+        if self.proposed.len() >= BATCH {
             self.settle(reader, tally);
         }
     }

@@ -15,7 +15,7 @@ pub struct Limits {
     pub read_bytes: u64,
     /// Bytes of the process kept in memory at a time.
     pub kept_bytes: usize,
-    /// Objects that references are followed through; each takes about 35 bytes.
+    /// Objects that references are followed through; each takes about 20 bytes.
     pub objects: usize,
     /// Arrays, frames and containers that are listed, each.
     pub listed: usize,
@@ -28,7 +28,7 @@ impl Default for Limits {
             time: Duration::from_secs(5),
             read_bytes: 16 << 30,
             kept_bytes: 32 << 20,
-            objects: 3_000_000,
+            objects: 4_000_000,
             listed: 1000,
         }
     }

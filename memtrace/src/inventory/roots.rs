@@ -90,7 +90,7 @@ impl Graph<'_> {
     fn follow_rest(&mut self, reader: &mut Reader<'_>, tally: &mut Tally, tracked: &Tracked) {
         self.follow(reader, tally);
         for object in tracked.objects.iter() {
-            if reader.view.spent().is_some() {
+            if self.is_spent(reader) {
                 break;
             }
             if !self.has(object) {

@@ -1,5 +1,5 @@
 //! What memtrace does to itself so that it outlives those it watches: it is not chosen by the OOM
-//! killer, and its memory is not taken away.
+//! killer, its memory is not taken away, and it needs little.
 
 use std::{fs, io, mem, time::Duration};
 
@@ -17,6 +17,15 @@ pub fn refuse_to_be_chosen() -> io::Result<()> {
 pub fn lock_memory() -> io::Result<()> {
     // SAFETY: the call takes flags and touches no memory of the program.
     if unsafe { libc::mlockall(LOCK) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes the C library give the memory of large blocks back when they are released: whole files are
+/// read into such blocks. Left alone it comes to keep tens of MiB for each thread.
+pub fn give_memory_back() {
+    for (parameter, bytes) in [(libc::M_MMAP_THRESHOLD, 1 << 20), (libc::M_TRIM_THRESHOLD, 4 << 20)] {
+        // SAFETY: the call takes numbers; if it refuses them, all stays as it is.
+        unsafe { libc::mallopt(parameter, bytes) };
+    }
 }
 
 /// CPU time that memtrace has used, and the most bytes that it has had resident.

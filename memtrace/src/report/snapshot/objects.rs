@@ -49,12 +49,14 @@ fn types(inventory: &Inventory) -> Section {
 fn coverage(coverage: &Coverage) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(spent) = coverage.spent {
-        let limit = match spent {
-            Spent::Time => "time",
-            Spent::Bytes => "bytes to read",
-            Spent::Objects => "objects to follow",
+        let reason = match spent {
+            Spent::Time => "there was no time for more: --timeout gives it",
+            Spent::Bytes => "it goes on changing, and was read too often",
+            Spent::Objects => "there are too many objects to follow the references of all",
         };
-        remarks.push(format!("Incomplete: the limit of {limit} was reached."));
+        remarks.push(format!(
+            "Incomplete: {reason}. Large objects may be missing, and who holds what."
+        ));
     }
     if coverage.failed_objects > 0 {
         let count = Count(coverage.failed_objects);
