@@ -73,6 +73,7 @@ pub use advice::{Advice, Basis, Remedy};
 pub use chunk::{Chunk, Chunks, State, size_for};
 pub(crate) use copy::Copy;
 pub use doubt::Doubt;
+pub use live::is_c_library;
 pub use layout::{Layout, Version};
 pub use memory::{Memory, PAGE};
 pub use parameters::Parameters;

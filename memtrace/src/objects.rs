@@ -117,7 +117,9 @@ impl Objects {
         let read = |(key, mapping)| (key, understand(process, &mapping, cache));
         let most = MOST_CODE / rayon::current_num_threads() as u64;
         let (large, small): (Vec<_>, Vec<_>) =
-            unknown.into_iter().partition(|(_, mapping): &(Key, Mapping)| mapping.range.end - mapping.range.start > most);
+            unknown.into_iter().partition(|(_, mapping): &(Key, Mapping)| {
+                mapping.range.end - mapping.range.start > most
+            });
         // A file is in memory as a whole while it is read: the large ones one after the other.
         let (large, small) = rayon::join(
             || large.into_iter().map(read).collect::<Vec<_>>(),

@@ -5,7 +5,7 @@ use std::{process::Command, time::Instant};
 use memtrace::heap::{Chunk, State};
 
 use super::heap_of;
-use crate::support::workload::{Workload, compile, rounds};
+use crate::support::workload::{Workload, compile, cycles};
 
 /// A block that stays: where its memory is, and how much of it.
 type Staying = (u64, u64);
@@ -28,7 +28,7 @@ fn start(threads: &str, arenas: &str) -> (Workload, Vec<Staying>) {
 /// Each block that stays must be a live chunk of its size in every reading, or lie where the reading
 /// says that it knows nothing; that must be little, whatever else the machine does.
 fn check(threads: &str, arenas: &str, readings: usize, most_unknown: f64) {
-    let readings = rounds(readings);
+    let readings = cycles(readings);
     let (mut workload, staying) = start(threads, arenas);
     let (mut looks, mut unknown, mut size, start) = (0, 0, 0, Instant::now());
     for reading in 0..readings {

@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::take;
 use crate::support::{
     observe,
+    memtrace,
+    report::Report,
     workload::{self, Workload},
 };
 
@@ -64,4 +66,40 @@ fn adds_up(snapshot: &Value) {
     let explained = sum(&memory["parts"]).cast_signed();
     assert_eq!(explained + memory["remainder_bytes"].as_i64().expect("bytes"), resident);
     assert_eq!(sum(&snapshot["heap_uses"]), memory["parts"]["untraced"].as_u64().expect("bytes"));
+}
+
+/// Objects that refer to others, and what they refer to.
+const MANY: &str = "
+import sys
+class Item:
+    def __init__(self, number):
+        self.name = str(number)
+held = [Item(number) for number in range(2_000_000)]
+print('ready', flush=True)
+sys.stdin.readline()
+";
+
+#[test]
+fn millions_of_objects_take_little_memory_to_read() {
+    let mut command = Command::new(workload::main_python());
+    let workload = Workload::start(command.args(["-c", MANY]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("snapshot.json");
+    let memtrace = memtrace::command();
+    // What memtrace may write to of its own, stacks of threads included: allocations beyond fail.
+    let limited = format!(
+        "ulimit -d $((300 * 1024)); exec {} snapshot --pid {} --output {}",
+        memtrace.get_program().to_str().expect("UTF-8"),
+        workload.pid(),
+        path.display()
+    );
+    let status = Command::new("bash").args(["-c", &limited]).status().expect("bash runs");
+    assert!(status.success());
+    let snapshot = Report::read(&path).0;
+    let types = snapshot["objects"]["types"].as_array().expect("types");
+    let count = |name: &str| types.iter().find(|of| of["name"] == name).map(|of| &of["count"]);
+    assert_eq!(count("__main__.Item"), Some(&2_000_000.into()));
+    assert_eq!(snapshot["objects"]["coverage"]["complete"], true);
+    let containers = snapshot["objects"]["containers"].as_array().expect("containers");
+    assert_eq!(containers[0]["holder"]["path"], "__main__.held");
 }

@@ -36,6 +36,15 @@ fn a_program_without_python_has_native_stacks_and_a_heap() {
 }
 
 #[test]
+fn an_allocator_besides_the_c_librarys_is_named() {
+    let workload = Workload::c("own_allocator");
+    let snapshot = take(workload.pid());
+    let others = snapshot["other_allocators"].as_array().expect("a list");
+    let names: Vec<_> = others.iter().filter_map(serde_json::Value::as_str).collect();
+    assert!(matches!(*names, [name] if name.ends_with("own_allocator")), "{names:?}");
+}
+
+#[test]
 fn what_there_is_no_time_for_is_missing() {
     let python = workload::main_python();
     let workload = Workload::start(Command::new(python).arg(workload::source("blocked.py")));

@@ -189,6 +189,6 @@ pub fn unsupported_pythons() -> Vec<PathBuf> {
 }
 
 /// How many rounds a test makes that could go on for ever: `usual`, unless the environment says.
-pub fn rounds(usual: usize) -> usize {
+pub fn cycles(usual: usize) -> usize {
     env::var("MEMTRACE_TEST_CYCLES").map_or(usual, |count| count.parse().expect("a number"))
 }

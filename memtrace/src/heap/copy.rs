@@ -101,7 +101,10 @@ impl<'m, M: Memory + ?Sized> Copy<'m, M> {
 
     /// The eight bytes at a multiple of eight.
     pub(crate) fn word(&mut self, address: u64) -> Option<u64> {
-        self.page(address)?.get((address % PAGE) as usize..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
+        self.page(address)?
+            .get((address % PAGE) as usize..)?
+            .first_chunk()
+            .map(|word| u64::from_le_bytes(*word))
     }
 
     /// What is at an address now, whatever was there before; it does not cross a page.

@@ -54,7 +54,9 @@ impl Listed {
     /// Is asked for one chunk after the other, by address, from `start` on: the state of each that is
     /// listed with its size.
     pub(super) fn states(&self, start: u64) -> impl FnMut(Chunk) -> Option<State> {
-        let behind = |address: u64| move |packed: &u64| packed >> (SIZE_BITS + STATE_BITS) < address / ALIGNMENT;
+        let behind = |address: u64| {
+            move |packed: &u64| packed >> (SIZE_BITS + STATE_BITS) < address / ALIGNMENT
+        };
         let mut rest = &self.packed[self.packed.partition_point(behind(start))..];
         move |chunk| {
             while rest.first().is_some_and(behind(chunk.address)) {
@@ -78,7 +80,9 @@ mod tests {
     #[test]
     fn chunks_are_found_by_address_and_size() {
         let mut listed = Listed::default();
-        for (address, size) in [(0x7fff_ffff_fff0, 32), (64, 48), (0x5000, (4 << 20) - 16), (64, 48)] {
+        for (address, size) in
+            [(0x7fff_ffff_fff0, 32), (64, 48), (0x5000, (4 << 20) - 16), (64, 48)]
+        {
             assert!(listed.add(&chunk(address, size, State::Fast)));
         }
         assert!(!listed.add(&chunk(0x5000, 8 << 20, State::Fast)));

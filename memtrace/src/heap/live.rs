@@ -20,6 +20,9 @@ use crate::process::{
 /// How file names of C libraries begin; since 2.34 `libc.so.6`, before `libc-2.31.so`.
 const LIBRARIES: [&str; 2] = ["libc.so", "libc-2."];
 
+/// And those of musl.
+const MUSL: [&str; 2] = ["ld-musl-", "libc.musl-"];
+
 /// In this time a thread that was kept from going on may have gone on; on a busy machine it takes
 /// some of them.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -62,11 +65,9 @@ impl Heap {
 /// Where the process's C library keeps its heap.
 pub(super) fn layout(process: &Process, mappings: &Mappings) -> Result<Layout> {
     let groups = mappings.executables();
-    let is_library = |mapping: &Mapping| {
-        let name = mapping.path.file_name().unwrap_or_default().to_string_lossy();
-        LIBRARIES.iter().any(|library| name.starts_with(library))
-    };
+    let is_library = |mapping: &Mapping| is_called(mapping, &LIBRARIES);
     let mut candidates: Vec<&Mapping> = groups.iter().map(|group| group[0]).collect();
+    let is_musl = candidates.iter().any(|mapping| is_called(mapping, &MUSL));
     // A program that brings its C library along has it in its first file.
     candidates.sort_by_key(|mapping| !is_library(mapping));
     let libraries = candidates.iter().filter(|mapping| is_library(mapping)).count();
@@ -78,7 +79,18 @@ pub(super) fn layout(process: &Process, mappings: &Mappings) -> Result<Layout> {
             return Ok(layout.in_process(bias));
         }
     }
-    Err(Refusal::NoGlibc.into())
+    Err(if is_musl { Refusal::Musl } else { Refusal::NoGlibc }.into())
+}
+
+/// Whether the mapped file is called like a C library.
+#[must_use]
+pub fn is_c_library(mapping: &Mapping) -> bool {
+    is_called(mapping, &LIBRARIES) || is_called(mapping, &MUSL)
+}
+
+fn is_called(mapping: &Mapping, names: &[&str]) -> bool {
+    let name = mapping.path.file_name().unwrap_or_default().to_string_lossy();
+    names.iter().any(|library| name.starts_with(library))
 }
 
 /// Where mapped chunks may be.
@@ -148,6 +160,17 @@ impl Memory for Live {
         }
         let read = self.keep(self.memory.read_pages(address, count));
         read.map_or_else(Window::default, |(is_here, bytes)| Window::new(&is_here, bytes))
+    }
+
+    fn read_starts(&self, address: u64, count: usize) -> Vec<Option<[u64; 2]>> {
+        if self.is_over() {
+            return Vec::new();
+        }
+        let read = self.keep(self.memory.read_starts(address, count, 16)).unwrap_or_default();
+        let (words, _) = read.1.as_chunks::<8>();
+        let (starts, _) = words.as_chunks::<2>();
+        let mut starts = starts.iter().map(|start| start.map(u64::from_le_bytes));
+        read.0.iter().map(|is_here| if *is_here { starts.next() } else { None }).collect()
     }
 
     fn resident(&self, range: Range) -> Vec<bool> {

@@ -6,8 +6,8 @@ use memtrace_abi::mapping::Range;
 use super::{
     Layout,
     chunk::{MAPPED, NON_MAIN, PREVIOUS_IN_USE, SIZE, size_of},
-    copy::{ALONG, ANYWHERE, Copy},
-    memory::{Memory, PAGE},
+    copy::{ANYWHERE, Copy},
+    memory::{MAX_STARTS, Memory, PAGE},
 };
 
 /// Pages of other memory that are searched for chunks: 8 GiB.
@@ -60,7 +60,8 @@ impl<'a, M: Memory> Search<'a, M> {
     fn chain(&mut self, range: Range, rest: &mut Vec<Range>) {
         let mut copy = Copy::new(self.memory, ANYWHERE);
         let mut start = range.start;
-        while let Some(chunk) = self.chunk_at(&mut copy, start, range.end) {
+        let mut words = |start: u64| Some([copy.word(start)?, copy.word(start.checked_add(SIZE)?)?]);
+        while let Some(chunk) = self.chunk_of(words(start), start, range.end) {
             start = chunk.end;
             self.add(chunk);
         }
@@ -71,11 +72,11 @@ impl<'a, M: Memory> Search<'a, M> {
 
     /// Chunks that begin on any page.
     fn scan(&mut self, range: Range, budget: &mut u64) {
-        let mut copy = Copy::new(self.memory, ALONG);
+        let mut starts = Starts { memory: self.memory, first: 0, words: Vec::new() };
         let mut place = range.start;
         while place < range.end && *budget > 0 && !self.is_complete() {
             *budget -= 1;
-            match self.chunk_at(&mut copy, place, range.end) {
+            match self.chunk_of(starts.at(place), place, range.end) {
                 Some(chunk) => {
                     place = chunk.end;
                     self.add(chunk);
@@ -90,16 +91,36 @@ impl<'a, M: Memory> Search<'a, M> {
         self.found.push(chunk);
     }
 
-    /// The mapping of a chunk that begins here. What `memalign` moves keeps its first header.
-    fn chunk_at(&self, copy: &mut Copy<'_, M>, start: u64, end: u64) -> Option<Range> {
-        let before = copy.word(start)?;
-        let word = copy.word(start.checked_add(SIZE)?)?;
+    /// The mapping of a chunk that begins with these words. What `memalign` moves keeps its first
+    /// header.
+    fn chunk_of(&self, words: Option<[u64; 2]>, start: u64, end: u64) -> Option<Range> {
+        let [before, word] = words?;
         let flags = word & (PREVIOUS_IN_USE | MAPPED | NON_MAIN);
         let before_fits = before == 0 || before == HUGE && self.layout.mapped_extra() > 0;
         let size = size_of(word).checked_add(self.layout.mapped_extra())?;
         let chunk = Range { start, end: start.checked_add(size)? };
         let fits = flags == MAPPED && before_fits && size > 0 && size.is_multiple_of(PAGE);
         (fits && chunk.end <= end).then_some(chunk)
+    }
+}
+
+/// The first words of pages, some thousand at a time: the pages themselves need not be copied.
+struct Starts<'a, M> {
+    memory: &'a M,
+    /// Number of the first page.
+    first: u64,
+    words: Vec<Option<[u64; 2]>>,
+}
+
+impl<M: Memory> Starts<'_, M> {
+    fn at(&mut self, address: u64) -> Option<[u64; 2]> {
+        let number = address / PAGE;
+        let is_there = (self.first..self.first + self.words.len() as u64).contains(&number);
+        if !is_there {
+            self.first = number;
+            self.words = self.memory.read_starts(number * PAGE, MAX_STARTS);
+        }
+        *self.words.get((number - self.first) as usize)?
     }
 }
 

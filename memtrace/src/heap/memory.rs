@@ -3,6 +3,7 @@
 use memtrace_abi::mapping::Range;
 
 use super::window::Window;
+pub use crate::process::memory::MAX_STARTS;
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
@@ -31,6 +32,13 @@ pub trait Memory {
         window
     }
 
+    /// The first two words of each of `count` pages, [`MAX_STARTS`] at most, from the page-aligned
+    /// `address` on; none of pages that are not in memory. A missing answer stands for none.
+    fn read_starts(&self, address: u64, count: usize) -> Vec<Option<[u64; 2]>> {
+        let pages = (address..).step_by(PAGE as usize).take(count);
+        pages.map(|page| read_words(self, page, 2)?.try_into().ok()).collect()
+    }
+
     /// Whether each page of the range, which is page-aligned and has 4 GiB at most, is in memory;
     /// fewer than the range has if not all could be asked for.
     fn resident(&self, range: Range) -> Vec<bool>;
@@ -55,7 +63,7 @@ pub(super) fn patiently<T>(memory: &impl Memory, look: impl Fn() -> Option<T>) -
 }
 
 /// The words at an address, all or none.
-pub(super) fn read_words(memory: &impl Memory, address: u64, count: usize) -> Option<Vec<u64>> {
+pub(super) fn read_words(memory: &(impl Memory + ?Sized), address: u64, count: usize) -> Option<Vec<u64>> {
     let mut bytes = vec![0; count.checked_mul(8)?];
     if memory.read(address, &mut bytes) != bytes.len() {
         return None;

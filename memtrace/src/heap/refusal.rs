@@ -9,6 +9,8 @@ use super::layout::{NEWEST, OLDEST, Version};
 pub enum Refusal {
     /// No mapped file holds glibc's malloc.
     NoGlibc,
+    /// The C library is musl.
+    Musl,
     /// glibc before 2.28, or newer than what is known.
     Version(Version),
     /// A part of the allocator's data is not in the file, or more than once, as far as can be told.
@@ -25,6 +27,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoGlibc => write!(formatter, "no mapped file holds glibc's malloc"),
+            Self::Musl => write!(formatter, "its C library is musl, whose heap is not known"),
             Self::Version(version) => write!(
                 formatter,
                 "the heap of glibc {version} is not known, only those of 2.{OLDEST} to 2.{NEWEST}"

@@ -5,7 +5,7 @@ use super::{
     chunk::{
         ALIGNMENT, Chunk, HEADER, MAPPED, MIN_SIZE, NON_MAIN, PREVIOUS_IN_USE, SIZE, State, size_of,
     },
-    copy::{Copy},
+    copy::Copy,
     memory::Memory,
 };
 

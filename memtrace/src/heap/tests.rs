@@ -64,6 +64,15 @@ impl Memory for Recorder<'_> {
         window
     }
 
+    fn read_starts(&self, address: u64, count: usize) -> Vec<Option<[u64; 2]>> {
+        let starts = self.memory.read_starts(address, count);
+        for (place, words) in (address..).step_by(PAGE as usize).zip(&starts) {
+            let words = words.into_iter().flatten().flat_map(|word| word.to_le_bytes());
+            self.keep(place, &words.collect::<Vec<_>>());
+        }
+        starts
+    }
+
     fn resident(&self, range: Range) -> Vec<bool> {
         self.memory.resident(range)
     }

@@ -21,7 +21,8 @@ impl Window {
     pub fn new(is_here: &[bool], bytes: Vec<u8>) -> Self {
         let numbers = is_here.iter().take(Self::MAX_PAGES).enumerate();
         let numbers = numbers.filter(|(_, is_here)| **is_here).map(|(number, _)| number);
-        let here = numbers.take(bytes.len() / PAGE as usize).fold(0, |here, number| here | 1 << number);
+        let here =
+            numbers.take(bytes.len() / PAGE as usize).fold(0, |here, number| here | 1 << number);
         Self { here, bytes }
     }
 

@@ -45,12 +45,7 @@ impl Blocks {
         (without + with > 0).then_some(with > without)
     }
 
-    fn count_arena(
-        &mut self,
-        reader: &mut Reader<'_>,
-        arenas: &Arenas,
-        position: usize,
-    ) -> Arena {
+    fn count_arena(&mut self, reader: &mut Reader<'_>, arenas: &Arenas, position: usize) -> Arena {
         let (arena, mut found) = (arenas.list[position], Found::default());
         for address in reader.pools(arena) {
             if reader.view.is_late() {

@@ -10,15 +10,13 @@ use super::{
     edge::{Node, Packed},
     kind::{Kind, flag},
     model::Spent,
-    reached::Reached,
+    reached::{ALIGNMENT, Reached},
     reader::Reader,
     references::Reference,
     tally::Tally,
     types::TypeId,
 };
 
-/// Objects are aligned so.
-const ALIGNMENT: u64 = 8;
 /// Addresses that are remembered, so that the ones that are met often cost little.
 const RECENT: usize = 1 << 16;
 /// What is looked at in the order of addresses: 32 bytes each.

@@ -90,10 +90,12 @@ impl Holders {
     /// The name that a path starts with.
     fn start(&self, reader: &mut Reader<'_>, first: Node) -> String {
         let name = match first.edge {
-            Edge::Local(number) => self.activations.get(first.from as usize).and_then(|activation| {
-                let name = reader.local_name(activation, number)?;
-                reader.string(name, MAX_NAME)
-            }),
+            Edge::Local(number) => {
+                self.activations.get(first.from as usize).and_then(|activation| {
+                    let name = reader.local_name(activation, number)?;
+                    reader.string(name, MAX_NAME)
+                })
+            }
             Edge::Locals => return String::new(),
             Edge::Module => reader.module_name(first.object),
             _ => return in_brackets(reader, first.object),

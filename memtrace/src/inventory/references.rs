@@ -1,8 +1,6 @@
 //! The references from an object to others, each with what it is for.
 
-use super::{
-    arrays, edge::Edge, kind::Kind, reader::Reader, sizes::BLOCK_ITEMS, types::TypeId,
-};
+use super::{arrays, edge::Edge, kind::Kind, reader::Reader, sizes::BLOCK_ITEMS, types::TypeId};
 
 /// A reference from an object.
 #[derive(Clone, Copy)]

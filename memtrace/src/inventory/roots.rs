@@ -5,8 +5,8 @@ use super::{
     arenas::Arenas,
     blocks::Blocks,
     collector::Tracked,
-    frames::Activation,
     edge::{Edge, Node},
+    frames::Activation,
     graph::{Graph, Proposed},
     holder::Holders,
     kind::Kind,
@@ -162,11 +162,7 @@ impl Reader<'_> {
         }
     }
 
-    fn container(
-        &mut self,
-        (bytes, address): (u64, u64),
-        holders: &Holders,
-    ) -> Option<Container> {
+    fn container(&mut self, (bytes, address): (u64, u64), holders: &Holders) -> Option<Container> {
         let id = self.type_of(address)?;
         let of = self.described(id);
         let (kind, type_name) = (of.kind, of.name.clone());

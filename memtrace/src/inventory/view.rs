@@ -204,7 +204,8 @@ mod tests {
     #[test]
     fn what_is_kept_and_read_is_bounded() {
         let memory = Even(AtomicUsize::default());
-        let mut view = View::new(&memory, &Limits { read_bytes: 64 * WINDOW, ..limits() }, ANYWHERE);
+        let mut view =
+            View::new(&memory, &Limits { read_bytes: 64 * WINDOW, ..limits() }, ANYWHERE);
         for number in 1..100 {
             view.byte(number * WINDOW);
         }

@@ -19,6 +19,9 @@ pub const PAGE_BYTES: u64 = 4096;
 /// Most pages that [`Memory::pages`] looks at in one call: 4 GiB of addresses.
 pub const MAX_PAGES: usize = 1 << 20;
 
+/// Most pages that [`Memory::read_starts`] looks at in one call: `UIO_MAXIOV`.
+pub const MAX_STARTS: usize = 1024;
+
 /// What is read under one time limit, and one lock of the target's memory map.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -113,8 +116,33 @@ impl Memory {
     pub fn read_pages(&self, address: u64, count: usize) -> anyhow::Result<(Vec<bool>, Vec<u8>)> {
         let count = count.min(CHUNK_BYTES / PAGE_BYTES as usize);
         let identity = self.process.identity();
-        self.ask(move |directory, pagemap| read_runs((directory, pagemap), identity, address, count))
-            .with_context(|| format!("read {count} pages at {address:#x} of {identity}"))
+        self.ask(move |directory, pagemap| {
+            read_runs((directory, pagemap), identity, address, count)
+        })
+        .with_context(|| format!("read {count} pages at {address:#x} of {identity}"))
+    }
+
+    /// Of the pages from the page-aligned `address` on, at most [`MAX_STARTS`]: whether each is in
+    /// memory, and the first `length` bytes of those that are; fewer if some went meanwhile.
+    pub fn read_starts(
+        &self,
+        address: u64,
+        count: usize,
+        length: usize,
+    ) -> anyhow::Result<(Vec<bool>, Vec<u8>)> {
+        let (count, length) = (count.min(MAX_STARTS), length.min(PAGE_BYTES as usize));
+        let identity = self.process.identity();
+        self.ask(move |directory, pagemap| {
+            let pages = pagemap::read_pages(pagemap, address, count)?;
+            let present = pages.iter().zip(0..).filter(|(page, _)| page.is_present());
+            let start = |number: u64| address.wrapping_add(number * PAGE_BYTES);
+            let starts: Vec<_> =
+                present.map(|(_, number)| remote(start(number), length)).collect();
+            let bytes = read_remote(identity.pid, &starts)?;
+            directory.check()?;
+            Ok((pages.iter().map(|page| page.is_present()).collect(), bytes))
+        })
+        .with_context(|| format!("read the starts of {count} pages at {address:#x} of {identity}"))
     }
 
     fn read_chunk(&self, address: u64, length: usize) -> anyhow::Result<Vec<u8>> {
@@ -122,7 +150,7 @@ impl Memory {
         self.ask(move |directory, pagemap| {
             read_present((directory, pagemap), identity, address, length)
         })
-            .with_context(|| format!("read {length} bytes at {address:#x} of {identity}"))
+        .with_context(|| format!("read {length} bytes at {address:#x} of {identity}"))
     }
 }
 
@@ -246,6 +274,9 @@ mod tests {
         let read: Vec<_> = (0..is_read.len()).filter(|page| is_read[*page]).collect();
         assert_eq!((is_read.len(), read), (256, vec![2, 5]));
         assert_eq!((bytes.len(), bytes[0], bytes[1], bytes[4096]), (8192, 7, 0, 9));
+        let (is_read, bytes) = open(&python).memory().read_starts(start + 8192, 9999, 2).unwrap();
+        assert_eq!((is_read.len(), is_read[0], is_read[1]), (MAX_STARTS, true, false));
+        assert_eq!(bytes[..4], [7, 0, 9, 0]);
         let (is_read, bytes) = open(&python).memory().read_pages(1 << 46, 256).unwrap();
         assert!(!is_read.contains(&true) && bytes.is_empty());
     }

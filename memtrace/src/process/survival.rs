@@ -22,7 +22,8 @@ pub fn lock_memory() -> io::Result<()> {
 /// Makes the C library give the memory of large blocks back when they are released: whole files are
 /// read into such blocks. Left alone it comes to keep tens of MiB for each thread.
 pub fn give_memory_back() {
-    for (parameter, bytes) in [(libc::M_MMAP_THRESHOLD, 1 << 20), (libc::M_TRIM_THRESHOLD, 4 << 20)] {
+    for (parameter, bytes) in [(libc::M_MMAP_THRESHOLD, 1 << 20), (libc::M_TRIM_THRESHOLD, 4 << 20)]
+    {
         // SAFETY: the call takes numbers; if it refuses them, all stays as it is.
         unsafe { libc::mallopt(parameter, bytes) };
     }

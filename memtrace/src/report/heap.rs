@@ -6,7 +6,7 @@ use std::io::Write;
 
 use anyhow::{Context as _, Result};
 
-use super::units::{Count, Elapsed, Share, Size};
+use super::units::{Count, Elapsed, Share, Size, Things};
 use crate::heap::{Account, Accounts, Advice, Basis, Doubt, Heap, Remedy};
 
 /// Less than this is not worth a sentence.
@@ -22,30 +22,29 @@ pub fn write(heap: &Heap, subject: &str, mut to: impl Write) -> Result<()> {
 #[must_use]
 pub fn sentences(heap: &Heap, accounts: &Accounts) -> Vec<String> {
     let mut sentences = vec![summary(heap, &accounts.total)];
-    let advice = Advice::on(heap, accounts);
-    let worth = advice.iter().filter(|advice| advice.bytes >= WORTH_BYTES);
-    sentences.extend(worth.map(sentence));
+    sentences.extend(advice(&Advice::on(heap, accounts)));
     sentences.extend(heap.doubts.iter().map(doubt));
     sentences
 }
 
 fn summary(heap: &Heap, total: &Account) -> String {
-    let arenas = match heap.arenas.len() {
-        1 => "1 arena".to_owned(),
-        count => format!("{count} arenas"),
-    };
     format!(
-        "glibc {}, {arenas}: {} resident, of which {} live in {} blocks and {} free.",
+        "glibc {}, {}: {} resident, of which {} live in {} and {} free.",
         heap.layout.version,
+        Things(heap.arenas.len() as u64, "arena"),
         Size(total.resident),
         Size(total.live_resident),
-        Count(total.live_chunks),
+        Things(total.live_chunks, "block"),
         Size(total.free_resident()),
     )
 }
 
-/// What could be done, and what that would give back.
-pub(super) fn sentence(advice: &Advice) -> String {
+/// What could be done that is worth it, and what that would give back.
+pub(super) fn advice(advice: &[Advice]) -> impl Iterator<Item = String> {
+    advice.iter().filter(|advice| advice.bytes >= WORTH_BYTES).map(sentence)
+}
+
+fn sentence(advice: &Advice) -> String {
     let bytes = Size(advice.bytes);
     let basis = match advice.basis {
         Basis::Measured => "measured",
@@ -59,8 +58,9 @@ pub(super) fn sentence(advice: &Advice) -> String {
             Size(kept)
         ),
         Remedy::FewerArenas { arenas } => format!(
-            "{arenas} thread arenas hold {bytes} free that other threads cannot use: \
-             MALLOC_ARENA_MAX=2 might save a part of it, at the price of waiting ({basis})."
+            "{} of threads hold {bytes} free that other threads cannot use: MALLOC_ARENA_MAX=2 might \
+             save a part of it, at the price of waiting ({basis}).",
+            Things(arenas as u64, "arena")
         ),
         Remedy::FixedThreshold { threshold, .. } => format!(
             "Blocks up to {} are cut from arenas by now: MALLOC_MMAP_THRESHOLD_=131072 would \
@@ -87,19 +87,22 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
             Size(bytes)
         ),
         Doubt::Unknown(bytes) => {
-            format!("{} of the arenas could not be read: they changed, or held too many blocks.", Size(bytes))
+            format!(
+                "{} of the arenas could not be read: they changed, or held too many blocks.",
+                Size(bytes)
+            )
         }
         Doubt::Fast(arenas) => {
-            format!("The fastbins of {} changed while they were read.", of(arenas, "arena"))
+            format!("The fastbins of {} changed while they were read.", Things(arenas as u64, "arena"))
         }
         Doubt::Caches(threads) => {
-            format!("The caches of {} changed while they were read.", of(threads, "thread"))
+            format!("The caches of {} changed while they were read.", Things(threads as u64, "thread"))
         }
         Doubt::Mapped { counted, counted_bytes, found, found_bytes, is_changing } => {
             let why = if is_changing { ", and goes on changing them" } else { "" };
             format!(
                 "malloc counts {} of {} with mappings of their own{why}; found were {} of {}.",
-                of(counted as usize, "block"),
+                Things(counted, "block"),
                 Size(counted_bytes),
                 Count(found),
                 Size(found_bytes)
@@ -109,12 +112,6 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
             format!("Reading the heap was ended after {}: there was more.", Elapsed(limit))
         }
     }
-}
-
-/// `1 thread`, `2 threads`.
-fn of(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", Count(count as u64))
 }
 
 /// The part of what is resident that is live.

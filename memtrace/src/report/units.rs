@@ -14,6 +14,10 @@ pub struct Elapsed(pub Duration);
 #[derive(Clone, Copy, Debug)]
 pub struct Count(pub u64);
 
+/// A number of things, which have a plural in `s`: `1 block`, `2 blocks`.
+#[derive(Clone, Copy, Debug)]
+pub struct Things(pub u64, pub &'static str);
+
 /// A part of a whole, in percent.
 #[derive(Clone, Copy, Debug)]
 pub struct Share(pub u64, pub u64);
@@ -61,6 +65,13 @@ impl fmt::Display for Count {
             grouped.push(digit);
         }
         f.pad(&grouped)
+    }
+}
+
+impl fmt::Display for Things {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} {}{plural}", Count(self.0), self.1)
     }
 }
 

@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 use super::{ArrayUse, Glibc, GlibcArena, Part, PythonObjects, Scene, Snapshot, Usage, Use};
 use crate::{
     decomposition::{self, Look},
-    heap::{Advice, Chunk, Heap},
+    heap::{self, Advice, Chunk, Heap},
     inventory::{Array, Inventory, Limits},
-    process::memory::Memory,
+    process::{mappings::Mapping, memory::Memory},
     profile::Class,
 };
 
@@ -26,6 +26,7 @@ pub(super) fn read(scene: &Scene<'_>, snapshot: &mut Snapshot) {
     snapshot.memory = look.map(|look| look.decomposition).into();
     let (heap, objects) = rayon::join(|| glibc(scene), || objects(scene));
     snapshot.glibc = heap.into();
+    snapshot.other_allocators = other_allocators(scene).unwrap_or_default();
     snapshot.objects = objects.into();
     snapshot.uses = uses(snapshot);
 }
@@ -54,6 +55,21 @@ fn glibc(scene: &Scene<'_>) -> Result<Glibc> {
         advice: Advice::on(&heap, &accounts),
         doubts: heap.doubts,
     })
+}
+
+/// Files besides the C library that bring a `malloc`.
+fn other_allocators(scene: &Scene<'_>) -> Result<Vec<String>> {
+    let executables = scene.mappings()?.executables();
+    let (libraries, others): (Vec<&Mapping>, Vec<_>) =
+        executables.iter().map(|group| group[0]).partition(|mapping| heap::is_c_library(mapping));
+    // Without one, the program has its C library linked in.
+    let others = if libraries.is_empty() { Vec::new() } else { others };
+    let known = others.into_iter().filter_map(|mapping| {
+        let known = scene.objects.known(scene.objects.number(mapping)?)?;
+        let mut functions = known.plan.probes.iter().map(|probe| probe.site.function);
+        functions.any(|function| function == "malloc").then(|| known.name())
+    });
+    Ok(known.collect())
 }
 
 fn objects(scene: &Scene<'_>) -> Result<PythonObjects> {

@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub uses: Vec<Usage>,
     /// The heap of its C library.
     pub glibc: Part<Glibc>,
+    /// Files besides the C library that bring a `malloc` of their own.
+    pub other_allocators: Vec<String>,
     /// Its Python objects.
     pub objects: Part<PythonObjects>,
     /// Shared memory that it has mapped, most resident first.

@@ -31,6 +31,7 @@
 //!       "holder": HOLDER } ],
 //!     "coverage": { "objects": 9, "failed_objects": 0, "changed_references": 0, "pools": 1,
 //!       "failed_pools": 0, "blocks": 9, "other_blocks": 0, "other_bytes": 0, "complete": true } },
+//!   "other_allocators": [ "libjemalloc.so.2" ],
 //!   "shared": [ { "name": "/dev/shm/psm_1", "resident_bytes": 4096, "exact": true } ],
 //!   "cost": { "interrupted_threads": 0, "interrupted_seconds": 0.0, "rss_bytes_before": 4096,
 //!     "rss_bytes_after": 4096 },
@@ -40,7 +41,7 @@
 //! ```
 //!
 //! A part that is missing is `null`. `FRAME` and `DECOMPOSITION` are as in JSON reports of tracing;
-//! frames are outermost first. `heap_uses` adds up to the class `untraced`. The fields of `ACCOUNT`
+//! frames are outermost first. `other_allocators` are files that bring a `malloc` of their own. `heap_uses` adds up to the class `untraced`. The fields of `ACCOUNT`
 //! are those of [`crate::heap::Account`]. `HOLDER` is `{ "kind": "local", "path": "job.rows",
 //! "function": "work", "file": "job.py", "thread": 4243 }`, or null; kinds are `local`, `module` and
 //! `object`, and the last three fields are null for the others.
@@ -83,6 +84,7 @@ fn document(snapshot: &Snapshot) -> Value {
         "heap_uses": memory::uses(&snapshot.uses),
         "heap": snapshot.glibc.read().map(memory::heap),
         "objects": snapshot.objects.read().map(memory::objects),
+        "other_allocators": snapshot.other_allocators,
         "shared": snapshot.shared.read().map(|segments| memory::shared(segments)),
         "cost": cost(&snapshot.cost),
         "missing": missing.collect::<Vec<_>>(),

@@ -3,7 +3,7 @@
 use super::{
     super::{
         heap, resident,
-        units::{Count, Share, Size},
+        units::{Share, Size, Things},
     },
     section::Section,
 };
@@ -67,7 +67,7 @@ fn sizes(bytes: u64, total: u64) -> [String; 2] {
 
 /// The arenas of glibc's malloc.
 pub(super) fn arenas(snapshot: &Snapshot) -> Section {
-    Section::of("Heap, arena by arena", &snapshot.glibc, |glibc| {
+    let mut section = Section::of("Heap, arena by arena", &snapshot.glibc, |glibc| {
         let title = format!("Heap of glibc {}, arena by arena", printable(&glibc.version));
         let columns = &["size", "resident", "in use", "free", "trimmable", "pinned", "arena"];
         let mut section = Section::new(title, columns);
@@ -75,13 +75,21 @@ pub(super) fn arenas(snapshot: &Snapshot) -> Section {
             account(&arena.account, arena_name(arena), &mut section);
         }
         if glibc.mapped.size > 0 {
-            let count = Count(glibc.mapped.live_chunks);
-            account(&glibc.mapped, format!("{count} blocks mapped by themselves"), &mut section);
+            let name = format!("mapped on their own ({})", Things(glibc.mapped.live_chunks, "block"));
+            account(&glibc.mapped, name, &mut section);
         }
         account(&glibc.total, "all".to_owned(), &mut section);
         remark(glibc, &mut section);
         section
-    })
+    });
+    for file in &snapshot.other_allocators {
+        section.remark(format!(
+            "{} brings a malloc of its own: what that hands out is in no heap of glibc, but among \
+             what is not malloc's above.",
+            printable(file)
+        ));
+    }
+    section
 }
 
 fn arena_name(arena: &GlibcArena) -> String {
@@ -100,7 +108,7 @@ fn remark(glibc: &Glibc, section: &mut Section) {
         "Free is what is free and resident: trimmable is what malloc_trim(0) would return, pinned \
          shares pages with blocks in use.",
     );
-    section.remarks.extend(glibc.advice.iter().map(heap::sentence));
+    section.remarks.extend(heap::advice(&glibc.advice));
     section.remarks.extend(glibc.doubts.iter().map(heap::doubt));
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    super::units::{Count, Share, Size},
+    super::units::{Count, Share, Size, Things},
     section::Section,
 };
 use crate::{
@@ -59,19 +59,18 @@ fn coverage(coverage: &Coverage) -> Vec<String> {
         ));
     }
     if coverage.failed_objects > 0 {
-        let count = Count(coverage.failed_objects);
-        remarks.push(format!("{count} references led to what could not be read."));
+        let references = Things(coverage.failed_objects, "reference");
+        remarks.push(format!("{references} led to what could not be read."));
     }
     if coverage.changed_references > 0 {
-        let count = Count(coverage.changed_references);
+        let references = Things(coverage.changed_references, "reference");
         remarks.push(format!(
-            "{count} references changed before what they led to could be read: it is counted where \
-             it is found otherwise."
+            "{references} changed before what they led to could be read: objects come and go."
         ));
     }
     if coverage.failed_pools > 0 {
-        let (failed, pools) = (Count(coverage.failed_pools), Count(coverage.pools));
-        remarks.push(format!("{failed} pools beside {pools} could not be read."));
+        let (failed, pools) = (Things(coverage.failed_pools, "pool"), Count(coverage.pools));
+        remarks.push(format!("{failed} of pymalloc, of {pools}, could not be read."));
     }
     remarks
 }
@@ -138,8 +137,8 @@ fn data_frames(frames: &[DataFrame]) -> Section {
         let dtypes = frame.dtypes.iter();
         let dtypes: Vec<_> =
             dtypes.map(|(name, count, _)| format!("{count} {}", printable(name))).collect();
-        let (rows, columns) = (Count(frame.rows), Count(frame.columns));
-        let name = format!("{rows} rows, {columns} columns ({})", dtypes.join(", "));
+        let (rows, columns) = (Things(frame.rows, "row"), Things(frame.columns, "column"));
+        let name = format!("{rows}, {columns} ({})", dtypes.join(", "));
         section.row_with([Size(frame.bytes).to_string()], name, held(frame.holder.as_ref()));
     }
     section

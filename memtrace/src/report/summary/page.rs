@@ -58,8 +58,11 @@ impl Page {
     /// How many were left out of a table of `shown`.
     pub(in crate::report) fn more(&mut self, count: usize, shown: usize, what: &str) {
         if count > shown {
-            let left = Count((count - shown) as u64);
-            self.emphasise(DIM, &format!("  and {left} more {what}"));
+            let rest = match count - shown {
+                1 => "1 more".to_owned(),
+                left => format!("{} more {what}", Count(left as u64)),
+            };
+            self.emphasise(DIM, &format!("  and {rest}"));
         }
     }
 
