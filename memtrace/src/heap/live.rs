@@ -93,14 +93,22 @@ fn is_called(mapping: &Mapping, names: &[&str]) -> bool {
     names.iter().any(|library| name.starts_with(library))
 }
 
-/// Where mapped chunks may be.
+/// Where mapped chunks may be: mappings that touch are one range, for a program may have advised the
+/// kernel on a part of a chunk, and then that is a mapping of its own.
 pub(super) fn anonymous(mappings: &Mappings) -> Vec<Range> {
     let may_hold = |mapping: &&Mapping| {
         mapping.kind() == Kind::Anonymous
             && mapping.permissions.is_writable()
             && !mapping.permissions.is_shared()
     };
-    mappings.list.iter().filter(may_hold).map(|mapping| mapping.range).collect()
+    let mut ranges: Vec<Range> = Vec::new();
+    for range in mappings.list.iter().filter(may_hold).map(|mapping| mapping.range) {
+        match ranges.last_mut().filter(|last| last.end == range.start) {
+            Some(last) => last.end = range.end,
+            None => ranges.push(range),
+        }
+    }
+    ranges
 }
 
 /// The memory of a running process, until a moment.

@@ -91,7 +91,9 @@ impl Reader<'_> {
     }
 
     fn block(&mut self, block: u64) -> Option<Block> {
-        let (array, depth) = self.array_within(block, 0)?;
+        let Some((array, depth)) = self.array_within(block, 0) else {
+            return self.other_block(block);
+        };
         let raw = self.array(array)?;
         let bytes = raw.bytes()?;
         // Columns are rows here; an extension array is one column.
@@ -101,6 +103,18 @@ impl Reader<'_> {
             _ => return None,
         };
         Some(Block { dtype: self.dtype(&raw), columns, rows, bytes })
+    }
+
+    /// A block with an extension array that holds no NumPy array, such as one of Arrow's.
+    fn other_block(&mut self, block: u64) -> Option<Block> {
+        let id = self.type_of(block)?;
+        let mut dtype = None;
+        self.fields(block, id, &mut |reader, Reference { target, .. }| {
+            let name = reader.type_of(target).map(|id| &reader.described(id).name);
+            let name = name.filter(|name| name.starts_with("pandas.") && name.ends_with("Array"));
+            dtype = dtype.take().or_else(|| Some(name?.rsplit('.').next()?.to_owned()));
+        });
+        Some(Block { dtype: dtype?, columns: 1, rows: 0, bytes: 0 })
     }
 
     /// The largest array among the members of an object, or of theirs.

@@ -7,10 +7,11 @@
 
 use super::{
     arenas::Arenas,
-    edge::{Node, Packed},
+    attributes::MODULE_DICT,
+    edge::{Edge, Node, Packed},
     kind::{Kind, flag},
     model::Spent,
-    reached::{ALIGNMENT, Reached},
+    reached::{ALIGNMENT, Objects, Reached},
     reader::Reader,
     references::Reference,
     tally::Tally,
@@ -34,6 +35,9 @@ pub(super) struct Graph<'a> {
     proposed: Vec<Proposed>,
     /// What is in them is counted with its block.
     arenas: &'a Arenas,
+    /// The dicts of modules: they are the modules' own, whatever else refers to them, such as each of
+    /// their functions.
+    globals: Objects,
     /// What the collector's lists lead to: objects that refer to others, beyond doubt.
     tracked: &'a Reached,
     limit: usize,
@@ -58,12 +62,25 @@ impl<'a> Graph<'a> {
             recent: vec![0; RECENT],
             proposed: Vec::new(),
             arenas,
+            globals: Objects::default(),
             tracked,
             limit: limit.min(u32::MAX as usize),
             followed: 0,
             second_looks: SECOND_LOOKS,
             spent: None,
         }
+    }
+
+    /// Takes note of a module as a root.
+    pub(super) fn propose_module(
+        &mut self,
+        reader: &mut Reader<'_>,
+        tally: &mut Tally,
+        module: u64,
+    ) {
+        self.globals.extend(reader.view.word(module.wrapping_add(MODULE_DICT)));
+        let node = Node { object: module, from: 0, edge: Edge::Module };
+        self.propose(reader, tally, Proposed { node, place: 0 });
     }
 
     /// Whether there is a node of the object.
@@ -110,7 +127,9 @@ impl<'a> Graph<'a> {
         let object = proposed.node.object;
         let recent = recent(object);
         let is_odd = !object.is_multiple_of(ALIGNMENT);
-        if self.recent[recent] == object || is_odd || self.spent.is_some() {
+        let is_field = matches!(proposed.node.edge, Edge::Field(_));
+        let is_indirect = is_field && self.globals.contains(&object);
+        if self.recent[recent] == object || is_odd || is_indirect || self.spent.is_some() {
             return;
         }
         self.recent[recent] = object;

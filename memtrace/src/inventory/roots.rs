@@ -70,6 +70,9 @@ impl Graph<'_> {
         tally: &mut Tally,
         (activations, tracked): (&[Activation], &Tracked),
     ) {
+        for module in &tracked.modules {
+            self.propose_module(reader, tally, *module);
+        }
         for (index, activation) in activations.iter().enumerate() {
             if reader.view.spent().is_some() {
                 return;
@@ -81,9 +84,6 @@ impl Graph<'_> {
                 self.propose(reader, tally, Proposed { node, place });
             }
         }
-        for module in &tracked.modules {
-            self.propose(reader, tally, root(*module, Edge::Module));
-        }
         self.follow(reader, tally);
     }
 
@@ -94,17 +94,13 @@ impl Graph<'_> {
                 break;
             }
             if !self.has(object) {
-                self.propose(reader, tally, root(object, Edge::Stray));
+                let node = Node { object, from: 0, edge: Edge::Stray };
+                self.propose(reader, tally, Proposed { node, place: 0 });
                 self.follow(reader, tally);
             }
         }
         tally.coverage.is_followed = !self.is_spent(reader);
     }
-}
-
-/// What nothing was seen to refer to.
-fn root(object: u64, edge: Edge) -> Proposed {
-    Proposed { node: Node { object, from: 0, edge }, place: 0 }
 }
 
 impl Reader<'_> {

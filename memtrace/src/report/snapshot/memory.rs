@@ -10,7 +10,7 @@ use super::{
 use crate::{
     heap::Account,
     profile::{Class, Decomposition, printable},
-    snapshot::{Glibc, GlibcArena, Snapshot, Use},
+    snapshot::{Glibc, Snapshot, Use},
 };
 
 /// What resident memory consists of.
@@ -71,11 +71,12 @@ pub(super) fn arenas(snapshot: &Snapshot) -> Section {
         let title = format!("Heap of glibc {}, arena by arena", printable(&glibc.version));
         let columns = &["size", "resident", "in use", "free", "trimmable", "pinned", "arena"];
         let mut section = Section::new(title, columns);
-        for arena in &glibc.arenas {
-            account(&arena.account, arena_name(arena), &mut section);
+        for (number, arena) in glibc.arenas.iter().enumerate() {
+            let name = if arena.is_main { "main arena".into() } else { format!("arena {number}") };
+            account(&arena.account, name, &mut section);
         }
         if glibc.mapped.size > 0 {
-            let name = format!("mapped on their own ({})", Things(glibc.mapped.live_chunks, "block"));
+            let name = Things(glibc.mapped.live_chunks, "own mapping").to_string();
             account(&glibc.mapped, name, &mut section);
         }
         account(&glibc.total, "all".to_owned(), &mut section);
@@ -92,10 +93,6 @@ pub(super) fn arenas(snapshot: &Snapshot) -> Section {
     section
 }
 
-fn arena_name(arena: &GlibcArena) -> String {
-    if arena.is_main { "main arena".to_owned() } else { format!("arena {:#x}", arena.address) }
-}
-
 fn account(account: &Account, name: String, section: &mut Section) {
     let Account { size, resident, live, trimmable, pinned, .. } = *account;
     let free = account.free_resident();
@@ -106,7 +103,7 @@ fn account(account: &Account, name: String, section: &mut Section) {
 fn remark(glibc: &Glibc, section: &mut Section) {
     section.remark(
         "Free is what is free and resident: trimmable is what malloc_trim(0) would return, pinned \
-         shares pages with blocks in use.",
+         shares pages with blocks in use. Large blocks have mappings of their own.",
     );
     section.remarks.extend(heap::advice(&glibc.advice));
     section.remarks.extend(glibc.doubts.iter().map(heap::doubt));

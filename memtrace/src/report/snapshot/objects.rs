@@ -84,12 +84,13 @@ fn arrays(objects: &PythonObjects) -> Section {
         let resident = alike.iter().map(|array| array.resident).sum::<Option<u64>>();
         let resident = resident.map_or_else(|| "?".to_owned(), |bytes| Size(bytes).to_string());
         let name = array_name(&alike[0].array);
-        let (name, more) = match alike.len() {
-            1 => (name, String::new()),
-            count => (format!("{} x {name}", Count(count as u64)), " and the like".to_owned()),
+        let holder = alike[0].array.holder.as_ref();
+        let more = if alike.len() > 1 && holder.is_some() { " and the like" } else { "" };
+        let name = match alike.len() {
+            1 => name,
+            count => format!("{} x {name}", Count(count as u64)),
         };
-        let holder = held(alike[0].array.holder.as_ref());
-        let aside = if holder.is_empty() { holder } else { holder + &more };
+        let aside = held(holder) + more;
         section.row_with([Size(bytes).to_string(), resident], name, aside);
     }
     section
@@ -154,6 +155,8 @@ fn containers(containers: &[Container]) -> Section {
 }
 
 fn held(holder: Option<&Holder>) -> String {
-    let holder = holder.map(|holder| format!("held by {}", printable(&holder.to_string())));
-    holder.unwrap_or_default()
+    match holder {
+        Some(holder) => format!("held by {}", printable(&holder.to_string())),
+        None => "held by no Python object that was seen".to_owned(),
+    }
 }
