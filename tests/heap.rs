@@ -107,5 +107,5 @@ fn a_program_without_glibc_is_refused() {
     let mappings = process.mappings().expect("they can be read");
     let refused = Heap::of_process(&process, &mappings, LIMIT);
     let error = refused.expect_err("it has no heap").to_string();
-    assert_eq!(error, "no mapped file holds glibc's malloc");
+    assert!(error.starts_with("no mapped file holds glibc's malloc"), "{error}");
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use memchr::memmem;
 use memtrace_abi::mapping::Range;
 
 use super::{Doubt, Heap, Layout, Memory, Refusal, Window};
@@ -22,10 +23,16 @@ const LIBRARIES: [&str; 2] = ["libc.so", "libc-2."];
 
 /// And those of musl.
 const MUSL: [&str; 2] = ["ld-musl-", "libc.musl-"];
+/// What musl's dynamic linker, which is the library, calls itself.
+const MUSL_NAME: &[u8] = b"musl libc (";
 
 /// In this time a thread that was kept from going on may have gone on; on a busy machine it takes
 /// some of them.
 const MOMENT: Duration = Duration::from_millis(1);
+
+/// A look at whether all threads rest that takes longer is the last one. Then everything is looked at
+/// twice, as if some thread ran.
+const MAX_REST: Duration = Duration::from_millis(10);
 
 /// The share of the time that may be waited: one of so many.
 const WAITING: u128 = 2;
@@ -67,13 +74,16 @@ pub(super) fn layout(process: &Process, mappings: &Mappings) -> Result<Layout> {
     let groups = mappings.executables();
     let is_library = |mapping: &Mapping| is_called(mapping, &LIBRARIES);
     let mut candidates: Vec<&Mapping> = groups.iter().map(|group| group[0]).collect();
-    let is_musl = candidates.iter().any(|mapping| is_called(mapping, &MUSL));
+    let mut is_musl = candidates.iter().any(|mapping| is_called(mapping, &MUSL));
     // A program that brings its C library along has it in its first file.
     candidates.sort_by_key(|mapping| !is_library(mapping));
     let libraries = candidates.iter().filter(|mapping| is_library(mapping)).count();
     for mapping in candidates.into_iter().take(libraries + 1) {
         let object = process.object(mapping)?;
-        let found = object.contents().whole().map_or(Ok(None), Layout::find);
+        let contents = object.contents();
+        let Some(bytes) = contents.whole() else { continue };
+        is_musl |= memmem::find(bytes, MUSL_NAME).is_some();
+        let found = Layout::find(bytes);
         if let Some(layout) = found.with_context(|| format!("read {}", mapping.path.display()))? {
             let bias = object.bias(mapping).context("find where the C library is mapped")?;
             return Ok(layout.in_process(bias));
@@ -119,6 +129,8 @@ pub(super) struct Live {
     /// Moments that may still be waited for.
     waits: Cell<u32>,
     is_late: Cell<bool>,
+    /// Whether it takes long to see if the process is at rest: it has thousands of threads.
+    is_slow: Cell<bool>,
     /// The first that was met.
     error: RefCell<Option<anyhow::Error>>,
 }
@@ -132,6 +144,7 @@ impl Live {
             until: Instant::now() + limit,
             waits: Cell::new(waits as u32),
             is_late: Cell::new(false),
+            is_slow: Cell::new(false),
             error: RefCell::new(None),
         })
     }
@@ -199,7 +212,13 @@ impl Memory for Live {
     }
 
     fn rest(&self) -> Option<u64> {
-        self.process.turns_at_rest().ok()?
+        if self.is_slow.get() {
+            return None;
+        }
+        let start = Instant::now();
+        let turns = self.process.turns_at_rest().ok()?;
+        self.is_slow.set(start.elapsed() > MAX_REST);
+        turns
     }
 }
 

@@ -60,7 +60,8 @@ impl<'a, M: Memory> Search<'a, M> {
     fn chain(&mut self, range: Range, rest: &mut Vec<Range>) {
         let mut copy = Copy::new(self.memory, ANYWHERE);
         let mut start = range.start;
-        let mut words = |start: u64| Some([copy.word(start)?, copy.word(start.checked_add(SIZE)?)?]);
+        let mut words =
+            |start: u64| Some([copy.word(start)?, copy.word(start.checked_add(SIZE)?)?]);
         while let Some(chunk) = self.chunk_of(words(start), start, range.end) {
             start = chunk.end;
             self.add(chunk);

@@ -63,7 +63,11 @@ pub(super) fn patiently<T>(memory: &impl Memory, look: impl Fn() -> Option<T>) -
 }
 
 /// The words at an address, all or none.
-pub(super) fn read_words(memory: &(impl Memory + ?Sized), address: u64, count: usize) -> Option<Vec<u64>> {
+pub(super) fn read_words(
+    memory: &(impl Memory + ?Sized),
+    address: u64,
+    count: usize,
+) -> Option<Vec<u64>> {
     let mut bytes = vec![0; count.checked_mul(8)?];
     if memory.read(address, &mut bytes) != bytes.len() {
         return None;

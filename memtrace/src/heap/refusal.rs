@@ -26,7 +26,10 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoGlibc => write!(formatter, "no mapped file holds glibc's malloc"),
+            Self::NoGlibc => write!(
+                formatter,
+                "no mapped file holds glibc's malloc, or its symbols were stripped"
+            ),
             Self::Musl => write!(formatter, "its C library is musl, whose heap is not known"),
             Self::Version(version) => write!(
                 formatter,

@@ -136,8 +136,7 @@ impl Memory {
             let pages = pagemap::read_pages(pagemap, address, count)?;
             let present = pages.iter().zip(0..).filter(|(page, _)| page.is_present());
             let start = |number: u64| address.wrapping_add(number * PAGE_BYTES);
-            let starts: Vec<_> =
-                present.map(|(_, number)| remote(start(number), length)).collect();
+            let starts: Vec<_> = present.map(|(_, number)| remote(start(number), length)).collect();
             let bytes = read_remote(identity.pid, &starts)?;
             directory.check()?;
             Ok((pages.iter().map(|page| page.is_present()).collect(), bytes))

@@ -93,10 +93,16 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
             )
         }
         Doubt::Fast(arenas) => {
-            format!("The fastbins of {} changed while they were read.", Things(arenas as u64, "arena"))
+            format!(
+                "The fastbins of {} changed while they were read.",
+                Things(arenas as u64, "arena")
+            )
         }
         Doubt::Caches(threads) => {
-            format!("The caches of {} changed while they were read.", Things(threads as u64, "thread"))
+            format!(
+                "The caches of {} changed while they were read.",
+                Things(threads as u64, "thread")
+            )
         }
         Doubt::Mapped { counted, counted_bytes, found, found_bytes, is_changing } => {
             let why = if is_changing { ", and goes on changing them" } else { "" };
