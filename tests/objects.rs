@@ -12,7 +12,10 @@ use memtrace::{
 };
 use serde_json::Value;
 
-use crate::support::workload::{self, Workload};
+use crate::support::{
+    observe,
+    workload::{self, Workload},
+};
 
 /// A stuck worker: what it says of itself, and what was read.
 struct Stuck {
@@ -175,7 +178,7 @@ fn a_process_that_goes_on_is_read_again_and_again_without_a_wrong_name() {
         let names: HashSet<String> = serde_json::from_str(answer).expect("JSON");
         let limits = Limits { time: Duration::from_secs(2), ..Limits::default() };
         let (mut objects, mut failed, mut slowest) = (0, 0, Duration::ZERO);
-        for _ in 0..workload::cycles(40) {
+        for _ in 0..2 * observe::cycles() {
             let start = Instant::now();
             let inventory = read(worker.pid(), &limits);
             slowest = slowest.max(start.elapsed());

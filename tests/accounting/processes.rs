@@ -46,7 +46,8 @@ fn processes_that_are_traced_together_are_told_apart() {
     let report = tracing.stop();
     report.assert_nothing_lost();
     let processes = report.0["processes"].as_array().expect("processes").iter();
-    let live: Vec<_> = processes.map(|process| process["amounts"]["live"]["bytes"].clone()).collect();
+    let live: Vec<_> =
+        processes.map(|process| process["amounts"]["live"]["bytes"].clone()).collect();
     assert_eq!(live, [3000, 3000, 0]);
 }
 

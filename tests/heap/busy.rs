@@ -5,7 +5,10 @@ use std::{process::Command, time::Instant};
 use memtrace::heap::{Chunk, State};
 
 use super::heap_of;
-use crate::support::workload::{Workload, compile, cycles};
+use crate::support::{
+    observe::cycles,
+    workload::{Workload, compile},
+};
 
 /// A block that stays: where its memory is, and how much of it.
 type Staying = (u64, u64);
@@ -27,8 +30,7 @@ fn start(threads: &str, arenas: &str) -> (Workload, Vec<Staying>) {
 
 /// Each block that stays must be a live chunk of its size in every reading, or lie where the reading
 /// says that it knows nothing; that must be little, whatever else the machine does.
-fn check(threads: &str, arenas: &str, readings: usize, most_unknown: f64) {
-    let readings = cycles(readings);
+fn check(threads: &str, arenas: &str, readings: u32, most_unknown: f64) {
     let (mut workload, staying) = start(threads, arenas);
     let (mut looks, mut unknown, mut size, start) = (0, 0, 0, Instant::now());
     for reading in 0..readings {
@@ -47,7 +49,7 @@ fn check(threads: &str, arenas: &str, readings: usize, most_unknown: f64) {
     println!(
         "{threads} threads, {arenas} arenas: {readings} readings of {} MiB in {took:?}: {looks} \
          further looks, {share:.3} % unknown",
-        (size / readings as u64) >> 20,
+        (size / u64::from(readings)) >> 20,
     );
     assert!(workload.is_running());
     assert!(share < most_unknown, "{share}");
@@ -56,13 +58,13 @@ fn check(threads: &str, arenas: &str, readings: usize, most_unknown: f64) {
 
 #[test]
 fn a_heap_that_changes_is_read_again_and_again_without_a_wrong_chunk() {
-    check("4", "64", 40, 20.0);
+    check("4", "64", 2 * cycles(), 20.0);
 }
 
 #[test]
 fn arenas_that_threads_contend_for_are_read_right() {
-    check("8", "2", 8, 80.0);
-    check("4", "1", 8, 80.0);
+    check("8", "2", cycles().div_ceil(2), 80.0);
+    check("4", "1", cycles().div_ceil(2), 80.0);
 }
 
 /// What is said of a block that stays, unless it is right or that nothing is known.

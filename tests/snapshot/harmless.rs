@@ -59,7 +59,7 @@ fn a_process_that_runs_and_allocates_is_told_two_hundred_times() {
     let mut command = Command::new(workload::main_python());
     let mut workload = Workload::start(command.args(["-c", BUSY]));
     let (mut longest, mut moving, mut all) = (Duration::ZERO, 0, 0);
-    for _ in 0..10 * observe::cycles() {
+    for _ in 0..observe::cycles() {
         let begin = Instant::now();
         let snapshot = take(workload.pid());
         longest = longest.max(begin.elapsed());

@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::take;
 use crate::support::{
-    observe,
-    memtrace,
+    memtrace, observe,
     report::Report,
     workload::{self, Workload},
 };

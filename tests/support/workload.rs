@@ -187,8 +187,3 @@ pub fn unsupported_pythons() -> Vec<PathBuf> {
     let list = env::var_os("MEMTRACE_TEST_UNSUPPORTED_PYTHONS").unwrap_or_default();
     env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect()
 }
-
-/// How many rounds a test makes that could go on for ever: `usual`, unless the environment says.
-pub fn cycles(usual: usize) -> usize {
-    env::var("MEMTRACE_TEST_CYCLES").map_or(usual, |count| count.parse().expect("a number"))
-}

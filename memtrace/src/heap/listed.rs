@@ -24,7 +24,7 @@ impl Listed {
             && chunk.address < 1 << 47
             && chunk.address.is_multiple_of(ALIGNMENT);
         if fits {
-            let place = chunk.address / ALIGNMENT << (SIZE_BITS + STATE_BITS);
+            let place = (chunk.address / ALIGNMENT) << (SIZE_BITS + STATE_BITS);
             self.packed.push(place | units << STATE_BITS | chunk.state as u64);
         }
         fits
@@ -63,7 +63,7 @@ impl Listed {
                 rest = &rest[1..];
             }
             let packed = *rest.first()?;
-            let wanted = chunk.address / ALIGNMENT << SIZE_BITS | chunk.size / ALIGNMENT;
+            let wanted = ((chunk.address / ALIGNMENT) << SIZE_BITS) | (chunk.size / ALIGNMENT);
             (packed >> STATE_BITS == wanted).then(|| state(packed as u8))
         }
     }
@@ -101,9 +101,9 @@ mod tests {
     fn what_only_one_look_found_is_dropped() {
         let list = |addresses: &[u64]| {
             let mut listed = Listed::default();
-            addresses.iter().for_each(|address| {
+            for address in addresses {
                 listed.add(&chunk(*address, 32, State::Fast));
-            });
+            }
             listed.sort();
             listed
         };

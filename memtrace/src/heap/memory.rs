@@ -130,7 +130,7 @@ pub(super) mod tests {
             let mut window = Window::default();
             for number in 0..count {
                 let page = self.pages.get(&(address / PAGE + number as u64));
-                page.inspect(|page| window.push(number, *page));
+                page.inspect(|page| window.push(number, page));
             }
             window
         }

@@ -67,7 +67,7 @@ impl Memory for Recorder<'_> {
     fn read_starts(&self, address: u64, count: usize) -> Vec<Option<[u64; 2]>> {
         let starts = self.memory.read_starts(address, count);
         for (place, words) in (address..).step_by(PAGE as usize).zip(&starts) {
-            let words = words.into_iter().flatten().flat_map(|word| word.to_le_bytes());
+            let words = words.iter().flatten().flat_map(|word| word.to_le_bytes());
             self.keep(place, &words.collect::<Vec<_>>());
         }
         starts

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::{
-    arenas::{Arenas, Place, RawArena},
+    arenas::{Arenas, Place, Pool, RawArena},
     model::Arena,
     reader::Reader,
     tally::Tally,
@@ -56,19 +56,21 @@ impl Blocks {
             match reader.pool(address, arena) {
                 Place::Free => {}
                 Place::Failed => coverage.failed_pools += 1,
-                Place::Used(pool) => {
-                    found.pools += 1;
-                    found.refers = false;
-                    for block in pool.blocks() {
-                        self.count_block(reader, (block, pool.block_size), &mut found);
-                    }
-                    if !found.refers {
-                        arenas.set_plain(position, address);
-                    }
-                }
+                Place::Used(pool) if self.count_pool(reader, &pool, &mut found) => {}
+                Place::Used(_) => arenas.set_plain(position, address),
             }
         }
         found.into_arena(arena)
+    }
+
+    /// Counts what is in a pool; whether an object there refers to others.
+    fn count_pool(&mut self, reader: &mut Reader<'_>, pool: &Pool, found: &mut Found) -> bool {
+        found.pools += 1;
+        found.refers = false;
+        for block in pool.blocks() {
+            self.count_block(reader, (block, pool.block_size), found);
+        }
+        found.refers
     }
 
     fn count_block(
@@ -87,15 +89,12 @@ impl Blocks {
             .and_then(|(object, id)| Some((id, self.tally.count(reader, object, id)?)));
         let coverage = &mut self.tally.coverage;
         coverage.blocks += 1;
-        match counted {
-            Some((id, bytes)) => {
-                found.refers |= reader.described(id).refers();
-                found.add(id, bytes);
-            }
-            None => {
-                coverage.other_blocks += 1;
-                coverage.other_bytes += size;
-            }
+        if let Some((id, bytes)) = counted {
+            found.refers |= reader.described(id).refers();
+            found.add(id, bytes);
+        } else {
+            coverage.other_blocks += 1;
+            coverage.other_bytes += size;
         }
     }
 }

@@ -102,19 +102,22 @@ impl<'a> Graph<'a> {
             let Some(object) = self.nodes.get(self.followed).map(|node| node.object()) else {
                 return;
             };
-            let (id, from) = (reader.type_of(object), self.followed as u32);
-            id.inspect(|id| {
-                reader.references(object, *id, &mut |reader, Reference { edge, place, target }| {
-                    let node = Node { object: target, from, edge };
-                    self.propose(reader, tally, Proposed { node, place });
-                });
-            });
+            self.follow_one(reader, tally, object);
             // Once there is more time it is followed again.
             if self.is_spent(reader) {
                 return;
             }
             self.followed += 1;
         }
+    }
+
+    fn follow_one(&mut self, reader: &mut Reader<'_>, tally: &mut Tally, object: u64) {
+        let Some(id) = reader.type_of(object) else { return };
+        let from = self.followed as u32;
+        reader.references(object, id, &mut |reader, Reference { edge, place, target }| {
+            let node = Node { object: target, from, edge };
+            self.propose(reader, tally, Proposed { node, place });
+        });
     }
 
     /// Takes note of a reference, unless it leads to what is known.

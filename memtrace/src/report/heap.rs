@@ -104,16 +104,14 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
                 Things(threads as u64, "thread")
             )
         }
-        Doubt::Mapped { counted, counted_bytes, found, found_bytes, is_changing } => {
-            let why = if is_changing { ", and goes on changing them" } else { "" };
-            format!(
-                "malloc counts {} of {} with mappings of their own{why}; found were {} of {}.",
-                Things(counted, "block"),
-                Size(counted_bytes),
-                Count(found),
-                Size(found_bytes)
-            )
-        }
+        Doubt::Mapped { counted, counted_bytes, found, found_bytes, is_changing } => format!(
+            "malloc counts {} of {} with mappings of their own{}; found were {} of {}.",
+            Things(counted, "block"),
+            Size(counted_bytes),
+            if is_changing { ", and goes on changing them" } else { "" },
+            Count(found),
+            Size(found_bytes)
+        ),
         Doubt::Late(limit) => {
             format!("Reading the heap was ended after {}: there was more.", Elapsed(limit))
         }
