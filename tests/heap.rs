@@ -100,12 +100,17 @@ fn threads_have_arenas_and_caches() {
 }
 
 #[test]
-fn a_program_without_glibc_is_refused() {
-    let program = compile("no_libc", &["-static", "-nostdlib", "-s"]);
-    let workload = Workload::start(&mut Command::new(program));
-    let process = Process::open(workload.pid()).expect("it runs");
-    let mappings = process.mappings().expect("they can be read");
-    let refused = Heap::of_process(&process, &mappings, LIMIT);
-    let error = refused.expect_err("it has no heap").to_string();
-    assert!(error.starts_with("no mapped file holds glibc's malloc"), "{error}");
+fn a_program_without_a_known_glibc_is_refused() {
+    let cases: [(&str, &[&str], &str); 2] = [
+        ("no_libc", &["-static", "-nostdlib", "-s"], "no mapped file holds glibc's malloc"),
+        ("simple", &["-static"], "glibc is linked into the program"),
+    ];
+    for (name, options, reason) in cases {
+        let workload = Workload::start(&mut Command::new(compile(name, options)));
+        let process = Process::open(workload.pid()).expect("it runs");
+        let mappings = process.mappings().expect("they can be read");
+        let refused = Heap::of_process(&process, &mappings, LIMIT);
+        let error = format!("{:#}", refused.expect_err("it has no heap that is known"));
+        assert!(error.contains(reason), "{error}");
+    }
 }

@@ -189,7 +189,7 @@ fn a_process_that_goes_on_is_read_again_and_again_without_a_wrong_name() {
         }
         println!("{}: {objects} objects, {failed} failed, {slowest:?}", python.display());
         assert!(slowest < Duration::from_secs(10), "{slowest:?}");
-        // Four threads change them all the time.
-        assert!(failed * 20 < objects, "{failed} of {objects}");
+        // Four threads change them all the time; what has changed at a second look has not failed.
+        assert!(failed * 100 < objects, "{failed} of {objects}");
     }
 }

@@ -74,7 +74,11 @@ impl Layout {
     /// Reads the layout off the bytes of a mapped file. `None`: it is no glibc.
     pub fn find(bytes: &[u8]) -> Result<Option<Self>, Refusal> {
         let Ok(file) = object::File::parse(bytes) else { return Ok(None) };
-        let Some(version) = version(&file) else { return Ok(None) };
+        let Some(version) = version(&file) else {
+            // Programs with glibc linked in do without the banner.
+            let is_glibc = symbols(&file).any(|name| name == b"malloc_info");
+            return if is_glibc { Err(Refusal::NoVersion) } else { Ok(None) };
+        };
         // The dynamic loader of old releases carries the banner of its libc, but no allocator.
         let is_allocator = |name: &[u8]| name == b"malloc_info" || name == b"__libc_malloc";
         if !symbols(&file).any(is_allocator) {

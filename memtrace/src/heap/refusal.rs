@@ -9,6 +9,8 @@ use super::layout::{NEWEST, OLDEST, Version};
 pub enum Refusal {
     /// No mapped file holds glibc's malloc.
     NoGlibc,
+    /// A mapped file holds it, but does not say of which version.
+    NoVersion,
     /// The C library is musl.
     Musl,
     /// glibc before 2.28, or newer than what is known.
@@ -29,6 +31,10 @@ impl fmt::Display for Refusal {
             Self::NoGlibc => write!(
                 formatter,
                 "no mapped file holds glibc's malloc, or its symbols were stripped"
+            ),
+            Self::NoVersion => write!(
+                formatter,
+                "glibc is linked into the program, which does not say of which version it is"
             ),
             Self::Musl => write!(formatter, "its C library is musl, whose heap is not known"),
             Self::Version(version) => write!(

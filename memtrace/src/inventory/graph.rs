@@ -22,6 +22,8 @@ use super::{
 const RECENT: usize = 1 << 16;
 /// What is looked at in the order of addresses: 32 bytes each.
 const BATCH: usize = 1 << 18;
+/// Objects of a batch that are followed in the order in which they were found.
+const FEW: usize = 1 << 15;
 /// How often what a reference leads to is looked at again, because there was no object.
 const SECOND_LOOKS: u32 = 20_000;
 
@@ -32,7 +34,7 @@ pub(super) struct Graph<'a> {
     reached: Reached,
     recent: Vec<u64>,
     /// References that are not yet looked at.
-    proposed: Vec<Proposed>,
+    proposed: Vec<Waiting>,
     /// What is in them is counted with its block.
     arenas: &'a Arenas,
     /// The dicts of modules: they are the modules' own, whatever else refers to them, such as each of
@@ -53,6 +55,9 @@ pub(super) struct Proposed {
     /// The word that held it; 0 if none did.
     pub(super) place: u64,
 }
+
+/// As it waits: with its number among those that wait.
+type Waiting = (Proposed, u32);
 
 impl<'a> Graph<'a> {
     pub(super) fn new(arenas: &'a Arenas, tracked: &'a Reached, limit: usize) -> Self {
@@ -140,7 +145,7 @@ impl<'a> Graph<'a> {
         if arena.is_some_and(|arena| self.arenas.is_plain(arena, object)) {
             return;
         }
-        self.proposed.push(proposed);
+        self.proposed.push((proposed, self.proposed.len() as u32));
         if self.proposed.len() >= BATCH {
             self.settle(reader, tally);
         }
@@ -150,19 +155,33 @@ impl<'a> Graph<'a> {
     fn settle(&mut self, reader: &mut Reader<'_>, tally: &mut Tally) {
         reader.view.is_late();
         let mut batch = std::mem::take(&mut self.proposed);
-        batch.sort_by_key(|proposed| proposed.node.object);
-        let mut settled = 0;
-        for alike in batch.chunk_by(|one, next| one.node.object == next.node.object) {
+        batch.sort_by_key(|(proposed, _)| proposed.node.object);
+        let (first, mut orders, mut settled) = (self.nodes.len(), Vec::new(), 0);
+        for alike in batch.chunk_by(|(one, _), (next, _)| one.node.object == next.node.object) {
             if self.is_spent(reader) {
                 break;
             }
             settled += alike.len();
-            if !alike.iter().any(|proposed| self.add(reader, tally, *proposed)) {
-                self.recent[recent(alike[0].node.object)] = 0;
+            if !alike.iter().any(|(proposed, _)| self.add(reader, tally, *proposed)) {
+                self.recent[recent(alike[0].0.node.object)] = 0;
             }
+            orders.resize(self.nodes.len() - first, alike[0].1);
         }
         batch.drain(..settled);
         self.proposed = batch;
+        self.reorder(first, &orders);
+    }
+
+    /// Brings the nodes from `first` on into the order in which they were found: of two ways to an
+    /// object that are equally long, the one found first counts. Too many of them stay in the order
+    /// of addresses, in which they are followed faster.
+    fn reorder(&mut self, first: usize, orders: &[u32]) {
+        if orders.len() <= FEW {
+            let nodes = self.nodes.drain(first..);
+            let mut nodes: Vec<_> = orders.iter().copied().zip(nodes).collect();
+            nodes.sort_by_key(|(order, _)| *order);
+            self.nodes.extend(nodes.into_iter().map(|(_, node)| node));
+        }
     }
 
     /// Whether a limit was reached.
