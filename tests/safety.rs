@@ -44,7 +44,7 @@ fn nothing_stays_when_memtrace_is_killed_under_load() {
 #[test]
 fn nothing_stays_when_memtrace_is_killed_while_it_detaches() {
     let busy = Workload::c("busy");
-    for _ in 0..5 {
+    for _ in 0..cycles().div_ceil(4) {
         let mut tracing = Tracing::attach(busy.pid());
         let probes = breakpoints(busy.pid()).len();
         tracing.signal(libc::SIGINT);

@@ -79,7 +79,9 @@ fn without_python_state(report: &Report) -> Option<String> {
     let (inside, outside): (Vec<_>, Vec<_>) =
         stacks.iter().partition(|stack| stack.names().any(|name| name == "take_for_caller"));
     let bytes: u64 = inside.iter().map(|stack| stack.amount("live").0).sum();
-    let native = inside.iter().all(|stack| stack.frames.iter().all(|it| it["kind"] == "native"));
+    // A page that was touched begins with where its memory is from.
+    let is_native = |frame: &&Value| frame["kind"] == "native" || frame["kind"] == "origin";
+    let native = inside.iter().all(|stack| stack.frames.iter().all(is_native));
     assert!(!outside.is_empty());
     (bytes != 8_000_089 || !native).then(|| format!("a thread of C code: {bytes} {native}"))
 }
