@@ -41,7 +41,7 @@ fn an_allocator_besides_the_c_librarys_is_named() {
     let snapshot = take(workload.pid());
     let others = snapshot["other_allocators"].as_array().expect("a list");
     let names: Vec<_> = others.iter().filter_map(serde_json::Value::as_str).collect();
-    assert!(matches!(*names, [name] if name.ends_with("own_allocator")), "{names:?}");
+    assert!(matches!(*names, [name] if name.contains("own_allocator")), "{names:?}");
 }
 
 #[test]

@@ -16,9 +16,9 @@ use super::{
 use crate::{Arguments, say, statistics::median, worker::Worker};
 
 /// Pairs of runs for each tool and workload, unless they take too long.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 9;
 /// No more pairs are begun once those of a tool and a workload have taken this long, two apart.
-const BUDGET: Duration = Duration::from_secs(25);
+const BUDGET: Duration = Duration::from_secs(10);
 /// Pairs that there are however long they take.
 const LEAST: usize = 2;
 
