@@ -3,9 +3,9 @@
 use std::{fs::File, path::Path};
 
 use memtrace_abi::mapping::Range;
-use object::{Object as _, ObjectSection as _, ReadCache};
+use object::{Object as _, ObjectSection as _, ReadCache, SectionKind};
 
-/// The sections of an object, as virtual addresses.
+/// The sections of an object that have code, as virtual addresses.
 pub struct Sections(Vec<Range>);
 
 impl Sections {
@@ -14,7 +14,8 @@ impl Sections {
         let sections = File::open(path).ok().and_then(|file| {
             let data = ReadCache::new(file);
             let elf = object::File::parse(&data).ok()?;
-            let ranges = elf.sections().map(|section| {
+            let with_code = elf.sections().filter(|section| section.kind() == SectionKind::Text);
+            let ranges = with_code.map(|section| {
                 let start = section.address();
                 Range { start, end: start.saturating_add(section.size()) }
             });
