@@ -177,20 +177,6 @@ impl Target {
         self.paused_on_change
     }
 
-    /// An error if nothing of the process can be recorded, now or after it loads libraries.
-    pub fn check_plan(&self) -> Result<(), NoAllocator> {
-        if self.has_nothing() { Err(NoAllocator::of(self)) } else { Ok(()) }
-    }
-
-    /// Whether nothing of it is recorded, nor will be.
-    #[must_use]
-    pub fn has_nothing(&self) -> bool {
-        match self.detail {
-            Detail::Rss => self.awaits_command,
-            Detail::Full => self.plan_in_use.is_empty(),
-        }
-    }
-
     /// Whether its allocations are seen, as far as they are to be.
     #[must_use]
     pub fn has_allocator(&self) -> bool {
@@ -264,12 +250,7 @@ impl Target {
     pub fn start(&mut self, kernel: &mut Kernel, objects: &Objects, probes: &Probes) -> Result<()> {
         self.traced = true;
         let mappings = self.process.mappings()?;
-        self.describe(kernel, objects, probes, &mappings)?;
-        // It may have become another program meanwhile, which is not to be taken for this one.
-        if !kernel.is_watched(self.pid(), self.slot) {
-            kernel.stop(self.slot)?;
-        }
-        Ok(())
+        self.describe(kernel, objects, probes, &mappings)
     }
 
     /// Ends the recording, while the process goes on; returns the probes, which nothing passes any
@@ -345,7 +326,8 @@ impl Target {
         planned
     }
 
-    /// Writes the process's slot.
+    /// Writes the process's slot. It may have become another program meanwhile, which is not to be
+    /// taken for this one: the kernel has stopped the recording then, and it must stay so.
     fn describe(
         &mut self,
         kernel: &mut Kernel,
@@ -353,6 +335,9 @@ impl Target {
         probes: &Probes,
         mappings: &Mappings,
     ) -> Result<()> {
+        if self.is_over(kernel) {
+            return Ok(());
+        }
         let run = kernel.write_mappings(self.slot, &objects.code(mappings))?;
         let slot = Slot {
             state: self.state(),
@@ -362,7 +347,13 @@ impl Target {
             mappings: run,
             python: self.interpreter(objects, mappings),
         };
-        kernel.write_process(self.slot, &slot)
+        kernel.write_process(self.slot, &slot)?;
+        if self.is_over(kernel) { kernel.stop(self.slot) } else { Ok(()) }
+    }
+
+    /// Whether the kernel has seen the program end that is recorded.
+    fn is_over(&self, kernel: &Kernel) -> bool {
+        self.traced && !kernel.is_watched(self.pid, self.slot)
     }
 
     fn state(&self) -> u32 {

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, path::PathBuf};
 
-use super::Target;
+use super::{super::Detail, Target};
 
 /// A process in which there is nothing to probe.
 #[derive(Debug)]
@@ -10,6 +10,22 @@ pub struct NoAllocator {
     pid: u32,
     comm: String,
     program: PathBuf,
+}
+
+impl Target {
+    /// An error if nothing of the process can be recorded, now or after it loads libraries.
+    pub fn check_plan(&self) -> Result<(), NoAllocator> {
+        if self.has_nothing() { Err(NoAllocator::of(self)) } else { Ok(()) }
+    }
+
+    /// Whether nothing of it is recorded, nor will be.
+    #[must_use]
+    pub fn has_nothing(&self) -> bool {
+        match self.detail {
+            Detail::Rss => self.awaits_command,
+            Detail::Full => self.plan_in_use.is_empty(),
+        }
+    }
 }
 
 impl NoAllocator {
