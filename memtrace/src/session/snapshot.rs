@@ -15,7 +15,7 @@ use crate::{
     snapshot::{self, Snapshot},
 };
 
-/// How long what is printed first may take. Nothing waits for it.
+/// How long what is printed first may take. Only the end of a very short tracing waits for it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How much the processors are left to others meanwhile: they get ten times as much.
 const NICE: libc::c_int = 10;
