@@ -67,9 +67,6 @@ fn store_chunk(index: u64, storing: &mut Storing) -> Option<()> {
     // SAFETY: the thread's own scratch; nobody else uses it.
     let chunks = unsafe { &mut *storing.chunks };
     let chunk = &mut chunks.0[within::<MAX_CHUNKS>(number)];
-    if index == 0 {
-        clear_behind(chunk, storing.count);
-    }
     chunk.callers = storing.callers;
     let hash = id(chunk);
     // SAFETY: entries are never removed.
@@ -83,16 +80,6 @@ fn store_chunk(index: u64, storing: &mut Storing) -> Option<()> {
     }
     storing.callers = hash;
     Some(())
-}
-
-/// Clears what an earlier, longer stack left in the outermost chunk.
-fn clear_behind(chunk: &mut StackChunk, count: u64) {
-    let used = (count as usize - 1) % CHUNK_FRAMES + 1;
-    for (index, frame) in chunk.frames.iter_mut().enumerate() {
-        if index >= used {
-            *frame = 0;
-        }
-    }
 }
 
 fn id(chunk: &StackChunk) -> u64 {

@@ -117,13 +117,18 @@ pub enum Stop {
     NoProgress,
 }
 
-/// The rule of the last row in `first..end` that starts at or before `pc`.
+/// The rule of the last row that starts at or before `pc`, in whose page the rows `start..end` are.
 ///
-/// `first` may lie one row before the page of `pc`: that row reaches into it. `row_at` gives the
-/// packed row of an index, with the rows of other pages turned to 0 or to `u32::MAX`.
-pub fn find_row(pc: u64, first: u32, end: u32, row_at: impl Fn(u32) -> Option<u32>) -> Option<u16> {
+/// Where none of them does, it is the row before them, which reaches into the page, unless they are
+/// the `first` of their object. `row_at` gives the packed row of an index.
+pub fn find_row(
+    pc: u64,
+    first: u32,
+    (start, end): (u32, u32),
+    row_at: impl Fn(u32) -> Option<u32>,
+) -> Option<u16> {
     let low_bits = pc as u32 & 0xffff;
-    let (mut low, mut high) = (first, end);
+    let (mut low, mut high) = (start, end);
     // Constant bound: the verifier has to see the loop end.
     for _ in 0..SEARCH_STEPS {
         if low >= high {
@@ -137,7 +142,7 @@ pub fn find_row(pc: u64, first: u32, end: u32, row_at: impl Fn(u32) -> Option<u3
         }
     }
     // `low` is now the first row behind `pc`; the one before it covers `pc`.
-    let row = row_at(low.checked_sub(1)?)?;
+    let row = if low > first { row_at(low - 1)? } else { return None };
     Some(row as u16)
 }
 
@@ -200,11 +205,14 @@ mod tests {
 
     #[test]
     fn finds_the_row_covering_the_address() {
-        let search = |pc| find_row(pc, 0, 3, |i| ROWS.get(i as usize).copied());
+        let row_at = |index: u32| ROWS.get(index as usize).copied();
+        let search = |pc| find_row(pc, 0, (0, 3), row_at);
         assert_eq!(search(0x0f), None);
         assert_eq!(search(0x10), Some(1));
         assert_eq!(search(0x2f), Some(2));
         assert_eq!(search(0xff), Some(3));
+        // The first row is of the page before.
+        assert_eq!(find_row(0x1f, 0, (1, 3), row_at), Some(1));
     }
 
     #[test]

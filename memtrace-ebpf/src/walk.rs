@@ -188,6 +188,10 @@ pub(crate) fn push(walk: &mut Walk, frame: Frame) -> Option<()> {
     let full = index + 1 >= MAX_FRAMES as usize;
     let frame = if full { Frame::Incomplete(Gap::TooDeep as u32) } else { frame };
     let chunk = &mut walk.chunks.0[within::<MAX_CHUNKS>(index / CHUNK_FRAMES)];
+    if index % CHUNK_FRAMES == 0 {
+        // What an earlier, longer stack left behind the last frame is no part of this one.
+        chunk.frames = [0; CHUNK_FRAMES];
+    }
     chunk.frames[index % CHUNK_FRAMES] = frame.pack();
     walk.count += 1;
     (!full).then_some(())

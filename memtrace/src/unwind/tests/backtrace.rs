@@ -96,10 +96,9 @@ impl Mapped {
         let from = |address| rows.partition_point(|row| row.address < address) as u32;
         let row_at = |index: u32| {
             let row = rows.get(index as usize)?;
-            Some(pack_row(row.address.max(page), row.rule))
+            Some(pack_row(row.address, row.rule))
         };
-        let first = from(page).saturating_sub(1);
-        let rule = find_row(address, first, from(page + 0x1_0000), row_at)?;
+        let rule = find_row(address, 0, (from(page), from(page + 0x1_0000)), row_at)?;
         self.table.rules.get(usize::from(rule)).copied()
     }
 }
