@@ -188,7 +188,7 @@ pub(crate) fn push(walk: &mut Walk, frame: Frame) -> Option<()> {
     let full = index + 1 >= MAX_FRAMES as usize;
     let frame = if full { Frame::Incomplete(Gap::TooDeep as u32) } else { frame };
     let chunk = &mut walk.chunks.0[within::<MAX_CHUNKS>(index / CHUNK_FRAMES)];
-    if index % CHUNK_FRAMES == 0 {
+    if index.is_multiple_of(CHUNK_FRAMES) {
         // What an earlier, longer stack left behind the last frame is no part of this one.
         chunk.frames = [0; CHUNK_FRAMES];
     }

@@ -1,7 +1,7 @@
 //! The files that traced processes have mapped: each is opened, read and understood once, however
 //! many processes map it.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
 use memtrace_abi::{
@@ -25,8 +25,6 @@ use crate::{
 pub struct Known {
     /// The open file.
     pub object: Object,
-    /// How to unwind through it; taken when it goes to the kernel.
-    pub table: Option<UnwindTable>,
     /// Which of its functions to probe. Allocator and function numbers start at 0.
     pub plan: Plan,
     /// The Python interpreter in it.
@@ -91,9 +89,14 @@ enum Key {
 }
 
 /// All files, by the number that frames carry. Number 0 is no file.
+///
+/// A clone learns for itself; what was known before, both share.
+#[derive(Clone)]
 pub struct Objects {
     numbers: HashMap<Key, Option<u32>>,
-    list: Vec<Known>,
+    list: Vec<Arc<Known>>,
+    /// How to unwind through the files, until it is taken.
+    tables: HashMap<u32, Arc<UnwindTable>>,
     cache: Option<Cache>,
 }
 
@@ -102,7 +105,7 @@ impl Objects {
     #[must_use]
     pub fn with_cache() -> Self {
         let cache = Cache::default_directory().and_then(|path| Cache::open(path).ok());
-        Self { numbers: HashMap::new(), list: Vec::new(), cache }
+        Self { numbers: HashMap::new(), list: Vec::new(), tables: HashMap::new(), cache }
     }
 
     /// Reads the executable files among `mappings` that are not known yet.
@@ -125,15 +128,17 @@ impl Objects {
             || large.into_iter().map(read).collect::<Vec<_>>(),
             || small.into_par_iter().map(read).collect::<Vec<_>>(),
         );
-        for (key, known) in large.into_iter().chain(small) {
-            self.add(key, known);
+        for (key, understood) in large.into_iter().chain(small) {
+            self.add(key, understood);
         }
     }
 
-    fn add(&mut self, key: Key, known: Option<Known>) {
-        let number = known.map(|known| {
-            self.list.push(known);
-            self.list.len() as u32
+    fn add(&mut self, key: Key, understood: Option<(Known, Option<UnwindTable>)>) {
+        let number = understood.map(|(known, table)| {
+            self.list.push(Arc::new(known));
+            let number = self.list.len() as u32;
+            self.tables.extend(table.map(|table| (number, Arc::new(table))));
+            number
         });
         self.numbers.insert(key, number);
     }
@@ -147,17 +152,23 @@ impl Objects {
     /// The file with a number.
     #[must_use]
     pub fn known(&self, number: u32) -> Option<&Known> {
-        self.list.get((number as usize).checked_sub(1)?)
+        self.list.get((number as usize).checked_sub(1)?).map(Arc::as_ref)
+    }
+
+    /// The unwind table of a file, unless it was taken.
+    #[must_use]
+    pub fn table(&self, number: u32) -> Option<&UnwindTable> {
+        self.tables.get(&number).map(Arc::as_ref)
     }
 
     /// Takes the unwind table of a file, to be given to the kernel.
-    pub fn take_table(&mut self, number: u32) -> Option<UnwindTable> {
-        self.list.get_mut((number as usize).checked_sub(1)?)?.table.take()
+    pub fn take_table(&mut self, number: u32) -> Option<Arc<UnwindTable>> {
+        self.tables.remove(&number)
     }
 
     /// Every file.
     pub fn iter(&self) -> impl Iterator<Item = &Known> {
-        self.list.iter()
+        self.list.iter().map(Arc::as_ref)
     }
 
     /// The executable mappings of known files, by address.
@@ -200,14 +211,10 @@ impl Objects {
         interpreter.complete(specific)
     }
 
-    /// Rows of all tables that the kernel does not have yet.
+    /// Rows of all tables that were not taken.
     #[must_use]
     pub fn row_count(&self) -> usize {
-        self.list
-            .iter()
-            .filter_map(|known| known.table.as_ref())
-            .map(|table| table.rows.len())
-            .sum()
+        self.tables.values().map(|table| table.rows.len()).sum()
     }
 }
 
@@ -233,8 +240,13 @@ fn key(mapping: &Mapping) -> Option<Key> {
     }
 }
 
-/// `None` for what is no ELF file, or cannot be opened.
-fn understand(process: &Process, mapping: &Mapping, cache: Option<&Cache>) -> Option<Known> {
+/// A file, and its unwind table if that can be had. `None` for what is no ELF file, or cannot be
+/// opened.
+fn understand(
+    process: &Process,
+    mapping: &Mapping,
+    cache: Option<&Cache>,
+) -> Option<(Known, Option<UnwindTable>)> {
     let object = process.object(mapping).ok().filter(Object::is_elf)?;
     let name = mapping.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut doubts = Vec::new();
@@ -249,7 +261,7 @@ fn understand(process: &Process, mapping: &Mapping, cache: Option<&Cache>) -> Op
         doubts.push(format!("{name}: {refusal}"));
         None
     });
-    Some(Known { object, table, plan, runtime, thread_specific, doubts })
+    Some((Known { object, plan, runtime, thread_specific, doubts }, table))
 }
 
 fn table(object: &Object, bytes: &[u8], cache: Option<&Cache>) -> Result<UnwindTable> {

@@ -46,7 +46,6 @@ pub use self::{
 use crate::{
     cli::{self, Exit},
     kernel,
-    objects::Objects,
     output::{self, Outputs},
     process::selection::Wanted,
     profile::{BasisPoints, Profile},
@@ -139,8 +138,8 @@ async fn trace(options: &Options) -> Result<Exit> {
         Goal::Attach(pids) => {
             let progress = Progress::new(options.quiet);
             progress.say("reading the mapped files");
-            let first = if options.quiet { First::default() } else { First::begin(pids) };
-            let tracer = Tracer::attach(pids, Objects::with_cache(), options)?;
+            let (tracer, known) = Tracer::attach(pids, options)?;
+            let first = if options.quiet { First::default() } else { First::begin(pids, known) };
             record(tracer, &mut Run { signals, progress, first, launch: None, options }).await?;
             Ok(Exit::Success)
         }
@@ -185,7 +184,7 @@ async fn record(mut tracer: Tracer, run: &mut Run<'_>) -> Result<()> {
     task::yield_now().await;
     let names = tokio::select! {
         biased;
-        request = run.hurry(command_ended) => {
+        request = hurry(&mut run.signals, command_ended) => {
             run.pass_on(request);
             Names::none()
         }
@@ -193,8 +192,10 @@ async fn record(mut tracer: Tracer, run: &mut Run<'_>) -> Result<()> {
     };
     let profile = recorded.into_profile(&names);
     if run.first.is_awaited() {
-        let snapshots = run.first.taken().await;
-        run.print_first(&snapshots);
+        tokio::select! {
+            request = hurry(&mut run.signals, command_ended) => run.pass_on(request),
+            snapshots = run.first.taken() => run.print_first(&snapshots),
+        }
     }
     run.progress.clear();
     let finished = run.finish(&profile);
@@ -267,13 +268,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Waits for a request while memtrace is ending already. The interrupt that has ended the
-    /// command may reach memtrace later, and is none.
-    async fn hurry(&mut self, command_ended: bool) -> Request {
-        let first = self.signals.next().await;
-        if command_ended && first == Request::Interrupt { self.signals.next().await } else { first }
-    }
-
     /// An interrupt reaches the command by itself, if it comes from the terminal.
     fn pass_on(&self, request: Request) {
         if let (Some(launch), Request::Terminate) = (&self.launch, request) {
@@ -313,6 +307,13 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Waits for a request while memtrace is ending already. The interrupt that has ended the command may
+/// reach memtrace later, and is none.
+async fn hurry(signals: &mut Signals, command_ended: bool) -> Request {
+    let first = signals.next().await;
+    if command_ended && first == Request::Interrupt { signals.next().await } else { first }
 }
 
 fn readable<T: AsRawFd>(source: T) -> Result<AsyncFd<T>> {

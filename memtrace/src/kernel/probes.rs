@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, PipeReader, PipeWriter},
+    mem,
     num::NonZeroU32,
     os::fd::{AsRawFd as _, OwnedFd},
     path::Path,
@@ -102,6 +103,9 @@ pub(super) fn attach(ebpf: &mut Ebpf, name: &str, point: Point<'_>) -> Result<Pr
     Ok(link.into())
 }
 
+/// Processes that take probes off at the same time.
+const CLOSERS: usize = 4;
+
 /// Probes that are being taken off by a process of their own. To drop it is to wait for the end.
 #[must_use]
 pub struct Detaching {
@@ -134,20 +138,32 @@ impl Drop for Detaching {
     }
 }
 
-/// Takes probes off in the background. The kernel takes a tenth of a second for each, one after
-/// the other, to be sure that nobody runs it.
+/// Takes probes off in the background. The kernel takes a tenth of a second for each, to be sure
+/// that nobody runs it, and a part of that for several at a time.
+///
+/// What children inherit has its order, so such probes are taken off one after the other.
+#[must_use]
+pub fn detach(mut probes: Vec<Probe>) -> Vec<Detaching> {
+    let is_ordered = probes.iter().any(|probe| !probe.inherited.is_empty());
+    let most = if is_ordered { probes.len() } else { probes.len().div_ceil(CLOSERS) };
+    let mut detaching = Vec::new();
+    while !probes.is_empty() {
+        let rest = probes.split_off(most.min(probes.len()));
+        detaching.extend(detach_in_turn(mem::replace(&mut probes, rest)));
+    }
+    detaching
+}
+
+/// Takes probes off one after the other.
 ///
 /// A task that is killed while it closes a probe leaves the breakpoint in the code (Linux 6.18,
 /// `uprobe_unregister_nosync`, which gives up when the page cannot be pinned). A task that closes
 /// it by exiting does not, because whoever exits cannot be killed any more. So the last to hold the
-/// probes is a child that does nothing but exit.
+/// probes is a child that does nothing but exit; or another such child, which was forked earlier and
+/// has them as well.
 ///
-/// `None` if they are off already: there were none, or no child could be had.
-#[must_use]
-pub fn detach(probes: Vec<Probe>) -> Option<Detaching> {
-    if probes.is_empty() {
-        return None;
-    }
+/// `None` if they are off already, because no child could be had.
+fn detach_in_turn(probes: Vec<Probe>) -> Option<Detaching> {
     let (reader, writer) = io::pipe().ok()?;
     // SAFETY: the child makes system calls only, and never returns.
     match unsafe { libc::fork() } {

@@ -272,7 +272,7 @@ impl<'tracer> Recorded<'tracer> {
         let highest = status.map(|status| status.memory.peak_resident).max(resident);
         let peak_at = (totals.peak_time > 0).then(|| self.since_start(totals.peak_time));
         Process {
-            pid: target.pid(),
+            pid: target.pid,
             parent: target.parent,
             role: profile::role(&target.command, target.forked_from.as_deref()),
             place: target.place.clone(),

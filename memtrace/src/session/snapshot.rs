@@ -45,18 +45,18 @@ pub fn run_snapshot(options: &SnapshotOptions) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Snapshots of processes that are about to be traced, taken while tracing begins. Those that cannot
-/// be looked at are left to tracing, which says so.
+/// Snapshots of processes that are traced, taken when tracing has begun: it does not wait for them.
+/// Those that cannot be looked at are left to tracing, which says so.
 #[derive(Default)]
 pub struct First(Option<oneshot::Receiver<Vec<Snapshot>>>);
 
 impl First {
-    /// Begins to take them.
-    pub fn begin(pids: &[u32]) -> Self {
+    /// Begins to take them, of processes whose files are known.
+    pub fn begin(pids: &[u32], objects: Objects) -> Self {
         let pids = pids.to_vec();
         let (sender, receiver) = oneshot::channel();
         // If tracing fails, nobody waits for them any more.
-        thread::spawn(move || sender.send(take_all_nicely(&pids)));
+        thread::spawn(move || sender.send(take_all_nicely(&pids, objects)));
         Self(Some(receiver))
     }
 
@@ -75,16 +75,15 @@ impl First {
 }
 
 /// Takes them with threads that give way to all others; what is traced may need the processors.
-fn take_all_nicely(pids: &[u32]) -> Vec<Snapshot> {
+fn take_all_nicely(pids: &[u32], objects: Objects) -> Vec<Snapshot> {
     // SAFETY: the call takes three integers; 0 is the calling thread, from which others inherit it.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
     let threads = ThreadPoolBuilder::new().build();
-    threads.map_or_else(|_| Vec::new(), |threads| threads.install(|| take_all(pids)))
+    threads.map_or_else(|_| Vec::new(), |threads| threads.install(|| take_all(pids, objects)))
 }
 
-fn take_all(pids: &[u32]) -> Vec<Snapshot> {
+fn take_all(pids: &[u32], mut objects: Objects) -> Vec<Snapshot> {
     let limit = PATIENCE / pids.len().try_into().unwrap_or(u32::MAX).max(1);
-    let mut objects = Objects::with_cache();
     let mut take = |pid: &u32| {
         let process = Process::open(*pid).ok()?;
         snapshot::take(&process, &mut objects, limit).ok()

@@ -165,12 +165,6 @@ impl Target {
         self.traced = true;
     }
 
-    /// Process id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.pid
-    }
-
     /// Whether it is memtrace's own child, which waits for memtrace when its code changes.
     #[must_use]
     pub fn is_paused_on_change(&self) -> bool {

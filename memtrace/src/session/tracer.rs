@@ -85,9 +85,10 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Attaches to running processes, some of whose files are known. One that cannot be traced is noted; it is an error if none
-    /// can be.
-    pub fn attach(pids: &[u32], mut objects: Objects, options: &Options) -> Result<Self> {
+    /// Attaches to running processes; returns what is known of their files as well. One that cannot
+    /// be traced is noted; it is an error if none can be.
+    pub fn attach(pids: &[u32], options: &Options) -> Result<(Self, Objects)> {
+        let mut objects = Objects::with_cache();
         let (mut found, mut refused) = (Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
         for pid in pids.iter().filter(|pid| seen.insert(**pid)) {
@@ -99,6 +100,7 @@ impl Tracer {
         if found.is_empty() {
             return Err(say_all_but_last(refused));
         }
+        let known = objects.clone();
         let mut tracer = Self::load(objects, options)?;
         for process in found {
             if let Err(error) = tracer.add(process.clone()) {
@@ -115,7 +117,7 @@ impl Tracer {
             cli::say(&format!("{}, so far", NoAllocator::of(target)));
         }
         tracer.start()?;
-        Ok(tracer)
+        Ok((tracer, known))
     }
 
     /// Watches a process that is about to become a command.
@@ -178,7 +180,7 @@ impl Tracer {
         let mut target = Target::new(process, slot, false, self.detail)?;
         target.refresh(&mut self.kernel, &mut self.objects, &mut self.probes)?;
         target.check_plan()?;
-        self.kernel.watch_process(target.pid(), slot)?;
+        self.kernel.watch_process(target.pid, slot)?;
         self.targets.put(target);
         Ok(slot)
     }
@@ -207,7 +209,7 @@ impl Tracer {
         let is_recorded = |target: &&Target| target.has_allocator() && target.ended.is_none();
         let target = self.targets.get(slot).filter(is_recorded);
         if let Some(target) = target.filter(|_| self.announced) {
-            cli::say(&format!("tracing process {} ({})", target.pid(), target.comm));
+            cli::say(&format!("tracing process {} ({})", target.pid, target.comm));
         }
     }
 
@@ -255,7 +257,7 @@ impl Tracer {
             return;
         }
         let had_allocator = target.has_allocator();
-        let pid = target.pid();
+        let pid = target.pid;
         match target.refresh(&mut self.kernel, &mut self.objects, &mut self.probes) {
             Ok(true) if self.verbose => cli::say(&format!("other libraries in process {pid}")),
             Err(error) if target.process.check().is_ok() => self.note_failure(pid, &error),
@@ -273,7 +275,7 @@ impl Tracer {
         target.ended = Some(self.began.elapsed());
         // The kernel has done so, unless it did not see the end.
         if let Err(error) = self.kernel.stop(slot) {
-            self.notes.push(format!("process {}: {error:#}", target.pid()));
+            self.notes.push(format!("process {}: {error:#}", target.pid));
         }
         self.retired.extend(target.take_probes());
         self.kernel.forget_mappings(slot);
@@ -365,7 +367,7 @@ fn unseen(targets: &Targets) -> Vec<String> {
         notes.push(format!(
             "{count} descendants had no allocator that could be seen, or ended too soon to find it: \
              {comm} ({}), for one",
-            first.pid()
+            first.pid
         ));
     }
     notes

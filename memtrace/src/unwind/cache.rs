@@ -24,7 +24,7 @@ const MAX_BUILD_ID: usize = 64;
 const SUFFIX: &str = ".unwind";
 
 /// A directory of tables that belongs to this user alone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cache {
     directory: PathBuf,
     max_total: u64,

@@ -131,7 +131,7 @@ impl Recorder {
 
     fn take_census(&mut self) -> Result<()> {
         let now = host::time_since_boot();
-        let traced: HashSet<_> = self.tracer.running().map(Target::pid).collect();
+        let traced: HashSet<_> = self.tracer.running().map(|target| target.pid).collect();
         self.surveys += 1;
         for seen in survey::all()? {
             let pid = seen.identity.pid;
@@ -159,12 +159,12 @@ impl Recorder {
     }
 
     fn is_traced(&self, pid: u32) -> bool {
-        self.tracer.running().any(|target| target.pid() == pid)
+        self.tracer.running().any(|target| target.pid == pid)
     }
 
     /// Watches the groups of what is traced.
     fn watch_limits(&mut self) {
-        let pids = self.tracer.running().map(Target::pid);
+        let pids = self.tracer.running().map(|target| target.pid);
         let groups: HashSet<_> =
             pids.filter_map(|pid| self.census.get(pid)?.cgroup.as_deref()).collect();
         self.limits.watch(groups.into_iter().chain(self.selection.group()));
@@ -215,12 +215,12 @@ impl Recorder {
         let mut targets: Vec<_> = self
             .tracer
             .running()
-            .filter_map(|target| Some((*in_group.get(&target.pid())?, target)))
+            .filter_map(|target| Some((*in_group.get(&target.pid)?, target)))
             .collect();
         targets.sort_by_key(|(resident, _)| std::cmp::Reverse(*resident));
         let Some((_, largest)) = targets.first() else { return };
         let victim = Victim {
-            pid: largest.pid(),
+            pid: largest.pid,
             comm: largest.comm.clone(),
             cause,
             at: now,
@@ -340,7 +340,7 @@ impl Recorder {
             self.kills += 1;
             let Some(target) = self.tracer.target(slot) else { continue };
             let cause = Cause::Signal { pid: 0, comm: String::new() };
-            let (pid, comm, at) = (target.pid(), target.comm.clone(), host::time_since_boot());
+            let (pid, comm, at) = (target.pid, target.comm.clone(), host::time_since_boot());
             self.report_and_say(Victim { pid, comm, cause, at, slot: Some(slot), counted: None });
         }
     }

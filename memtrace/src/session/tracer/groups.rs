@@ -15,7 +15,7 @@ impl Tracer {
         let Ok(groups) = Groups::find() else { return Vec::new() };
         let mut found: BTreeMap<String, Group> = BTreeMap::new();
         for (index, target) in (0..).zip(self.targets.iter()) {
-            let path = survey::cgroup(target.pid()).filter(|_| target.ended.is_none());
+            let path = survey::cgroup(target.pid).filter(|_| target.ended.is_none());
             let Some(path) = path.filter(|path| path != "/") else { continue };
             let group = found.entry(path).or_default();
             group.processes.push(index);

@@ -33,7 +33,7 @@ impl Tracer {
             match Fragmentation::read(&target.process, stack_of) {
                 Ok(heap) => heaps.push((slot, heap)),
                 Err(error) => {
-                    let pid = target.pid();
+                    let pid = target.pid;
                     self.notes.push(format!("no heap of process {pid} to show: {error:#}"));
                 }
             }

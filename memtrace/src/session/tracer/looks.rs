@@ -139,7 +139,7 @@ impl Tracer {
         let Some(target) = self.targets.get_mut(slot) else { return Ok(None) };
         let probes = target.shed(&mut self.kernel, shed)?;
         self.detaching.extend(kernel::detach(probes));
-        Ok(Some(shedding::announcement(target.pid(), &target.comm, &shed)))
+        Ok(Some(shedding::announcement(target.pid, &target.comm, &shed)))
     }
 
     /// Processes that inherit their probes from each other keep or lose them together.

@@ -28,7 +28,7 @@ impl Tracer {
         if let Err(error) = self.pages.follow(&mut self.kernel, &subject, deadline)
             && target.process.check().is_ok()
         {
-            let pid = target.pid();
+            let pid = target.pid;
             self.notes.push(format!("Of the pages of process {pid} not all is known: {error:#}."));
         }
     }
@@ -76,7 +76,7 @@ impl Tracer {
         let seen = self.history.last_live(slot).unwrap_or_default();
         let late = live.saturating_sub(seen);
         if late > status.memory.resident / 10 {
-            let (late, pid) = (Size(late), target.pid());
+            let (late, pid) = (Size(late), target.pid);
             self.notes.push(format!(
                 "{late} more was live when process {pid} ended than when its RSS was last seen: what \
                  is told to be resident may be too little."
@@ -105,7 +105,7 @@ impl Tracer {
         let mut all = Vec::new();
         for target in slots.iter().filter_map(|slot| self.targets.get(*slot)) {
             let Some(owners) = self.pages.owners(target.slot) else { continue };
-            let (pid, deadline) = (target.pid(), Instant::now() + PATIENCE);
+            let (pid, deadline) = (target.pid, Instant::now() + PATIENCE);
             let last = target.status.as_ref().map(|status| by_kind(&status.memory));
             let settled = match Settled::measure(&target.process, owners, deadline) {
                 _ if target.ended.is_some() => Settled::estimate(owners, last),

@@ -78,7 +78,7 @@ impl Tracer {
 
     /// The slot of a process, the latest one if it has had several.
     pub fn slot_of(&self, pid: u32) -> Option<u32> {
-        let of_pid = |target: &&Target| target.pid() == pid;
+        let of_pid = |target: &&Target| target.pid == pid;
         let running = self.targets.iter().filter(of_pid).find(|target| target.ended.is_none());
         let latest = || self.targets.iter().rev().find(of_pid);
         running.or_else(latest).map(|target| target.slot)

@@ -58,7 +58,7 @@ impl Tracer {
     fn take_in(&mut self, found: Vec<u32>) {
         for pid in found {
             let mut targets = self.targets.iter();
-            if targets.any(|target| target.pid() == pid && target.ended.is_none()) {
+            if targets.any(|target| target.pid == pid && target.ended.is_none()) {
                 continue;
             }
             if let Err(error) = self.trace_found(pid)

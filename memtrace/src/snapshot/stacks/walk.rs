@@ -87,7 +87,7 @@ impl Code<'_> {
     }
 
     fn table(&self, object: u32) -> Option<&UnwindTable> {
-        self.objects.known(object)?.table.as_ref()
+        self.objects.table(object)
     }
 }
 
