@@ -18,7 +18,7 @@ const EXAMPLE: &str = "bench";
 /// What there is to run, and how long it takes.
 const BENCHMARKS: [(&str, &str); 4] = [
     ("probes", "two minutes"),
-    ("overhead", "ten minutes"),
+    ("overhead", "twenty minutes"),
     ("scale", "six minutes"),
     ("unwind", "a minute"),
 ];

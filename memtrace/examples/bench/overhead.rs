@@ -31,7 +31,7 @@ const WORKLOADS: [Workload; 4] = [
     Workload { name: "frames", title: "pandas, PYTHONMALLOC=malloc", allocator: "malloc" },
 ];
 
-/// Measures, and prints the table; takes about ten minutes.
+/// Measures, and prints the table; takes about twenty minutes.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let tools = tools::all(arguments);
     let measured = rounds::measure(arguments, &tools);

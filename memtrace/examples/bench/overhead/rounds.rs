@@ -1,7 +1,8 @@
-//! Pairs of runs, one without and one with a tool, one right after the other, again and again.
+//! Comparisons of work without and with a tool, one right after the other, again and again.
 
 use std::{
     ffi::OsString,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -11,16 +12,20 @@ use anyhow::{Context as _, Result};
 use super::{
     WORKLOADS, Workload,
     attached::Attached,
-    tools::{Tool, Way},
+    tools::{Starter, Tool, Way},
 };
 use crate::{Arguments, say, statistics::median, worker::Worker};
 
-/// Pairs of runs for each tool and workload, unless they take too long.
+/// Comparisons for each tool and workload, unless they take too long.
 const ROUNDS: usize = 9;
-/// No more pairs are begun once those of a tool and a workload have taken this long, two apart.
-const BUDGET: Duration = Duration::from_secs(10);
-/// Pairs that there are however long they take.
+/// No more are begun once those of a tool and a workload have taken this long, the least apart.
+const BUDGET: Duration = Duration::from_secs(20);
+/// Comparisons that there are however long they take.
 const LEAST: usize = 2;
+/// Times that the work is done without, with, and again without the tool.
+const REPEATS: usize = 5;
+/// It is not done again once it has taken this long.
+const ENOUGH: Duration = Duration::from_secs(2);
 
 /// Everything that was measured.
 pub struct Measured {
@@ -67,7 +72,7 @@ pub fn measure(arguments: &Arguments, tools: &[Tool]) -> Measured {
     let rounds = if arguments.quick { 1 } else { ROUNDS };
     for number in 0..rounds {
         say(&format!("round {} of {rounds}", number + 1));
-        round(arguments, tools, &mut rows, number);
+        round(arguments, tools, &mut rows);
     }
     let alone = (0..WORKLOADS.len()).map(|workload| {
         let cells = rows.iter().filter_map(|row| row.cells.get(workload));
@@ -81,7 +86,7 @@ fn row(tool: &Tool) -> Row {
     Row { name: tool.name.clone(), cells: WORKLOADS.iter().map(|_| cell()).collect() }
 }
 
-fn round(arguments: &Arguments, tools: &[Tool], rows: &mut [Row], round: usize) {
+fn round(arguments: &Arguments, tools: &[Tool], rows: &mut [Row]) {
     for (number, workload) in WORKLOADS.iter().enumerate() {
         for (tool, row) in tools.iter().zip(&mut *rows) {
             let cell = &mut row.cells[number];
@@ -89,11 +94,11 @@ fn round(arguments: &Arguments, tools: &[Tool], rows: &mut [Row], round: usize) 
                 continue;
             }
             let start = Instant::now();
-            match pair(arguments, workload, tool.way, round % 2 == 1) {
-                Ok((alone, with)) => {
-                    cell.pairs.push((alone, with.seconds));
-                    cell.losses += with.losses;
-                    let ratio = with.seconds / alone;
+            match compare(arguments, workload, tool.way) {
+                Ok(Comparison { pair: (alone, with), losses }) => {
+                    cell.pairs.push((alone, with));
+                    cell.losses += losses;
+                    let ratio = with / alone;
                     say(&format!("{}, {}: {ratio:.2}x of {alone:.2} s", workload.name, tool.name));
                 }
                 Err(error) => {
@@ -106,52 +111,87 @@ fn round(arguments: &Arguments, tools: &[Tool], rows: &mut [Row], round: usize) 
     }
 }
 
-/// Seconds without the tool, and the run with it, which may come first: the machine may be getting
-/// slower.
-fn pair(
-    arguments: &Arguments,
-    workload: &Workload,
-    way: Way,
-    is_first: bool,
-) -> Result<(f64, Run)> {
-    let alone = || run(arguments, workload, Way::Alone).context("run it by itself");
-    if is_first {
-        let with = run(arguments, workload, way)?;
-        return Ok((alone()?.seconds, with));
-    }
-    Ok((alone()?.seconds, run(arguments, workload, way)?))
-}
-
-struct Run {
-    seconds: f64,
+/// What one comparison gives.
+struct Comparison {
+    /// Seconds without and with the tool.
+    pair: (f64, f64),
     losses: u64,
 }
 
-/// One run of a workload.
-fn run(arguments: &Arguments, workload: &Workload, way: Way) -> Result<Run> {
+/// Without the tool, with it, and again without it: what changes slowly in the machine is in both.
+fn compare(arguments: &Arguments, workload: &Workload, way: Way) -> Result<Comparison> {
     let folder = tempfile::tempdir_in(&arguments.folder).context("make a folder for a run")?;
-    let script: [OsString; 2] = [arguments.workload("overhead.py").into(), workload.name.into()];
-    let python = arguments.best_python();
-    let mut command = match way {
-        Way::Start(starter) => starter.command(python, &script, &folder.path().join("recorded")),
-        Way::Alone | Way::Memtrace(_) | Way::Bpftrace => {
-            let mut command = Command::new(python);
-            command.args(&script);
-            command
+    match way {
+        Way::Start(starter) => {
+            let alone = || process(arguments, workload, None).context("run it by itself");
+            let before = alone()?;
+            let starter = Some((starter, &*folder.path().join("recorded")));
+            let with = process(arguments, workload, starter)?;
+            Ok(Comparison { pair: (f64::midpoint(before, alone()?), with), losses: 0 })
         }
-    };
-    let mut worker = Worker::start(command.env("PYTHONMALLOC", workload.allocator))?;
-    let pid = worker.pid();
-    let attached = match way {
+        Way::Alone | Way::Memtrace(_) | Way::Bpftrace => {
+            let mut worker = Worker::start(&mut command(arguments, workload, None))?;
+            let before = work(&mut worker)?;
+            let attached = attach(arguments, way, worker.pid(), folder.path())?;
+            let with = work(&mut worker)?;
+            let losses = attached.map_or(Ok(0), Attached::leave)?;
+            let after = work(&mut worker)?;
+            worker.end()?;
+            Ok(Comparison { pair: (f64::midpoint(before, after), with), losses })
+        }
+    }
+}
+
+fn attach(
+    arguments: &Arguments,
+    way: Way,
+    pid: u32,
+    folder: &Path,
+) -> Result<Option<Attached>> {
+    Ok(match way {
         Way::Memtrace(options) => {
-            let attached = Attached::memtrace(arguments, pid, folder.path(), options)?;
+            let attached = Attached::memtrace(arguments, pid, folder, options)?;
             Some(attached.map_err(anyhow::Error::msg)?)
         }
-        Way::Bpftrace => Some(Attached::bpftrace(arguments, pid, folder.path())?),
+        Way::Bpftrace => Some(Attached::bpftrace(arguments, pid, folder)?),
         Way::Alone | Way::Start(_) => None,
-    };
-    let seconds = worker.ask("go")?;
-    let losses = attached.map_or(Ok(0), Attached::leave)?;
+    })
+}
+
+/// Seconds that work takes in a process of its own, which a tool may start.
+fn process(
+    arguments: &Arguments,
+    workload: &Workload,
+    starter: Option<(Starter, &Path)>,
+) -> Result<f64> {
+    let mut worker = Worker::start(&mut command(arguments, workload, starter))?;
+    let seconds = work(&mut worker)?;
     worker.end()?;
-    Ok(Run { seconds, losses })
+    Ok(seconds)
+}
+
+fn command(
+    arguments: &Arguments,
+    workload: &Workload,
+    starter: Option<(Starter, &Path)>,
+) -> Command {
+    let script: [OsString; 2] = [arguments.workload("overhead.py").into(), workload.name.into()];
+    let python = arguments.best_python();
+    let mut command = Command::new(python);
+    command.args(&script);
+    if let Some((starter, output)) = starter {
+        command = starter.command(python, &script, output);
+    }
+    command.env("PYTHONMALLOC", workload.allocator);
+    command
+}
+
+/// Seconds that the work takes: the median of a few times.
+fn work(worker: &mut Worker) -> Result<f64> {
+    let begin = Instant::now();
+    let mut seconds = vec![worker.ask("go")?];
+    while seconds.len() < REPEATS && begin.elapsed() < ENOUGH {
+        seconds.push(worker.ask("go")?);
+    }
+    Ok(median(seconds))
 }

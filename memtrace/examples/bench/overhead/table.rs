@@ -15,9 +15,12 @@ pub fn print(measured: &Measured) {
         "Time of four workloads with a tool, in units of the time without: medians of {least}"
     );
     println!(
-        "to {most} pairs of runs, one right after the other. memtrace and bpftrace attach to the running"
+        "to {most} comparisons, each of up to five times the work without, with, and again without"
     );
-    println!("process, the others start it; only the work itself is timed.\n");
+    println!(
+        "the tool. memtrace and bpftrace attach to the running process, the others start another;"
+    );
+    println!("only the work itself is timed.\n");
     let titles = WORKLOADS.map(|workload| workload.title).join(" | ");
     println!("| | {titles} |\n|---|{}", "---:|".repeat(WORKLOADS.len()));
     let seconds: Vec<String> = measured.alone.iter().map(|alone| format!("{alone:.2} s")).collect();
