@@ -67,10 +67,14 @@ fn a_python_job_goes_on_without_probes_and_the_report_says_so() {
 
 #[test]
 fn without_limit_the_probes_stay() {
-    for limit in ["unlimited", "100%"] {
-        let mut small = Workload::start(&mut Command::new(compile("small", &[])));
-        let tracing = Tracing::attach_within(small.pid(), &["--max-overhead", limit, "-d", "5s"]);
-        small.go();
+    let mut pairs = ["unlimited", "100%"].map(|limit| {
+        let small = Workload::start(&mut Command::new(compile("small", &[])));
+        let options = ["--max-overhead", limit, "-d", "5s"];
+        let tracing = Tracing::attach_within(small.pid(), &options);
+        (small, tracing)
+    });
+    pairs.iter_mut().for_each(|(small, _)| small.go());
+    for (small, tracing) in pairs {
         let report = tracing.end();
         assert!(report.0["processes"][0]["shed"].is_null());
         let share = report.0["cost"]["share"].as_f64().expect("it used time");

@@ -1,6 +1,6 @@
 //! What the resident memory of a process consists of: from the kernel's account of its mappings
 //! and what was recorded as live to classes that add up. Asks [`process`](crate::process) and
-//! refuses to read anything itself.
+//! [`objects`](crate::objects), and refuses to read anything itself.
 
 mod classes;
 mod live;
@@ -14,6 +14,7 @@ pub use self::live::LiveBlocks;
 use self::segments::SharedMapping;
 use crate::{
     heap,
+    objects::Objects,
     process::Process,
     profile::{Allocator, Amount, Decomposition, Segment},
 };
@@ -32,16 +33,18 @@ pub struct Look {
 }
 
 impl Look {
-    /// Looks at a process, of which these allocations are known to be live, and of whose heap this
-    /// account was made; `None`: not known.
+    /// Looks at a process whose files are known, of which these allocations are known to be live,
+    /// and of whose heap this account was made; `None`: not known.
     pub fn at(
         process: &Process,
+        objects: &Objects,
         live: Option<&LiveBlocks>,
         heap: Option<&heap::Account>,
     ) -> Result<Self> {
         let residency = process.residency()?;
         let count = |range| process.memory().resident(range).unwrap_or(0);
-        let mut measured = classes::measure(&residency, count);
+        let segment_end = |mapping: &_| objects.segment_end(mapping);
+        let mut measured = classes::measure(&residency, count, segment_end);
         let presence = live.map(|live| live.measure(process));
         measured.live = presence.as_ref().map(|presence| presence.live);
         measured.allocator = heap.map(|heap| Allocator {

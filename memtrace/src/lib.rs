@@ -119,9 +119,9 @@
 //!
 //! At its start memtrace measures what a probe costs on this machine, and the kernel times the
 //! programs for the first seconds. Hits times price is the probes' share of a process's CPU time.
-//! It is taken over spans of half a second, longer if the process hardly runs. When every span
-//! for two seconds is over the limit, the recording of the process is stopped and its probes are
-//! taken off in the background; what needs no probes goes on.
+//! It is taken over spans of half a second, longer if the process hardly runs. When four spans in a
+//! row are over the limit, the recording of the process is stopped and its probes are taken off in the
+//! background; what needs no probes goes on.
 //!
 //! # A snapshot
 //!

@@ -189,6 +189,12 @@ impl Objects {
         code
     }
 
+    /// Where the segment of a known file ends in memory, a part of which this mapping shows.
+    #[must_use]
+    pub fn segment_end(&self, mapping: &Mapping) -> Option<u64> {
+        self.known(self.number(mapping)?)?.object.segment_end(mapping)
+    }
+
     /// The Python of a process, as far as the files say that it has mapped.
     #[must_use]
     pub fn interpreter(&self, mappings: &Mappings) -> Interpreter<'_> {

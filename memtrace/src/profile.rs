@@ -25,6 +25,7 @@ mod usual;
 use std::{
     iter::Sum,
     ops::{Add, AddAssign},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -246,10 +247,17 @@ impl Profile {
     /// what is called live.
     #[must_use]
     pub fn past(&self) -> Option<Amount> {
-        let (ended, running): (Vec<_>, Vec<_>) =
-            self.processes.iter().partition(|process| process.ended.is_some());
-        let past: Amount = ended.iter().map(|process| process.amounts.live).sum();
-        (!running.is_empty() && past.bytes > 0).then_some(past)
+        let past: Amount = self.gone().map(|process| process.amounts.live).sum();
+        (past.bytes > 0).then_some(past)
+    }
+
+    /// Processes that had ended while others ran. Those that ended in the last second ended together.
+    pub fn gone(&self) -> impl Iterator<Item = &Process> {
+        let runs = self.processes.iter().any(|process| process.ended.is_none());
+        let last = self.processes.iter().filter_map(|process| process.ended).max();
+        let last = last.unwrap_or_default();
+        let is_gone = move |ended: Duration| runs || ended + Duration::from_secs(1) < last;
+        self.processes.iter().filter(move |process| process.ended.is_some_and(is_gone))
     }
 
     /// How much of the recorded memory has stacks.

@@ -46,6 +46,14 @@ pub struct Probe {
     pub function: u16,
 }
 
+impl Probe {
+    /// Whether so many calls go to its function that its site decides what probing costs.
+    #[must_use]
+    pub fn is_hot(&self) -> bool {
+        matches!(self.site.function, "malloc" | "free" | "calloc" | "realloc")
+    }
+}
+
 /// A function that cannot be probed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
@@ -65,6 +73,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Functions that are called often and whose probes the kernel must single-step.
+    #[must_use]
+    pub fn slow_functions(&self) -> Vec<&'static str> {
+        let slow = self.probes.iter().filter(|probe| probe.site.slow && probe.is_hot());
+        let mut functions: Vec<_> = slow.map(|probe| probe.site.function).collect();
+        functions.sort_unstable();
+        functions.dedup();
+        functions
+    }
+
     /// What to probe in an ELF file for x86-64, given its bytes.
     ///
     /// Fails if the symbols cannot be read and if the function numbers run out.

@@ -5,6 +5,7 @@ use memtrace_abi::mapping::Range;
 use crate::{
     process::{
         mappings::{Kind, Mapping},
+        memory::PAGE_BYTES,
         residency::{Residency, Resident},
     },
     profile::Measured,
@@ -18,24 +19,41 @@ const MAX_GUARD: u64 = 1 << 20;
 const ARENA_ALIGNMENT: u64 = 64 << 20;
 
 /// Resident bytes by class; live memory is not known here. `count` tells how many bytes of a range
-/// are resident.
-pub(super) fn measure(residency: &Residency, count: impl Fn(Range) -> u64) -> Measured {
+/// are resident, and `segment_end` where the segment of a program or library ends that is mapped.
+pub(super) fn measure(
+    residency: &Residency,
+    count: impl Fn(Range) -> u64,
+    segment_end: impl Fn(&Mapping) -> Option<u64>,
+) -> Measured {
     let mut measured = Measured { resident: residency.total.resident, ..Measured::default() };
     let mut previous: Option<&Resident> = None;
-    let mut previous_is_data = false;
     for resident in &residency.mappings {
         let below =
             previous.filter(|below| below.mapping.range.end == resident.mapping.range.start);
-        let is_data = below.is_some() && previous_is_data && is_plain(&resident.mapping);
         let others = resident.bytes.saturating_sub(resident.anonymous);
         *held(&mut measured, resident) += others;
         let stack = stack_bytes(residency, below, resident, &count);
+        let end = below.filter(|below| is_image(&below.mapping));
+        let end = end.and_then(|below| segment_end(&below.mapping));
+        let data = end.map_or(0, |end| zeroed_data(resident, end, &count));
+        let data = data.min(resident.anonymous - stack);
         measured.stacks += stack;
-        *private(&mut measured, resident, is_data) += resident.anonymous - stack;
-        previous_is_data = is_image(&resident.mapping);
+        measured.data += data;
+        *private(&mut measured, resident) += resident.anonymous - stack - data;
         previous = Some(resident);
     }
     measured
+}
+
+/// The loader puts zeroed data right behind the data in the file, up to the end of their segment.
+/// Other memory may have come to lie above it, in the same mapping.
+fn zeroed_data(resident: &Resident, end: u64, count: impl Fn(Range) -> u64) -> u64 {
+    let Range { start, end: mapping_end } = resident.mapping.range;
+    match end {
+        _ if !is_plain(&resident.mapping) || end <= start => 0,
+        _ if end >= mapping_end => resident.anonymous,
+        _ => count(Range { start, end: end.next_multiple_of(PAGE_BYTES) }),
+    }
 }
 
 /// Where pages count that a file or shared memory holds.
@@ -48,12 +66,10 @@ fn held<'a>(measured: &'a mut Measured, resident: &Resident) -> &'a mut u64 {
 }
 
 /// Where pages count that nothing else holds.
-fn private<'a>(measured: &'a mut Measured, resident: &Resident, is_data: bool) -> &'a mut u64 {
+fn private<'a>(measured: &'a mut Measured, resident: &Resident) -> &'a mut u64 {
     match resident.mapping.kind() {
         Kind::Vdso | Kind::Special => &mut measured.other,
         Kind::File | Kind::SharedMemory => &mut measured.data,
-        // The loader puts zeroed data right behind the data in the file.
-        Kind::Anonymous if is_data => &mut measured.data,
         _ => &mut measured.heap,
     }
 }
@@ -141,7 +157,7 @@ mod tests {
             stack_limit: 8 << 20,
             ..Residency::default()
         };
-        measure(&residency, |_| 5 << 10)
+        measure(&residency, |_| 5 << 10, |_| Some(0x2_4000))
     }
 
     #[test]
@@ -159,8 +175,9 @@ mod tests {
             ("801000-802000 r-xp 0 00:00 0 [vdso]", 2, 0),
         ]);
         let kib = |bytes: u64| bytes >> 10;
-        assert_eq!((kib(measured.file), kib(measured.data)), (64, 64));
-        assert_eq!((kib(measured.heap), kib(measured.stacks)), (80, 15));
+        // Of what lies behind the data of the file, 5 KiB are before the end of the segment.
+        assert_eq!((kib(measured.file), kib(measured.data)), (64, 9));
+        assert_eq!((kib(measured.heap), kib(measured.stacks)), (135, 15));
         assert_eq!((kib(measured.shared), kib(measured.other)), (20, 2));
     }
 

@@ -96,6 +96,13 @@ impl Object {
         self.headers.as_ref()?.bias(mapping)
     }
 
+    /// Where the segment of this mapping ends in the memory of the process, zeroed data behind that
+    /// of the file included; `None` as for [`Object::bias`].
+    #[must_use]
+    pub fn segment_end(&self, mapping: &Mapping) -> Option<u64> {
+        self.headers.as_ref()?.segment_end(mapping)
+    }
+
     pub(super) fn open(directory: &Directory, mapping: &Mapping) -> io::Result<Self> {
         let image = match mapping.kind() {
             Kind::Vdso => Image::Vdso(vdso::read_vdso()?),

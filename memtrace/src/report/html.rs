@@ -100,6 +100,7 @@ fn resident_tables(profile: &Profile) -> String {
         let title = format!("RSS {}, by use", Size(decomposition.resident));
         table(&title, &["bytes", "share", "use"], decomposition_rows(&decomposition).into_iter())
             + &paragraphs(resident::remarks(&decomposition))
+            + &paragraphs(resident::unknown_live(profile).into_iter().collect())
     });
     let segments = profile.segments.iter().map(|segment| {
         let (name, users) = resident::segment(profile, segment);

@@ -149,7 +149,7 @@ fn unsymbolized(profile: &Profile) -> Option<String> {
 /// Live memory of processes that are gone.
 fn past(profile: &Profile, view: View) -> Option<String> {
     let past = profile.past().filter(|_| view == View::Live)?;
-    let ended = profile.processes.iter().filter(|process| process.ended.is_some()).count();
+    let ended = profile.gone().count();
     let whose = if ended == 1 {
         "a process that has ended".into()
     } else {

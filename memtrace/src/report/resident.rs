@@ -50,6 +50,13 @@ pub(super) fn remarks(decomposition: &Decomposition) -> Vec<String> {
     remarks
 }
 
+/// What is not known of a process whose probes were taken off.
+pub(super) fn unknown_live(profile: &Profile) -> Option<String> {
+    let is_shed = profile.processes.iter().any(|process| process.shed.is_some());
+    let remark = "Since probes were taken off, it is not known what is live: it is part of the heap, not traced.";
+    is_shed.then(|| remark.to_owned())
+}
+
 /// What a line holds, what of its touches is in memory, how much of that is shared, and what it has
 /// released.
 pub(super) const fn columns(amounts: &Amounts) -> [u64; 4] {

@@ -10,8 +10,8 @@ const SPAN: Duration = Duration::from_millis(500);
 /// A process that used less CPU time in a span is given more time: the kernel counts it in
 /// hundredths of a second.
 const LEAST_USED: Duration = Duration::from_millis(50);
-/// Every span for this long must be over the limit.
-const SUSTAINED: Duration = Duration::from_secs(2);
+/// Every span in a row must be over the limit, until there are so many of them.
+const SUSTAINED: u32 = 4;
 
 const ALL: BasisPoints = BasisPoints(10_000);
 
@@ -41,8 +41,8 @@ pub struct Price {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Watch {
     last: Reading,
-    /// The start of the spans in a row that were over the limit.
-    over_since: Option<Reading>,
+    /// The start of the spans in a row that were over the limit, and how many they are.
+    over: Option<(Reading, u32)>,
     share: BasisPoints,
 }
 
@@ -60,13 +60,14 @@ impl Watch {
             return None;
         }
         self.share = share(self.last, now, price);
-        let start = self.over_since.unwrap_or(self.last);
+        let (start, spans) = self.over.unwrap_or((self.last, 0));
         self.last = now;
-        self.over_since = (self.share > limit).then_some(start);
-        let start = self.over_since?;
+        // A process that sleeps most of the time has long spans; one of them is not enough.
+        self.over = (self.share > limit).then_some((start, spans + 1));
+        let (start, spans) = self.over?;
         let after = now.at.saturating_sub(start.at);
         let share = share(start, now, price);
-        (after >= SUSTAINED).then_some(Shed { at: now.at, share, after, limit })
+        (spans >= SUSTAINED).then_some(Shed { at: now.at, share, after, limit })
     }
 }
 
@@ -122,7 +123,7 @@ mod tests {
         let (idle, shed) = watch(&[(10_000, 1); 40]);
         assert!(shed.is_none() && idle.share() == BasisPoints(0), "40 ms are too little to tell");
         let shed = watch(&[(10_000, 20); 40]).1.unwrap();
-        assert_eq!(shed.at, SPAN * 6, "two spans of three halves of a second");
+        assert_eq!(shed.at, SPAN * 12, "four spans of three halves of a second");
     }
 
     #[test]

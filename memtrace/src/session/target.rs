@@ -224,13 +224,13 @@ impl Target {
         now.saturating_sub(self.cpu_before)
     }
 
-    /// Whether a program that nearly all calls run sits on an instruction that is single-stepped.
+    /// Whether a program that nearly all calls run sits on instructions that are single-stepped; where
+    /// only some allocators have such sites, calls count as of the others, as the C library's.
     #[must_use]
     pub fn is_slow(&self, program: Program) -> bool {
-        // So many calls go to these that their site decides the price.
-        let is_hot = |function| matches!(function, "malloc" | "free" | "calloc" | "realloc");
-        let mut probes = self.plan_in_use.iter().filter(|planned| planned.program == program);
-        probes.any(|planned| planned.site.slow && is_hot(planned.site.function))
+        let probes = self.plan_in_use.iter().filter(|planned| planned.program == program);
+        let mut hot = probes.filter(|planned| planned.is_hot()).peekable();
+        hot.peek().is_some() && hot.all(|planned| planned.site.slow)
     }
 
     /// Whether it has ended.
@@ -311,6 +311,7 @@ impl Target {
             for skipped in &known.plan.skipped {
                 self.notes.push(format!("In {}, {skipped}.", known.name()));
             }
+            self.notes.extend(slowness(known));
             planned.push((number, probes.plan(number, known)));
         }
         // What is hit most comes last: a task that exits closes its files from the last to the first
@@ -382,4 +383,16 @@ impl Target {
     pub fn take_probes(&mut self) -> Vec<Probe> {
         mem::take(&mut self.probes)
     }
+}
+
+/// Which probes of a file cost more than most, if any do.
+fn slowness(known: &Known) -> Option<String> {
+    let functions = known.plan.slow_functions().join(", ");
+    (!functions.is_empty()).then(|| {
+        format!(
+            "In {}, probes are single-stepped, at some 10 us a call: {functions}. The share of probes \
+             counts that price only where there are no others.",
+            known.name()
+        )
+    })
 }

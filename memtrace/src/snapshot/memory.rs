@@ -18,7 +18,7 @@ const LISTED: usize = 200;
 
 /// Reads all of it; what is late or cannot be read is missing.
 pub(super) fn read(scene: &Scene<'_>, snapshot: &mut Snapshot) {
-    let look = Look::at(scene.process, None, None);
+    let look = Look::at(scene.process, scene.objects, None, None);
     snapshot.shared = match &look {
         Ok(look) => Part::Read(decomposition::segments(&[(0, look)])),
         Err(error) => Part::Missing(format!("{error:#}")),

@@ -142,12 +142,7 @@ fn compare(arguments: &Arguments, workload: &Workload, way: Way) -> Result<Compa
     }
 }
 
-fn attach(
-    arguments: &Arguments,
-    way: Way,
-    pid: u32,
-    folder: &Path,
-) -> Result<Option<Attached>> {
+fn attach(arguments: &Arguments, way: Way, pid: u32, folder: &Path) -> Result<Option<Attached>> {
     Ok(match way {
         Way::Memtrace(options) => {
             let attached = Attached::memtrace(arguments, pid, folder, options)?;

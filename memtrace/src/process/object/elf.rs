@@ -34,6 +34,8 @@ struct Segment {
     offsets: Range,
     /// ELF virtual address of the first byte.
     address: u64,
+    /// Bytes in memory: what the file does not hold is zeroed.
+    memory_bytes: u64,
     is_executable: bool,
 }
 
@@ -51,13 +53,20 @@ impl Headers {
     ///
     /// Segments may share a page of the file, which is then mapped once for each of them.
     pub(super) fn bias(&self, mapping: &Mapping) -> Option<u64> {
-        let segment = self
-            .segments
-            .iter()
-            .filter(|segment| segment.pages().contains(mapping.offset))
-            .max_by_key(|segment| segment.likeness(mapping))?;
-        let file_to_address = segment.address.wrapping_sub(segment.offsets.start);
-        Some(file_to_address.wrapping_add(mapping.offset).wrapping_sub(mapping.range.start))
+        self.segment(mapping).map(|segment| segment.bias(mapping))
+    }
+
+    /// Where the segment that holds the mapping's start ends in the process's memory.
+    pub(super) fn segment_end(&self, mapping: &Mapping) -> Option<u64> {
+        let segment = self.segment(mapping)?;
+        let end = segment.address.wrapping_add(segment.memory_bytes);
+        Some(end.wrapping_sub(segment.bias(mapping)))
+    }
+
+    fn segment(&self, mapping: &Mapping) -> Option<&Segment> {
+        let segments = self.segments.iter();
+        let holders = segments.filter(|segment| segment.pages().contains(mapping.offset));
+        holders.max_by_key(|segment| segment.likeness(mapping))
     }
 }
 
@@ -68,8 +77,14 @@ impl Segment {
         is_loaded.then_some(Self {
             offsets: Range { start, end: start.checked_add(size)? },
             address: header.p_vaddr(LittleEndian),
+            memory_bytes: header.p_memsz(LittleEndian),
             is_executable: header.p_flags(LittleEndian) & elf::PF_X != 0,
         })
+    }
+
+    fn bias(&self, mapping: &Mapping) -> u64 {
+        let file_to_address = self.address.wrapping_sub(self.offsets.start);
+        file_to_address.wrapping_add(mapping.offset).wrapping_sub(mapping.range.start)
     }
 
     /// What is mapped: whole pages of the file.
@@ -138,7 +153,9 @@ mod tests {
     }
 
     fn segment(offsets: (u64, u64), address: u64, is_executable: bool) -> Segment {
-        Segment { offsets: Range { start: offsets.0, end: offsets.1 }, address, is_executable }
+        let offsets = Range { start: offsets.0, end: offsets.1 };
+        let memory_bytes = offsets.end - offsets.start + 0x700;
+        Segment { offsets, address, memory_bytes, is_executable }
     }
 
     #[test]

@@ -40,7 +40,9 @@ pub(super) fn decomposition(profile: &Profile, page: &mut Page) {
         page.aside(columns.len(), meaning);
     }
     remainder(&decomposition, page);
-    for remark in resident::remarks(&decomposition) {
+    for remark in
+        resident::remarks(&decomposition).into_iter().chain(resident::unknown_live(profile))
+    {
         page.paragraph(&remark, "  ");
     }
 }

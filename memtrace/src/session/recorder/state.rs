@@ -18,6 +18,7 @@ use crate::{
     cli,
     decomposition::{LiveBlocks, Look},
     kernel::{Detaching, Kills},
+    objects::Objects,
     oom::{Alarm, Archive, Census, Film, Limits, Victim},
     process::{
         Process,
@@ -231,8 +232,8 @@ impl Recorder {
         let processes: Vec<_> =
             chosen.map(|(_, target)| (target.slot, target.process.clone())).collect();
         if self.readings.is_none() {
-            let live = self.tracer.live();
-            self.readings = Some(task::spawn_blocking(|| read(victim, processes, live)));
+            let known = (self.tracer.objects(), self.tracer.live());
+            self.readings = Some(task::spawn_blocking(|| read(victim, processes, known)));
         }
     }
 
@@ -389,10 +390,10 @@ fn seen(target: &Target) -> Option<Seen> {
 fn read(
     victim: Victim,
     processes: Vec<(u32, Process)>,
-    live: HashMap<u32, LiveBlocks>,
+    (objects, live): (Objects, HashMap<u32, LiveBlocks>),
 ) -> Readings {
     let read = |(slot, process): (u32, Process)| {
-        let look = Look::at(&process, live.get(&slot), None).ok()?;
+        let look = Look::at(&process, &objects, live.get(&slot), None).ok()?;
         Some((slot, look.decomposition))
     };
     Readings { decompositions: processes.into_iter().filter_map(read).collect(), victim }

@@ -94,6 +94,13 @@ impl Tracer {
         target.parent = before.parent;
         if change.address == NO_SLOT {
             self.kernel.watch_process(change.pid, slot)?;
+            if !before.is_paused_on_change() {
+                target.notes.push(format!(
+                    "Process {} became another program: what that allocated before memtrace had \
+                     read its files, some milliseconds, is not recorded (--follow records it).",
+                    change.pid
+                ));
+            }
         } else {
             target.succeed(before);
         }

@@ -181,7 +181,8 @@ impl Tracer {
             let read = heaps.iter().find(|(slot, _)| *slot == target.slot);
             let read = read.map(|(_, heap)| heap.total);
             let heap = read.or_else(|| heaps::account(&target.process, heap_deadline));
-            match within(deadline, || Look::at(&target.process, live, heap.as_ref())) {
+            let objects = &self.objects;
+            match within(deadline, || Look::at(&target.process, objects, live, heap.as_ref())) {
                 Ok(look) => {
                     looks.push((target.slot, look));
                     sharing.extend(shared(target).map(|known| (target.slot, known)));

@@ -102,6 +102,11 @@ impl Tracer {
         seen.map(point).collect()
     }
 
+    /// The files that processes have mapped.
+    pub fn objects(&self) -> Objects {
+        self.objects.clone()
+    }
+
     /// What is live in a slot.
     pub fn live_bytes(&self, slot: u32) -> u64 {
         self.kernel.process_totals(slot).map_or(0, |totals| totals.live_bytes)
