@@ -20,7 +20,7 @@ pub struct Test {
     pub passed: Option<bool>,
     /// What it took.
     pub seconds: f64,
-    /// What it printed, if it failed.
+    /// What it printed.
     pub printed: String,
 }
 

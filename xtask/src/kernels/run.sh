@@ -14,12 +14,14 @@ mount -t tracefs none /sys/kernel/tracing
 mount -t debugfs none /sys/kernel/debug
 mount -t cgroup2 none /sys/fs/cgroup
 ln -s /proc/self/fd /dev/fd
+# The tests know how many pages of 4 KiB a program touches; newer kernels make two MiB of the first one.
+echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 stty -F $events raw -echo
 echo "{\"type\": \"machine\", \"event\": \"started\", \"release\": \"$(uname -r)\"}" >$events
 # The events of libtest are an unstable feature.
 export RUSTC_BOOTSTRAP=1
 "$TESTS" --test-threads=1 -Z unstable-options --format=json --report-time --exact "$@" \
-    </dev/null >$events 2>/dev/console
+    --show-output </dev/null >$events 2>/dev/console
 echo "{\"type\": \"machine\", \"event\": \"ended\"}" >$events
 sync
 echo o >/proc/sysrq-trigger
