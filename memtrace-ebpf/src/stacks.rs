@@ -39,7 +39,9 @@ struct Storing {
     full: u64,
 }
 
-/// Stores the first `count` frames and returns the stack's id; 0 if there was no room.
+/// Stores the first `count` frames and returns the stack's id; 0 if there was no room. Not inlined:
+/// the program's stack is small.
+#[inline(never)]
 pub(crate) fn store(chunks: &mut Chunks, count: u64) -> u64 {
     let mut storing = Storing { chunks: &raw mut *chunks, count, callers: 0, stored: 1, full: 0 };
     let turns = count.div_ceil(CHUNK_FRAMES as u64) as u32;
