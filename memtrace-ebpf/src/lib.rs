@@ -15,6 +15,7 @@ pub mod probe;
 pub mod process;
 pub mod python;
 pub mod sampling;
+pub mod search;
 pub mod thread;
 pub mod unwind;
 

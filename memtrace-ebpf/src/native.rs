@@ -4,6 +4,7 @@ use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use memtrace_abi::{
     mapping::{Mapping, SEARCH_STEPS, Table},
     process::Process,
+    search::{exceeds, partition_point},
     unwind::{MAX_RULES, PAGE_BITS, Rule, find_row},
 };
 
@@ -28,21 +29,12 @@ static RULES: Array<Rule> = Array::with_max_entries(MAX_RULES, BPF_F_MMAPABLE);
 pub(crate) fn find_mapping_index(process: &Process, pc: u64) -> u32 {
     let first = (process.mappings >> 32) as u32;
     let end = first.wrapping_add(process.mappings as u32);
-    let (mut low, mut high) = (first, end);
-    // Constant bound: the verifier has to see the loop end.
-    for _ in 0..SEARCH_STEPS {
-        if low >= high {
-            break;
-        }
-        let middle = low + (high - low) / 2;
-        let Some(mapping) = MAPPINGS.get(middle) else { break };
-        if mapping.start <= pc {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+    // Mappings begin at whole pages.
+    let behind = |index| Some(exceeds(MAPPINGS.get(index)?.start >> 1, pc >> 1));
+    match partition_point::<SEARCH_STEPS>((first, end), behind) {
+        Some(next) if next > first => next - 1,
+        _ => u32::MAX,
     }
-    if low > first { low - 1 } else { u32::MAX }
 }
 
 /// The mapping that holds an address of the process.

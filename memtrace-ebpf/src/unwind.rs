@@ -3,7 +3,10 @@
 //! `.eh_frame` becomes rows of 4 bytes: the low 16 bits of the address where the row starts and
 //! the index of a [`Rule`]. Rows are grouped by the 64 KiB page of their address.
 
-use crate::crosses_the_boundary;
+use crate::{
+    crosses_the_boundary,
+    search::{exceeds, partition_point},
+};
 
 /// Registers that a return address can be computed from.
 #[repr(C)]
@@ -127,22 +130,10 @@ pub fn find_row(
     (start, end): (u32, u32),
     row_at: impl Fn(u32) -> Option<u32>,
 ) -> Option<u16> {
-    let low_bits = pc as u32 & 0xffff;
-    let (mut low, mut high) = (start, end);
-    // Constant bound: the verifier has to see the loop end.
-    for _ in 0..SEARCH_STEPS {
-        if low >= high {
-            break;
-        }
-        let middle = low + (high - low) / 2;
-        if row_at(middle)? >> 16 <= low_bits {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    // `low` is now the first row behind `pc`; the one before it covers `pc`.
-    let row = if low > first { row_at(low - 1)? } else { return None };
+    let low_bits = pc & 0xffff;
+    let behind = |index| Some(exceeds(u64::from(row_at(index)? >> 16), low_bits));
+    let next = partition_point::<SEARCH_STEPS>((start, end), behind)?;
+    let row = if next > first { row_at(next - 1)? } else { return None };
     Some(row as u16)
 }
 
