@@ -25,6 +25,7 @@ pub fn partition_point<const STEPS: u32>(
 
 /// 1 if a number is larger than another one, else 0; both have 63 bits. Computed, and so that the
 /// compiler does not make a comparison of it.
+#[must_use]
 pub fn exceeds(number: u64, other: u64) -> u32 {
     (black_box(other.wrapping_sub(number)) >> 63) as u32
 }
