@@ -51,7 +51,9 @@ fn wrongly_refused(report: &Report) -> Option<String> {
     let kinds: BTreeSet<_> = frames.filter_map(|frame| frame["kind"].as_str()).collect();
     let is_right = version.is_null()
         && bytes >= 10_000_000
-        && kinds == BTreeSet::from(["native"])
+        && kinds.contains("native")
+        // A page that was touched begins with where its memory is from.
+        && kinds.is_subset(&BTreeSet::from(["native", "origin"]))
         && is_reason(&notes(report));
     (!is_right).then(|| format!("{version}: {bytes} bytes in {kinds:?}, {:?}", notes(report)))
 }
