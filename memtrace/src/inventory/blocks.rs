@@ -85,7 +85,9 @@ impl Blocks {
         let is_hooked = mark & !0xff == FORBIDDEN;
         self.hooked[usize::from(is_hooked)] += 1;
         let start = if is_hooked { block + DEBUG_HEAD } else { block };
-        let counted = object_in(reader, start, (block + size) - start)
+        let room = (block + size) - start;
+        let counted = object_in(reader, start, room)
+            .filter(|(object, id)| reader.fits(*object, *id, room))
             .and_then(|(object, id)| Some((id, self.tally.count(reader, object, id)?)));
         let coverage = &mut self.tally.coverage;
         coverage.blocks += 1;

@@ -5,6 +5,7 @@
 use super::{
     kind::{Kind, flag, scalar_bytes},
     reader::{OB_SIZE, Reader},
+    text::StrState,
     types::{Type, TypeId},
 };
 use crate::python::Locals;
@@ -30,6 +31,18 @@ impl Reader<'_> {
         let counts_all = matches!(self.interpreter.structures.minor, 11 | 12);
         let is_static = kind == Kind::Type && !counts_all && !self.is_heap_type(object);
         size.checked_add(if is_static { 0 } else { head }).filter(|size| *size <= MAX_SIZE)
+    }
+
+    /// Whether an object may lie in a block of `room` bytes, its head included. What a block was used
+    /// for before may look like one that says that it is much larger.
+    pub(super) fn fits(&mut self, object: u64, id: TypeId, room: u64) -> bool {
+        let size = match self.described(id).kind {
+            Kind::Str => self.str_state(object).and_then(|state| self.str_itself(&state)),
+            Kind::Int | Kind::Tuple | Kind::Bytes | Kind::Other => self.size_of(object, id),
+            // What they hold is elsewhere.
+            _ => return true,
+        };
+        size.is_some_and(|size| size <= room)
     }
 
     /// The fixed part and the items.
@@ -93,23 +106,31 @@ impl Reader<'_> {
     }
 
     fn str_size(&mut self, object: u64) -> Option<u64> {
-        let frames = &self.interpreter.frames;
-        let [ascii, compact] = [frames.string_ascii, frames.string_compact].map(u64::from);
-        let (state, length) = self.str_state(object)?;
-        let characters = length.checked_add(1)?.checked_mul(state.width.into())?;
-        let head = match (state.is_compact, state.is_ascii) {
-            (true, true) => ascii,
-            (true, false) => compact,
-            _ => compact + 8,
-        };
-        let mut size = characters.checked_add(head)?;
+        let told = self.str_state(object)?;
+        let mut size = self.str_itself(&told)?;
+        let (state, length) = told;
+        if !state.is_compact {
+            size = size.checked_add(state.bytes(length)?)?;
+        }
         if !state.is_ascii {
+            let ascii = self.interpreter.frames.string_ascii.into();
             let [utf8_length, utf8] = self.view.words(object.wrapping_add(ascii))?;
             if utf8 != 0 && utf8 != state.data {
                 size = size.checked_add(utf8_length)?.checked_add(1)?;
             }
         }
         size.checked_add(self.wide_copy(object, state.data, length, state.is_ascii)?)
+    }
+
+    /// Bytes of the object alone, which holds the characters if it is compact.
+    fn str_itself(&self, (state, length): &(StrState, u64)) -> Option<u64> {
+        let frames = &self.interpreter.frames;
+        let [ascii, compact] = [frames.string_ascii, frames.string_compact].map(u64::from);
+        match (state.is_compact, state.is_ascii) {
+            (true, true) => state.bytes(*length)?.checked_add(ascii),
+            (true, false) => state.bytes(*length)?.checked_add(compact),
+            _ => Some(compact + 8),
+        }
     }
 
     /// Up to 3.11, strings may keep a copy of four bytes a character.

@@ -105,3 +105,10 @@ pub(super) struct StrState {
     /// Address of the first character.
     pub(super) data: u64,
 }
+
+impl StrState {
+    /// Bytes of so many characters and the zero behind them.
+    pub(super) fn bytes(&self, length: u64) -> Option<u64> {
+        length.checked_add(1)?.checked_mul(self.width.into())
+    }
+}
