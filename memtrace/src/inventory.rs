@@ -12,6 +12,7 @@
 
 mod arenas;
 mod arrays;
+mod arrow;
 mod attributes;
 mod blocks;
 mod collector;

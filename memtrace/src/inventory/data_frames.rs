@@ -5,8 +5,8 @@
 use std::cmp::Reverse;
 
 use super::{
-    edge::Edge, holder::Holders, kind::Kind, model::DataFrame, reader::Reader,
-    references::Reference, types::TypeId,
+    arrays::RawArray, arrow::ArrowColumn, edge::Edge, holder::Holders, kind::Kind,
+    model::DataFrame, reader::Reader, references::Reference, types::TypeId,
 };
 
 const NAMES: [&str; 2] = ["pandas.core.frame.DataFrame", "pandas.DataFrame"];
@@ -90,50 +90,68 @@ impl Reader<'_> {
         })
     }
 
+    /// What a block holds: its array, whose rows are columns, or an extension array, one column.
     fn block(&mut self, block: u64) -> Option<Block> {
-        let Some((array, depth)) = self.array_within(block, 0) else {
-            return self.other_block(block);
-        };
-        let raw = self.array(array)?;
-        let bytes = raw.bytes()?;
-        // Columns are rows here; an extension array is one column.
-        let (columns, rows) = match *raw.shape.as_slice() {
-            [columns, rows] => (columns, rows),
-            [rows] if depth > 0 => (1, rows),
-            _ => return None,
-        };
-        Some(Block { dtype: self.dtype(&raw), columns, rows, bytes })
+        let members = self.members_of(block)?;
+        let array = members.iter().copied().find(|member| self.is_array(*member));
+        if let Some(raw) = array.and_then(|array| self.array(array)) {
+            let [columns, rows] = *raw.shape.as_slice() else { return None };
+            return Some(Block { dtype: self.dtype(&raw), columns, rows, bytes: raw.bytes()? });
+        }
+        members.into_iter().find_map(|member| {
+            let id = self.type_of(member)?;
+            let name = self.described(id).name.strip_prefix("pandas.")?;
+            let name = name.rsplit('.').next()?.to_owned();
+            (name.ends_with("Array") || name == "Categorical").then_some(())?;
+            // Without its arrays it is a column at least.
+            let unknown = Block { dtype: name.clone(), columns: 1, rows: 0, bytes: 0 };
+            Some(self.extension(member, name, 0).unwrap_or(unknown))
+        })
     }
 
-    /// A block with an extension array that holds no NumPy array, such as one of Arrow's.
-    fn other_block(&mut self, block: u64) -> Option<Block> {
-        let id = self.type_of(block)?;
-        let mut dtype = None;
-        self.fields(block, id, &mut |reader, Reference { target, .. }| {
-            let name = reader.type_of(target).map(|id| &reader.described(id).name);
-            let name = name.filter(|name| name.starts_with("pandas.") && name.ends_with("Array"));
-            dtype = dtype.take().or_else(|| Some(name?.rsplit('.').next()?.to_owned()));
+    /// The columns of an extension array, mostly one: what Arrow holds, or the largest of its NumPy arrays, with
+    /// those of the same length, as a mask is.
+    fn extension(&mut self, object: u64, name: String, depth: usize) -> Option<Block> {
+        (!self.view.is_late()).then_some(())?;
+        let members = self.members_of(object)?;
+        let chunked = members.iter().find_map(|member| {
+            let id = self.type_of(*member)?;
+            if self.is_chunked_array(id) { self.arrow_column(*member) } else { None }
         });
-        Some(Block { dtype: dtype?, columns: 1, rows: 0, bytes: 0 })
+        if let Some(ArrowColumn { rows, bytes }) = chunked {
+            return Some(Block { dtype: name, columns: 1, rows, bytes });
+        }
+        let own = members.iter().copied().filter(|member| self.is_array(*member));
+        let own: Vec<u64> = own.collect();
+        let own: Vec<RawArray> = own.into_iter().filter_map(|array| self.array(array)).collect();
+        if let Some(largest) = own.iter().max_by_key(|array| array.bytes()) {
+            let (columns, rows) = match *largest.shape.as_slice() {
+                [rows] => (1, rows),
+                [columns, rows] => (columns, rows),
+                _ => return None,
+            };
+            let alike = own.iter().filter(|array| array.shape == largest.shape);
+            let bytes = alike.filter_map(RawArray::bytes).fold(0, u64::saturating_add);
+            return Some(Block { dtype: self.dtype(largest), columns, rows, bytes });
+        }
+        (depth < MAX_DEPTH).then_some(())?;
+        members.into_iter().find_map(|member| {
+            let id = self.type_of(member)?;
+            let of = &self.described(id).name;
+            let is_searched = of.starts_with("pandas.") || of == "dict";
+            if is_searched { self.extension(member, name.clone(), depth + 1) } else { None }
+        })
     }
 
-    /// The largest array among the members of an object, or of theirs.
-    fn array_within(&mut self, object: u64, depth: usize) -> Option<(u64, usize)> {
+    /// What an object refers to.
+    fn members_of(&mut self, object: u64) -> Option<Vec<u64>> {
         let id = self.type_of(object)?;
-        let name = &self.described(id).name;
-        let is_searched = depth == 0 || name.starts_with("pandas.") || name == "dict";
-        (depth < MAX_DEPTH && is_searched).then_some(())?;
         let mut members = Vec::new();
         self.references(object, id, &mut |_, reference| {
             if members.len() < MAX_MEMBERS {
                 members.push(reference.target);
             }
         });
-        let own = members.iter().copied().filter(|member| self.is_array(*member));
-        let own: Vec<u64> = own.collect();
-        if let Some(array) = own.into_iter().max_by_key(|array| self.array(*array)?.bytes()) {
-            return Some((array, depth));
-        }
-        members.into_iter().find_map(|member| self.array_within(member, depth + 1))
+        Some(members)
     }
 }

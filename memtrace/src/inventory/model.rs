@@ -145,8 +145,8 @@ pub struct DataFrame {
     pub rows: u64,
     /// Columns.
     pub columns: u64,
-    /// Bytes of the NumPy arrays that hold its columns; what Python objects in columns take is not in
-    /// it, nor what other libraries hold, such as Arrow.
+    /// Bytes of the NumPy arrays and of Arrow's buffers that hold its columns; what Python objects in
+    /// columns take is not in it.
     pub bytes: u64,
     /// Columns by element type, most bytes first: name, columns, bytes.
     pub dtypes: Vec<(String, u64, u64)>,
