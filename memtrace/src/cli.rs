@@ -152,7 +152,8 @@ struct Snapshot {
     /// How long it may take; what is not read by then is left out: 10s, 500ms.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
     timeout: Duration,
-    /// Write it to a file; its kind follows from the name: .html .json. May be given several times.
+    /// Write it to a file; its kind follows from the name: .html, .json, or .svg for a picture of the
+    /// heap. May be given several times.
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Overwrite existing files.

@@ -41,8 +41,8 @@
 //! `layout` finds the allocator in the file, `parameters` and `arena` read its variables, `walk`
 //! the chunks (`step` tells one, `anchors` where to begin again), `lists` the free chunks that look
 //! live, `mapped` those with mappings of their own; `read` does it all. These are pure over
-//! [`Memory`]; `live` is the memory of a process. `account`, `trim` and `advice` are pure over what
-//! was read.
+//! [`Memory`]; `live` is the memory of a process. `account`, `strip`, `trim` and `advice` are pure
+//! over what was read.
 
 mod account;
 mod advice;
@@ -62,6 +62,7 @@ mod read;
 mod refusal;
 mod resident;
 mod step;
+mod strip;
 #[cfg(test)]
 mod tests;
 mod trim;
@@ -79,5 +80,6 @@ pub use memory::{Memory, PAGE};
 pub use parameters::Parameters;
 pub use read::{Arena, Heap, Mapped, Part};
 pub use refusal::Refusal;
+pub use strip::{COLUMNS, Column, Strip, Use};
 pub use trim::trimmable;
 pub use window::Window;

@@ -1,6 +1,7 @@
 //! A process at one moment, read from outside: nothing is attached to it and it is never stopped.
 //! Whatever cannot be read is missing in its place, with the reason; the rest is there.
 
+mod arenas;
 mod memory;
 mod model;
 mod names;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 
+pub use self::arenas::ArenaGroup;
 pub use self::model::{
     ArrayUse, Cost, Glibc, GlibcArena, Moment, Part, PythonObjects, Session, Snapshot, Stack,
     Subject, Thread, Usage, Use,

@@ -1,37 +1,29 @@
-//! A heap for people: a picture of where its memory is, and sentences with numbers.
+//! A heap for people, in sentences with numbers.
 
-mod strip;
-
-use std::io::Write;
-
-use anyhow::{Context as _, Result};
-
-use super::units::{Count, Elapsed, Share, Size, Things};
-use crate::heap::{Account, Accounts, Advice, Basis, Doubt, Heap, Remedy};
+use super::units::{Count, Elapsed, Size, Things};
+use crate::{
+    heap::{Advice, Basis, Doubt, Remedy},
+    profile::printable,
+    snapshot::Glibc,
+};
 
 /// Less than this is not worth a sentence.
 const WORTH_BYTES: u64 = 1 << 20;
 
-/// Writes the picture, an SVG, with `subject` (`python3 (4242)`) in its title.
-pub fn write(heap: &Heap, subject: &str, mut to: impl Write) -> Result<()> {
-    let svg = strip::draw(heap, subject);
-    to.write_all(svg.as_bytes()).and_then(|()| to.flush()).context("write the picture of the heap")
-}
-
 /// Where the heap's memory is and what could be done about it; one sentence or two each.
 #[must_use]
-pub fn sentences(heap: &Heap, accounts: &Accounts) -> Vec<String> {
-    let mut sentences = vec![summary(heap, &accounts.total)];
-    sentences.extend(advice(&Advice::on(heap, accounts)));
-    sentences.extend(heap.doubts.iter().map(doubt));
+pub fn sentences(glibc: &Glibc) -> Vec<String> {
+    let mut sentences = vec![summary(glibc)];
+    sentences.extend(advice(&glibc.advice));
+    sentences.extend(glibc.doubts.iter().map(doubt));
     sentences
 }
 
-fn summary(heap: &Heap, total: &Account) -> String {
+fn summary(Glibc { version, arenas, total, .. }: &Glibc) -> String {
     format!(
         "glibc {}, {}: {} resident, of which {} live in {} and {} free.",
-        heap.layout.version,
-        Things(heap.arenas.len() as u64, "arena"),
+        printable(version),
+        Things(arenas.len() as u64, "arena"),
         Size(total.resident),
         Size(total.live_resident),
         Things(total.live_chunks, "block"),
@@ -116,9 +108,4 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
             format!("Reading the heap was ended after {}: there was more.", Elapsed(limit))
         }
     }
-}
-
-/// The part of what is resident that is live.
-fn live_share(account: &Account) -> Share {
-    Share(account.live_resident, account.resident)
 }

@@ -1,9 +1,12 @@
-//! A snapshot as people or programs read it: on the terminal, as JSON, as a page.
+//! A snapshot as people or programs read it: on the terminal, as JSON, as a page, and a picture of
+//! its heap.
 
+mod arenas;
 mod html;
 mod json;
 mod memory;
 mod objects;
+mod picture;
 mod remarks;
 mod section;
 mod terminal;
@@ -11,14 +14,14 @@ mod threads;
 
 use std::{io::Write, path::Path};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use self::section::Section;
-pub use self::terminal::print;
+pub use self::{arenas::sentences as of_arenas, terminal::print};
 use super::{Format, UnknownFormat};
 use crate::snapshot::Snapshot;
 
-const FORMATS: [Format; 2] = [Format::Html, Format::Json];
+const FORMATS: [Format; 3] = [Format::Html, Format::Json, Format::Svg];
 
 /// An error if a snapshot cannot be written as a file of that name.
 pub fn check(path: &Path) -> Result<(), UnknownFormat> {
@@ -35,10 +38,14 @@ fn sections(snapshot: &Snapshot) -> Vec<Section> {
 }
 
 /// Writes a snapshot.
-pub fn write(snapshot: &Snapshot, format: Format, to: impl Write) -> Result<()> {
+pub fn write(snapshot: &Snapshot, format: Format, mut to: impl Write) -> Result<()> {
     match format {
         Format::Html => html::write(snapshot, to),
         Format::Json => json::write(snapshot, to),
+        Format::Svg => {
+            let picture = picture::draw(snapshot);
+            to.write_all(picture.as_bytes()).and_then(|()| to.flush()).context("write the picture")
+        }
         _ => bail!("a snapshot has no form of {}", format.extension()),
     }
 }

@@ -6,9 +6,10 @@ use anyhow::Result;
 
 use crate::{
     heap::{Account, Accounts, Charge, Chunk, Heap, State},
-    process::Process,
+    process::{Process, mappings::Mappings},
     profile::{self, Amount},
     report,
+    snapshot::{Glibc, PythonObjects},
 };
 
 /// What reading a heap may take.
@@ -38,12 +39,15 @@ pub struct Fragmentation {
 impl Fragmentation {
     /// Reads the heap of a process; `stack_of` knows who allocated the memory at an address.
     pub fn read(process: &Process, stack_of: impl FnMut(u64) -> Option<u64>) -> Result<Self> {
-        let heap = Heap::of_process(process, &process.mappings()?, LIMIT)?;
+        let mappings = process.mappings()?;
+        let heap = Heap::of_process(process, &mappings, LIMIT)?;
         let mut charges = Charges { stack_of, by_owner: HashMap::new(), recent: None };
         let accounts = heap.accounts(&mut charges);
         let mut owners: Vec<_> = charges.by_owner.into_iter().collect();
         owners.sort_unstable();
-        Ok(Self { heap: summary(&heap, &accounts), total: accounts.total, owners })
+        let mut heap = summary(heap, &accounts);
+        heap.remarks.extend(python(process, &mappings));
+        Ok(Self { heap, total: accounts.total, owners })
     }
 }
 
@@ -75,16 +79,21 @@ impl<F: FnMut(u64) -> Option<u64>> Charges<F> {
     }
 }
 
-fn summary(heap: &Heap, accounts: &Accounts) -> profile::Heap {
-    let named = heap.arenas.iter().zip(&accounts.arenas).enumerate();
-    let mut arenas: Vec<_> = named
-        .map(|(index, (arena, account))| {
-            let thread = || format!("thread arena {index}");
-            arena_of(if arena.is_main { "main arena".to_owned() } else { thread() }, account)
-        })
-        .collect();
-    arenas.push(arena_of("own mappings".to_owned(), &accounts.mapped));
-    profile::Heap { arenas, remarks: report::heap::sentences(heap, accounts) }
+fn summary(heap: Heap, accounts: &Accounts) -> profile::Heap {
+    let glibc = Glibc::of(heap, accounts);
+    let arenas = glibc.arenas.iter().enumerate();
+    let mut arenas: Vec<_> =
+        arenas.map(|(number, arena)| arena_of(arena.name(number), &arena.account)).collect();
+    arenas.push(arena_of("own mappings".to_owned(), &glibc.mapped));
+    profile::Heap { arenas, remarks: report::heap::sentences(&glibc) }
+}
+
+/// What keeps Python's own arenas, or why that is not known.
+fn python(process: &Process, mappings: &Mappings) -> Vec<String> {
+    match PythonObjects::of_arenas(process, mappings, LIMIT) {
+        Ok(objects) => objects.as_ref().map(report::snapshot::of_arenas).unwrap_or_default(),
+        Err(error) => vec![format!("What is in Python's arenas is not known: {error:#}.")],
+    }
 }
 
 fn arena_of(name: String, account: &Account) -> profile::Arena {

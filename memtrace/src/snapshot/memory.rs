@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{ArrayUse, Glibc, GlibcArena, Part, PythonObjects, Scene, Snapshot, Usage, Use};
+use super::{
+    ArrayUse, Glibc, GlibcArena, Part, PythonObjects, Scene, Snapshot, Usage, Use,
+    arenas::arena_bytes,
+};
 use crate::{
     decomposition::{self, Look},
-    heap::{self, Advice, Chunk, Heap},
+    heap::{self, Accounts, Advice, Chunk, Heap},
     inventory::{Array, Inventory, Limits},
     process::{mappings::Mapping, memory::Memory},
     profile::Class,
@@ -42,19 +45,29 @@ fn left(scene: &Scene<'_>) -> Result<Duration> {
 fn glibc(scene: &Scene<'_>) -> Result<Glibc> {
     let heap = Heap::of_process(scene.process, scene.mappings()?, left(scene)?)?;
     let accounts = heap.accounts(&mut |_: &Chunk, _: u64| {});
-    let arenas = heap.arenas.iter().zip(&accounts.arenas).map(|(arena, account)| GlibcArena {
-        address: arena.address,
-        is_main: arena.is_main,
-        account: *account,
-    });
-    Ok(Glibc {
-        version: heap.layout.version.to_string(),
-        arenas: arenas.collect(),
-        mapped: accounts.mapped,
-        total: accounts.total,
-        advice: Advice::on(&heap, &accounts),
-        doubts: heap.doubts,
-    })
+    Ok(Glibc::of(heap, &accounts))
+}
+
+impl Glibc {
+    /// What a heap is without its chunks.
+    #[must_use]
+    pub fn of(heap: Heap, accounts: &Accounts) -> Self {
+        let arenas = heap.arenas.iter().zip(&accounts.arenas).zip(heap.strips());
+        let arenas = arenas.map(|((arena, account), strip)| GlibcArena {
+            address: arena.address,
+            is_main: arena.is_main,
+            account: *account,
+            strip,
+        });
+        Self {
+            version: heap.layout.version.to_string(),
+            arenas: arenas.collect(),
+            mapped: accounts.mapped,
+            total: accounts.total,
+            advice: Advice::on(&heap, accounts),
+            doubts: heap.doubts,
+        }
+    }
 }
 
 /// Files besides the C library that bring a `malloc`.
@@ -89,7 +102,7 @@ fn objects(scene: &Scene<'_>) -> Result<PythonObjects> {
         resident: resident(scene, &memory, array).ok(),
     });
     let arrays = arrays.collect();
-    let arena_bytes = arena_bytes(scene, &memory, &inventory);
+    let arena_bytes = arena_bytes(&memory, &inventory, scene.deadline);
     Ok(PythonObjects { inventory, arrays, arena_bytes })
 }
 
@@ -97,13 +110,6 @@ fn objects(scene: &Scene<'_>) -> Result<PythonObjects> {
 fn resident(scene: &Scene<'_>, memory: &Memory, array: &Array) -> Result<u64> {
     left(scene)?;
     memory.resident(array.data)
-}
-
-/// Bytes of pymalloc's arenas that are in memory; `None` if not all could be looked at.
-fn arena_bytes(scene: &Scene<'_>, memory: &Memory, inventory: &Inventory) -> Option<u64> {
-    let arenas = inventory.arenas.iter();
-    let bytes = arenas.map(|arena| left(scene).and_then(|_| memory.resident(arena.range)).ok());
-    bytes.sum()
 }
 
 /// The heap's part of the resident memory, divided further, as far as its readers know.
@@ -117,9 +123,10 @@ fn uses(snapshot: &Snapshot) -> Vec<Usage> {
         uses.push(Usage { what, bytes });
     };
     if let Some(objects) = snapshot.objects.read()
-        && let Some(arenas) = objects.arena_bytes
+        && let Some(arenas) = &objects.arena_bytes
     {
         let used = objects.inventory.arenas.iter().map(|arena| arena.used_bytes).sum::<u64>();
+        let arenas: u64 = arenas.iter().sum();
         let used = used.min(arenas);
         take(Use::PythonBlocks, used);
         take(Use::PythonFree, arenas - used);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    heap::{Account, Advice, Doubt},
+    heap::{Account, Advice, Doubt, Strip},
     inventory::{Array, Inventory},
     process::threads,
     profile::{Decomposition, Frame, Segment},
@@ -224,7 +224,7 @@ pub struct Glibc {
 }
 
 /// An arena of glibc's malloc.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct GlibcArena {
     /// Address of its `struct malloc_state`.
     pub address: u64,
@@ -232,6 +232,16 @@ pub struct GlibcArena {
     pub is_main: bool,
     /// Where its memory is.
     pub account: Account,
+    /// The same along its addresses.
+    pub strip: Strip,
+}
+
+impl GlibcArena {
+    /// What it is called, by its place among them.
+    #[must_use]
+    pub fn name(&self, number: usize) -> String {
+        if self.is_main { "main arena".to_owned() } else { format!("thread arena {number}") }
+    }
 }
 
 /// The Python objects of a process.
@@ -241,8 +251,9 @@ pub struct PythonObjects {
     pub inventory: Inventory,
     /// Its arrays, in the same order, with what is resident of each.
     pub arrays: Vec<ArrayUse>,
-    /// Bytes of pymalloc's arenas that are in memory; `None` if not all could be looked at.
-    pub arena_bytes: Option<u64>,
+    /// Bytes of each of pymalloc's arenas that are in memory, in the order of the inventory; `None`
+    /// if not all could be looked at.
+    pub arena_bytes: Option<Vec<u64>>,
 }
 
 /// A NumPy array and its resident part.

@@ -23,6 +23,7 @@ use crate::{
 const OPEN_GROUPS: usize = 12;
 const STYLE: &str = "
 summary { cursor: pointer; padding: 3px 0; }
+body > svg { max-width: 1200px; height: auto; margin: 1em 0; }
 details ol { margin: 2px 0 10px; padding-left: 3em; font-family: monospace; }
 ";
 
@@ -87,7 +88,7 @@ fn section(section: &Section) -> String {
         0 => format!("<h2>{title}</h2>\n"),
         _ => table(&title, section.columns, rows),
     };
-    table + &each("p", section.remarks.iter())
+    table + &each("p", section.remarks.iter()) + &section.picture
 }
 
 fn caveats(snapshot: &Snapshot) -> String {

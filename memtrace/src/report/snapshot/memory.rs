@@ -5,6 +5,7 @@ use super::{
         heap, resident,
         units::{Share, Size, Things},
     },
+    picture,
     section::Section,
 };
 use crate::{
@@ -72,8 +73,7 @@ pub(super) fn arenas(snapshot: &Snapshot) -> Section {
         let columns = &["size", "resident", "in use", "free", "trimmable", "pinned", "arena"];
         let mut section = Section::new(title, columns);
         for (number, arena) in glibc.arenas.iter().enumerate() {
-            let name = if arena.is_main { "main arena".into() } else { format!("arena {number}") };
-            account(&arena.account, name, &mut section);
+            account(&arena.account, arena.name(number), &mut section);
         }
         if glibc.mapped.size > 0 {
             let name = Things(glibc.mapped.live_chunks, "own mapping").to_string();
@@ -81,6 +81,7 @@ pub(super) fn arenas(snapshot: &Snapshot) -> Section {
         }
         account(&glibc.total, "all".to_owned(), &mut section);
         remark(glibc, &mut section);
+        section.picture = picture::draw(snapshot);
         section
     });
     for file in &snapshot.other_allocators {

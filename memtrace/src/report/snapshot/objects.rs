@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     super::units::{Count, Share, Size, Things},
+    arenas,
     section::Section,
 };
 use crate::{
@@ -20,7 +21,9 @@ pub(super) fn sections(snapshot: &Snapshot) -> Vec<Section> {
             return vec![Section::missing("Python objects", reason)];
         }
     };
-    let mut sections = vec![types(&objects.inventory), arrays(objects)];
+    let mut sections = vec![types(&objects.inventory)];
+    sections.extend(arenas::section(objects));
+    sections.push(arrays(objects));
     if !objects.inventory.data_frames.is_empty() {
         sections.push(data_frames(&objects.inventory.data_frames));
     }

@@ -13,6 +13,8 @@ pub(super) struct Section {
     pub(super) rows: Vec<Row>,
     /// What else is to be said.
     pub(super) remarks: Vec<String>,
+    /// An SVG that goes with it on a page; empty if there is none.
+    pub(super) picture: String,
 }
 
 /// A row of a table.

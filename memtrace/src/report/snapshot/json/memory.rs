@@ -7,7 +7,7 @@ use crate::{
     heap::{Account, Advice, Basis, Remedy},
     inventory::{Allocator, Container, DataFrame, Holder, Inventory, Owner, Root},
     profile::Segment,
-    snapshot::{ArrayUse, Glibc, GlibcArena, PythonObjects, Usage},
+    snapshot::{ArenaGroup, ArrayUse, Glibc, GlibcArena, PythonObjects, Usage},
 };
 
 /// What the heap's part of the resident memory is used for.
@@ -82,8 +82,9 @@ pub(super) fn objects(objects: &PythonObjects) -> Value {
         "python": inventory.version.to_string(),
         "allocator": allocator,
         "arenas": inventory.arenas.len(),
-        "arenas_resident_bytes": objects.arena_bytes,
+        "arenas_resident_bytes": objects.arena_bytes.as_ref().map(|bytes| bytes.iter().sum::<u64>()),
         "arenas_used_bytes": inventory.arenas.iter().map(|arena| arena.used_bytes).sum::<u64>(),
+        "arenas_by_use": objects.arenas_by_use().iter().map(arena_group).collect::<Vec<_>>(),
         "types": types.collect::<Vec<_>>(),
         "arrays": objects.arrays.iter().map(array).collect::<Vec<_>>(),
         "array_count": inventory.array_count,
@@ -91,6 +92,18 @@ pub(super) fn objects(objects: &PythonObjects) -> Value {
         "data_frames": inventory.data_frames.iter().map(data_frame).collect::<Vec<_>>(),
         "containers": inventory.containers.iter().map(container).collect::<Vec<_>>(),
         "coverage": coverage(inventory),
+    })
+}
+
+fn arena_group(group: &ArenaGroup) -> Value {
+    let types = group.types.iter().map(|(name, count)| json!({ "name": name, "count": count }));
+    json!({
+        "least_percent": group.percent.0,
+        "below_percent": group.percent.1,
+        "arenas": group.count,
+        "resident_bytes": group.resident,
+        "used_bytes": group.used,
+        "types": types.collect::<Vec<_>>(),
     })
 }
 
