@@ -1,6 +1,6 @@
 //! Memory by use adds up to what the kernel counts, and large things have a holder.
 
-use std::{process::Command, time::Instant};
+use std::{fs, process::Command, time::Instant};
 
 use serde_json::Value;
 
@@ -101,4 +101,94 @@ fn millions_of_objects_take_little_memory_to_read() {
     assert_eq!(snapshot["objects"]["coverage"]["complete"], true);
     let containers = snapshot["objects"]["containers"].as_array().expect("containers");
     assert_eq!(containers[0]["holder"]["path"], "__main__.held");
+}
+
+/// Data frames with columns of several kinds; what those say that they hold.
+const FRAMES: &str = "
+import json, sys
+import numpy, pandas, pyarrow
+rows = 100_000
+arrow = pandas.DataFrame({
+    'text': pandas.array([f'text {row}' for row in range(rows)], dtype='string[pyarrow]'),
+    'number': pandas.array(numpy.arange(rows), dtype='int64[pyarrow]'),
+    'list': pandas.Series([[1, 2, 3]] * rows, dtype=pandas.ArrowDtype(pyarrow.list_(pyarrow.int32()))),
+})
+frames = {
+    'numpy': pandas.DataFrame({'a': numpy.arange(rows), 'b': numpy.ones(rows), 'c': numpy.ones(rows)}),
+    'masked': pandas.DataFrame({'a': pandas.array(range(rows), dtype='Int64')}),
+    'dates': pandas.DataFrame({'a': pandas.date_range('2020', periods=rows, freq='s', tz='UTC')}),
+    'arrow': arrow,
+    'joined': pandas.concat([arrow] * 3),
+}
+def held(column):
+    data = getattr(column.array, '_pa_array', None)
+    return column.array.nbytes if data is None else data.get_total_buffer_size()
+for name, frame in frames.items():
+    bytes = sum(held(frame[column]) for column in frame)
+    print(json.dumps([name, len(frame), len(frame.columns), bytes]))
+print('ready', flush=True)
+sys.stdin.readline()
+";
+
+#[test]
+fn data_frames_have_the_size_of_their_columns_also_of_arrows() {
+    let mut command = Command::new(workload::scenario_python());
+    let (workload, said) = Workload::start_and_read(command.args(["-c", FRAMES]));
+    let snapshot = take(workload.pid());
+    let frames = snapshot["objects"]["data_frames"].as_array().expect("data frames");
+    assert_eq!(said.len(), 5);
+    for line in said {
+        let said: Value = serde_json::from_str(&line).expect("JSON");
+        let name = said[0].as_str().expect("a name");
+        let path = format!("__main__.frames['{name}']");
+        let found = frames.iter().find(|frame| frame["holder"]["path"] == path.as_str());
+        let found = found.unwrap_or_else(|| panic!("nobody holds {path}: {frames:#?}"));
+        let found = [&found["rows"], &found["columns"], &found["bytes"]];
+        assert_eq!(found, [&said[1], &said[2], &said[3]], "{name}");
+    }
+}
+
+/// Of many objects few stay, so that arenas are nearly empty.
+const SPARSE: &str = "
+import sys
+class Item:
+    pass
+items = [Item() for _ in range(200_000)]
+kept = items[::500]
+del items
+print('ready', flush=True)
+sys.stdin.readline()
+";
+
+#[test]
+fn nearly_empty_arenas_of_python_have_who_keeps_them() {
+    for python in workload::pythons() {
+        let workload = Workload::start(Command::new(&python).args(["-S", "-c", SPARSE]));
+        let snapshot = take(workload.pid());
+        let objects = &snapshot["objects"];
+        let groups = objects["arenas_by_use"].as_array().expect("groups");
+        let sum = |field: &str| groups.iter().filter_map(|group| group[field].as_u64()).sum::<u64>();
+        assert_eq!(objects["arenas"], sum("arenas"), "{}", python.display());
+        assert_eq!(objects["arenas_resident_bytes"], sum("resident_bytes"));
+        assert_eq!(objects["arenas_used_bytes"], sum("used_bytes"));
+        let empty = groups.iter().find(|group| group["least_percent"] == 0).expect("empty ones");
+        let types = empty["types"].as_array().expect("types");
+        assert!(types.iter().any(|of| of["name"] == "__main__.Item"), "{}: {empty}", python.display());
+        assert!(empty["resident_bytes"].as_u64() > Some(10 << 20), "{}: {empty}", python.display());
+    }
+}
+
+#[test]
+fn the_heap_has_a_picture() {
+    let workload = Workload::c("pinned");
+    let folder = tempfile::tempdir().expect("a folder");
+    let [picture, page] = ["heap.svg", "snapshot.html"].map(|name| folder.path().join(name));
+    let [picture_name, page_name] = [&picture, &page].map(|path| path.to_str().expect("UTF-8"));
+    let pid = workload.pid().to_string();
+    let options = ["snapshot", "--pid", &pid, "-o", picture_name, "-o", page_name];
+    let output = memtrace::run(options);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let picture = fs::read_to_string(picture).expect("a picture");
+    assert!(picture.starts_with("<svg") && picture.contains("main arena"), "{picture}");
+    assert!(fs::read_to_string(page).expect("a page").contains(&picture));
 }
