@@ -69,7 +69,7 @@ fn a_stuck_worker_tells_what_it_holds() {
 /// what only C code refers to.
 const HIDDEN: [&str; 5] = ["bytes", "code", "dict", "numpy._ArrayMethod", "tuple"];
 
-/// What may be missing of few objects: in 3.8, arrays that only C code refers to.
+/// What the process itself may miss of few objects: arrays that only C code refers to.
 const FEW: u64 = 5;
 
 /// Within 1 % of what the process itself finds by `gc`, or more of what it cannot find.
@@ -82,8 +82,8 @@ fn check_counts(Stuck { name, answer, inventory, .. }: &Stuck) {
         .map(|(of, count)| (of.as_str(), count.as_u64().expect("a count")))
         .map(|(of, count)| (of, count, found.get(of).copied().unwrap_or(0)))
         .filter(|(of, count, found)| {
-            let off = FEW.max(count / 100);
-            let most = if HIDDEN.contains(of) { u64::MAX } else { count + off };
+            let off = count / 100;
+            let most = if HIDDEN.contains(of) { u64::MAX } else { count + off.max(FEW) };
             *count >= 100 && !(count - off..=most).contains(found)
         })
         .collect();

@@ -138,8 +138,9 @@ def reachable():
             stack.extend(dict.keys(item))
         if isinstance(item, types.CodeType):
             stack += [item.co_consts, item.co_names, item.co_name, item.co_filename]
-        if type(item) is numpy.ndarray and item.dtype == object:
-            stack.extend(item.flat)
+        if type(item) is numpy.ndarray:
+            stack += [] if item.base is None else [item.base]
+            stack.extend(item.flat if item.dtype == object else ())
     return {full_name(of): count for of, count in found.items()}
 
 

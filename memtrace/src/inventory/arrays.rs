@@ -2,7 +2,7 @@
 
 use memtrace_abi::mapping::Range;
 
-use super::{kind::Kind, model::Owner, reader::Reader};
+use super::{kind::Kind, model::Owner, reader::Reader, view::ADDRESS_END};
 
 /// Members of a `PyArrayObject_fields`; `dimensions` and `strides` follow one another, as do `base`
 /// and `descr`.
@@ -61,6 +61,17 @@ impl RawArray {
         }
         Range { start, end: end.max(start) }
     }
+
+    /// Whether it can be: what was freed meanwhile has lengths and strides that do not go together.
+    /// NumPy leaves no gaps in what an array owns.
+    fn is_sane(&self) -> bool {
+        let Range { start, end } = self.extent();
+        self.bytes().is_some_and(|bytes| {
+            end < ADDRESS_END
+                && bytes < ADDRESS_END
+                && (!self.owns || bytes == 0 || end - start == bytes)
+        })
+    }
 }
 
 impl Reader<'_> {
@@ -84,7 +95,7 @@ impl Reader<'_> {
             item_size: self.element(description)?.size,
             owns: self.view.half(object.wrapping_add(FLAGS))? & OWNS_DATA != 0,
         };
-        array.bytes().filter(|bytes| *bytes < 1 << 47).map(|_| array)
+        array.is_sane().then_some(array)
     }
 
     /// Bytes as `ndarray.__sizeof__` has them.

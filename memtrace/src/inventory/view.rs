@@ -12,7 +12,7 @@ pub(super) const ANYWHERE: u32 = 16;
 /// Nothing is mapped below this, as a rule.
 const LEAST: u64 = 64 << 10;
 /// User space ends below this on x86-64 with four levels of page tables; five are opt-in.
-const ADDRESS_END: u64 = 1 << 47;
+pub(super) const ADDRESS_END: u64 = 1 << 47;
 
 /// The memory of one process, seen through limits.
 pub(super) struct View<'m> {

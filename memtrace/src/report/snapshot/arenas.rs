@@ -60,7 +60,7 @@ pub fn sentences(objects: &PythonObjects) -> Vec<String> {
             fullness(&group),
             size(group.resident),
             Size(group.used),
-            if kept.is_empty() { "" } else { "; " },
+            if kept.is_empty() { "" } else { ", " },
         )
     };
     groups.map(sentence).collect()

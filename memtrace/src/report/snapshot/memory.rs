@@ -81,7 +81,7 @@ pub(super) fn arenas(snapshot: &Snapshot) -> Section {
         }
         account(&glibc.total, "all".to_owned(), &mut section);
         remark(glibc, &mut section);
-        section.picture = picture::draw(snapshot);
+        section.picture = picture::draw_alone(snapshot, glibc);
         section
     });
     for file in &snapshot.other_allocators {
@@ -95,16 +95,17 @@ pub(super) fn arenas(snapshot: &Snapshot) -> Section {
 }
 
 fn account(account: &Account, name: String, section: &mut Section) {
-    let Account { size, resident, live, trimmable, pinned, .. } = *account;
+    let Account { size, resident, live_resident, trimmable, pinned, .. } = *account;
     let free = account.free_resident();
-    let cells = [size, resident, live, free, trimmable, pinned];
+    let cells = [size, resident, live_resident, free, trimmable, pinned];
     section.row(cells.map(|bytes| Size(bytes).to_string()), name);
 }
 
 fn remark(glibc: &Glibc, section: &mut Section) {
     section.remark(
-        "Free is what is free and resident: trimmable is what malloc_trim(0) would return, pinned \
-         shares pages with blocks in use. Large blocks have mappings of their own.",
+        "In use and free is what is resident of either. Of what is free, malloc_trim(0) would return \
+         what is trimmable; what is pinned shares pages with blocks in use. Large blocks have \
+         mappings of their own.",
     );
     section.remarks.extend(heap::advice(&glibc.advice));
     section.remarks.extend(glibc.doubts.iter().map(heap::doubt));

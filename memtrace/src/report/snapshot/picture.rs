@@ -95,28 +95,45 @@ fn heights(column: &Column) -> Column {
     heights
 }
 
-/// The picture; without a heap that could be read, why there is none.
+/// The picture with all that is to be said; without a heap that could be read, why there is none.
 pub(super) fn draw(snapshot: &Snapshot) -> String {
-    let mut page = Page { y: 34, ..Page::default() };
+    let (mut page, subject) = (Page::new(), remarks::subject(snapshot));
     match &snapshot.glibc {
-        Part::Read(glibc) => page.heap(&remarks::subject(snapshot), glibc),
+        Part::Read(glibc) => {
+            page.heap(&subject, glibc);
+            heap::sentences(glibc).iter().for_each(|sentence| page.sentence(sentence));
+        }
         Part::Missing(reason) => {
-            page.text(20, 34, "title", &format!("Heap of {}", remarks::subject(snapshot)));
-            page.y = 62;
+            page.title(&format!("Heap of {subject}"));
             page.sentence(&format!("Missing: {}.", printable(reason)));
         }
     }
     page.finish()
 }
 
+/// The picture alone, for a page that says the rest.
+pub(super) fn draw_alone(snapshot: &Snapshot, glibc: &Glibc) -> String {
+    let mut page = Page::new();
+    page.heap(&remarks::subject(snapshot), glibc);
+    page.finish()
+}
+
 /// The drawing, as far as it goes.
-#[derive(Default)]
 struct Page {
     y: u64,
     body: String,
 }
 
 impl Page {
+    const fn new() -> Self {
+        Self { y: 34, body: String::new() }
+    }
+
+    fn title(&mut self, text: &str) {
+        self.text(20, self.y, "title", text);
+        self.y += 28;
+    }
+
     fn heap(&mut self, subject: &str, glibc: &Glibc) {
         let mut arenas: Vec<_> = glibc.arenas.iter().enumerate().collect();
         arenas.sort_by_key(|(_, arena)| Reverse(arena.account.resident));
@@ -130,9 +147,6 @@ impl Page {
         self.mapped(&glibc.mapped, unit);
         self.text(LEFT, self.y + 4, "aside", &format!("Addresses from left to right; {} a pixel.", Size(unit)));
         self.y += 34;
-        for sentence in heap::sentences(glibc) {
-            self.sentence(&sentence);
-        }
     }
 
     fn text(&mut self, x: u64, y: u64, class: &str, text: &str) {
@@ -152,8 +166,7 @@ impl Page {
         let resident = Size(total.resident);
         let title =
             format!("Heap of {subject}: {resident} in memory, {} in use", live_share(total));
-        self.text(20, self.y, "title", &title);
-        self.y += 28;
+        self.title(&title);
         for kind in Use::ALL {
             let (y, size) = (self.y, Size(kind.of(total)).to_string());
             self.rectangle([20, y - 12, 14, 14], colour(kind));
