@@ -167,13 +167,18 @@ fn nearly_empty_arenas_of_python_have_who_keeps_them() {
         let snapshot = take(workload.pid());
         let objects = &snapshot["objects"];
         let groups = objects["arenas_by_use"].as_array().expect("groups");
-        let sum = |field: &str| groups.iter().filter_map(|group| group[field].as_u64()).sum::<u64>();
+        let sum =
+            |field: &str| groups.iter().filter_map(|group| group[field].as_u64()).sum::<u64>();
         assert_eq!(objects["arenas"], sum("arenas"), "{}", python.display());
         assert_eq!(objects["arenas_resident_bytes"], sum("resident_bytes"));
         assert_eq!(objects["arenas_used_bytes"], sum("used_bytes"));
         let empty = groups.iter().find(|group| group["least_percent"] == 0).expect("empty ones");
         let types = empty["types"].as_array().expect("types");
-        assert!(types.iter().any(|of| of["name"] == "__main__.Item"), "{}: {empty}", python.display());
+        assert!(
+            types.iter().any(|of| of["name"] == "__main__.Item"),
+            "{}: {empty}",
+            python.display()
+        );
         assert!(empty["resident_bytes"].as_u64() > Some(10 << 20), "{}: {empty}", python.display());
     }
 }

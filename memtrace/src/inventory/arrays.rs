@@ -2,7 +2,12 @@
 
 use memtrace_abi::mapping::Range;
 
-use super::{kind::Kind, model::Owner, reader::Reader, view::ADDRESS_END};
+use super::{
+    kind::Kind,
+    model::Owner,
+    reader::{Reader, is_in_use},
+    view::ADDRESS_END,
+};
 
 /// Members of a `PyArrayObject_fields`; `dimensions` and `strides` follow one another, as do `base`
 /// and `descr`.
@@ -15,6 +20,9 @@ const FLAGS: u64 = 64;
 const OWNS_DATA: u32 = 4;
 /// `NPY_MAXDIMS`, 32 before NumPy 2.
 const MAX_DIMENSIONS: u32 = 64;
+
+/// Of arrays of so many bytes it is made sure that they were not freed while they were read.
+const LARGE: u64 = 1 << 20;
 
 /// An array as it is in memory.
 #[derive(Clone, Debug)]
@@ -95,7 +103,22 @@ impl Reader<'_> {
             item_size: self.element(description)?.size,
             owns: self.view.half(object.wrapping_add(FLAGS))? & OWNS_DATA != 0,
         };
-        array.is_sane().then_some(array)
+        let is_large = array.bytes()? >= LARGE;
+        let is_there = !is_large || self.is_still(object, dimensions, &array.shape);
+        (array.is_sane() && is_there).then_some(array)
+    }
+
+    /// Whether it has these lengths now: what is read of an object and of its lengths may be of two
+    /// moments, and the array may have been freed in between.
+    fn is_still(&mut self, object: u64, dimensions: u64, shape: &[u64]) -> bool {
+        let places = (dimensions..).step_by(8);
+        let are_same =
+            places.zip(shape).all(|(at, length)| self.view.word_now(at) == Some(*length));
+        let minor = self.interpreter.structures.minor;
+        let references = self.view.word_now(object);
+        are_same
+            && references.is_some_and(|references| is_in_use(references, minor))
+            && self.view.word_now(object.wrapping_add(DIMENSIONS)) == Some(dimensions)
     }
 
     /// Bytes as `ndarray.__sizeof__` has them.

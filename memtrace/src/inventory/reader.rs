@@ -59,7 +59,7 @@ impl<'m> Reader<'m> {
 
 /// Whether a word is the reference count of an object that is not on a free list: positive; 32 bits
 /// with flags above from 3.12 on, when some objects became immortal (`Include/object.h`).
-fn is_in_use(references: u64, minor: u8) -> bool {
+pub(super) fn is_in_use(references: u64, minor: u8) -> bool {
     let [low, high] = [references as u32, (references >> 32) as u32];
     match minor {
         // 16 bits that count overflows, then 16 of which a few are flags.

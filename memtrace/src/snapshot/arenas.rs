@@ -76,17 +76,18 @@ impl PythonObjects {
     }
 
     fn group(&self, percent: (u64, u64)) -> ArenaGroup {
-        let (mut group, mut types) = (ArenaGroup { percent, ..ArenaGroup::default() }, BTreeMap::new());
-        group.resident = Some(0);
-        for (number, arena) in self.inventory.arenas.iter().enumerate() {
-            if (percent.0..percent.1).contains(&used_percent(arena)) {
-                let resident = self.arena_bytes.as_ref().and_then(|bytes| bytes.get(number));
-                group.count += 1;
-                group.used += arena.used_bytes;
-                group.resident = group.resident.zip(resident).map(|(sum, bytes)| sum + bytes);
-                for (of, count) in &arena.types {
-                    *types.entry(*of).or_default() += u64::from(*count);
-                }
+        let mut group = ArenaGroup { percent, resident: Some(0), ..ArenaGroup::default() };
+        let mut types = BTreeMap::new();
+        let arenas = self.inventory.arenas.iter().enumerate();
+        let alike =
+            arenas.filter(|(_, arena)| (percent.0..percent.1).contains(&used_percent(arena)));
+        for (number, arena) in alike {
+            let resident = self.arena_bytes.as_ref().and_then(|bytes| bytes.get(number));
+            group.count += 1;
+            group.used += arena.used_bytes;
+            group.resident = group.resident.zip(resident).map(|(sum, bytes)| sum + bytes);
+            for (of, count) in &arena.types {
+                *types.entry(*of).or_default() += u64::from(*count);
             }
         }
         group.types = self.named(types);
@@ -97,7 +98,8 @@ impl PythonObjects {
         let mut types: Vec<_> = types.into_iter().collect();
         types.sort_by_key(|(_, count)| Reverse(*count));
         let all = &self.inventory.types;
-        let named = types.into_iter().filter_map(|(of, count)| Some((all.get(of)?.name.clone(), count)));
+        let named =
+            types.into_iter().filter_map(|(of, count)| Some((all.get(of)?.name.clone(), count)));
         named.take(TYPES).collect()
     }
 }

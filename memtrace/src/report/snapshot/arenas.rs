@@ -23,7 +23,8 @@ pub(super) fn section(objects: &PythonObjects) -> Option<Section> {
     );
     let mut section = Section::new(title, &["arenas", "resident", "in use", "how full"]);
     for group in &groups {
-        let cells = [Count(group.count).to_string(), size(group.resident), Size(group.used).to_string()];
+        let cells =
+            [Count(group.count).to_string(), size(group.resident), Size(group.used).to_string()];
         section.row_with(cells, fullness(group), keepers(group));
     }
     section.remark("An arena goes back to the system when no object in it is in use any more.");
@@ -46,10 +47,15 @@ fn keepers(group: &ArenaGroup) -> String {
     let types = group.types.iter();
     let types: Vec<_> =
         types.map(|(name, count)| format!("{} {}", Count(*count), printable(name))).collect();
-    if types.is_empty() { String::new() } else { format!("kept by {} and others", types.join(", ")) }
+    if types.is_empty() {
+        String::new()
+    } else {
+        format!("kept by {} and others", types.join(", "))
+    }
 }
 
 /// The same in sentences, one for each group.
+#[must_use]
 pub fn sentences(objects: &PythonObjects) -> Vec<String> {
     let groups = objects.arenas_by_use().into_iter();
     let sentence = |group: ArenaGroup| {

@@ -101,7 +101,9 @@ pub(super) fn draw(snapshot: &Snapshot) -> String {
     match &snapshot.glibc {
         Part::Read(glibc) => {
             page.heap(&subject, glibc);
-            heap::sentences(glibc).iter().for_each(|sentence| page.sentence(sentence));
+            for sentence in heap::sentences(glibc) {
+                page.sentence(&sentence);
+            }
         }
         Part::Missing(reason) => {
             page.title(&format!("Heap of {subject}"));
@@ -145,7 +147,12 @@ impl Page {
         self.rest(arenas.get(MAX_ROWS..).unwrap_or_default());
         let unit = glibc.arenas.first().map_or(PAGE, |arena| arena.strip.unit);
         self.mapped(&glibc.mapped, unit);
-        self.text(LEFT, self.y + 4, "aside", &format!("Addresses from left to right; {} a pixel.", Size(unit)));
+        self.text(
+            LEFT,
+            self.y + 4,
+            "aside",
+            &format!("Addresses from left to right; {} a pixel.", Size(unit)),
+        );
         self.y += 34;
     }
 
@@ -195,7 +202,9 @@ impl Page {
     fn rest(&mut self, arenas: &[(usize, &GlibcArena)]) {
         if !arenas.is_empty() {
             let mut sum = Account::default();
-            arenas.iter().for_each(|(_, arena)| sum.add(&arena.account));
+            for (_, arena) in arenas {
+                sum.add(&arena.account);
+            }
             self.label(&format!("{} more arenas", Count(arenas.len() as u64)), &sum);
         }
     }
