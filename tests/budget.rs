@@ -73,7 +73,9 @@ fn without_limit_the_probes_stay() {
         let tracing = Tracing::attach_within(small.pid(), &options);
         (small, tracing)
     });
-    pairs.iter_mut().for_each(|(small, _)| small.go());
+    for (small, _) in &mut pairs {
+        small.go();
+    }
     for (small, tracing) in pairs {
         let report = tracing.end();
         assert!(report.0["processes"][0]["shed"].is_null());
