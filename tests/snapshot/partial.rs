@@ -61,9 +61,9 @@ fn other_kinds_of_files_and_processes_are_refused() {
     let workload = Workload::c("simple");
     let pid = workload.pid().to_string();
     let folder = tempfile::tempdir().expect("a folder");
-    let svg = folder.path().join("out.svg");
-    let svg = svg.to_str().expect("UTF-8");
-    refused(2, ["snapshot", "--pid", &pid, "-o", svg]).says(".html, .json", "");
+    let folded = folder.path().join("out.folded");
+    let folded = folded.to_str().expect("UTF-8");
+    refused(2, ["snapshot", "--pid", &pid, "-o", folded]).says(".html, .json", "");
     refused(3, ["snapshot", "--pid", "2147483647"]).says("does not exist", "pgrep");
     refused(2, ["snapshot", "--pid", "x"]).says("not a process id", "--help");
     let output = refusal::as_nobody(&["snapshot", "--pid", &pid]);

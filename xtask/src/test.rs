@@ -12,21 +12,23 @@ use crate::{command, setup};
 
 type Variables<'a> = &'a [(&'static str, String)];
 
-/// Groups of end-to-end tests that look at the whole machine, or load it; each of their tests has it
-/// for itself. The others wait for the kernel most of the time and share it.
-const ALONE: [&str; 9] = [
+/// Groups of end-to-end tests that look at the whole machine, load it, or count on memtrace to come to
+/// it at once; each of their tests has it for itself. The others wait for the kernel most of the time and share it.
+const ALONE: [&str; 11] = [
     "budget::",
     "faults::",
     "harmless::",
     "heap::busy",
     "oom::",
+    "python::complete",
     "safety::",
     "selection::",
-    "snapshot::memory",
+    "snapshot::memory::a_gibibyte",
+    "snapshot::memory::millions",
     "trees::",
 ];
 /// Tests that run at the same time: most of them wait until the kernel has taken probes off.
-const TOGETHER: &str = "--test-threads=6";
+const TOGETHER: &str = "--test-threads=8";
 const ONE_BY_ONE: &str = "--test-threads=1";
 
 /// Runs both kinds even if the first fails; the last lines are the test programs' own.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Cause, Group, Profile, View};
+use super::{Cause, Group, Line, Profile, View};
 
 /// Sizes are rounded up to whole ones of these.
 const STEP: u64 = 16 << 20;
@@ -128,11 +128,14 @@ impl Profile {
         Some(advice)
     }
 
-    /// The line that held most at the peak of its process.
+    /// The line that held most memory at the peak of its process. What is not in memory at the end
+    /// is taken not to have been then: a limit does not count it.
     fn largest(&self, processes: &[u32], peak: u64, headroom: u64) -> Option<Largest> {
+        let held = |line: &Line| line.amounts.peak.bytes.saturating_sub(line.amounts.absent.bytes);
         let lines = self.lines_of(processes, View::Peak);
-        let line = lines.first().filter(|line| line.amounts.peak.bytes > 0)?;
-        let bytes = line.amounts.peak.bytes.min(peak);
+        // The first of those that held as much.
+        let line = lines.iter().rev().max_by_key(|line| held(line))?;
+        let bytes = Some(held(line)).filter(|bytes| *bytes > 0)?.min(peak);
         let limit_without = with(peak - bytes, headroom);
         Some(Largest { frame: line.frame, bytes, limit_without })
     }
@@ -193,6 +196,14 @@ mod tests {
         let largest = profile(DAY).advice()[0].largest.unwrap();
         assert_eq!((largest.frame, largest.bytes), (Some(0), 600 * MIB));
         assert_eq!(largest.limit_without, 464 * MIB);
+    }
+
+    #[test]
+    fn what_was_never_touched_saves_nothing() {
+        let mut profile = profile(DAY);
+        profile.stacks[0].amounts.absent = Amount { bytes: 590 * MIB, objects: 1 };
+        let largest = profile.advice()[0].largest.unwrap();
+        assert_eq!((largest.frame, largest.bytes), (Some(1), 100 * MIB));
     }
 
     #[test]

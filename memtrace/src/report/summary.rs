@@ -143,10 +143,13 @@ fn live_lines(profile: &Profile, names: &[String], page: &mut Page) {
             let at = Elapsed(shed.at);
             page.heading(&format!("Live at {at}, when the probes were taken off, by line"));
         }
+        _ if over && profile.past().is_some() => {
+            page.heading("Live when its process ended, by line");
+        }
+        _ if over => page.heading("Live at the end, by line"),
         _ if profile.past().is_some() => {
             page.heading("Live now, or when its process ended, by line");
         }
-        _ if over => page.heading("Live at the end, by line"),
         _ => page.heading("Live now, by line"),
     }
     if lines.is_empty() {
