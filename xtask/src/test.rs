@@ -28,7 +28,7 @@ const ALONE: [&str; 11] = [
     "trees::",
 ];
 /// Tests that run at the same time: most of them wait until the kernel has taken probes off.
-const TOGETHER: &str = "--test-threads=8";
+const TOGETHER: &str = "--test-threads=6";
 const ONE_BY_ONE: &str = "--test-threads=1";
 
 /// Runs both kinds even if the first fails; the last lines are the test programs' own.

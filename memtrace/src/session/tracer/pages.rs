@@ -110,6 +110,8 @@ impl Tracer {
             let settled = match Settled::measure(&target.process, owners, deadline) {
                 _ if target.ended.is_some() => Settled::estimate(owners, last),
                 Ok(settled) => settled,
+                // Its end is still to be told of.
+                Err(_) if target.is_gone() => Settled::estimate(owners, last),
                 Err(error) => {
                     self.notes.push(format!("What is resident of process {pid}: {error:#}."));
                     Settled::estimate(owners, last)
