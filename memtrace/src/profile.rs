@@ -243,8 +243,8 @@ impl Profile {
         self.processes.iter().map(|process| process.amounts).sum()
     }
 
-    /// What processes that have ended held at their end, if others are still running: a part of
-    /// what is called live.
+    /// What processes that had ended while others ran held at their end: a part of what is called
+    /// live.
     #[must_use]
     pub fn past(&self) -> Option<Amount> {
         let past: Amount = self.gone().map(|process| process.amounts.live).sum();

@@ -67,7 +67,8 @@ impl Reader<'_> {
             rows = rows.checked_add(self.view.word(data.wrapping_add(DATA_LENGTH))?)?;
             self.buffers(data, MAX_DEPTH, &mut met)?;
         }
-        let is_length = |reader: &mut Self, place| reader.view.word(whole + place) == Some(rows);
+        let is_length =
+            |reader: &mut Self, place| reader.view.word(whole.wrapping_add(place)) == Some(rows);
         LENGTHS.into_iter().any(|place| is_length(self, place)).then_some(())?;
         Some(ArrowColumn { rows, bytes: met.buffers.into_values().fold(0, u64::saturating_add) })
     }

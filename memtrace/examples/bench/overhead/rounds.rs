@@ -172,11 +172,13 @@ fn command(
 ) -> Command {
     let script: [OsString; 2] = [arguments.workload("overhead.py").into(), workload.name.into()];
     let python = arguments.best_python();
-    let mut command = Command::new(python);
-    command.args(&script);
-    if let Some((starter, output)) = starter {
-        command = starter.command(python, &script, output);
-    }
+    let mut command = if let Some((starter, output)) = starter {
+        starter.command(python, &script, output)
+    } else {
+        let mut plain = Command::new(python);
+        plain.args(&script);
+        plain
+    };
     command.env("PYTHONMALLOC", workload.allocator);
     command
 }
