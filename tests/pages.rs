@@ -70,6 +70,18 @@ fn of_a_process_that_has_ended_the_last_rss_is_divided() {
 }
 
 #[test]
+fn pages_whose_touch_is_not_recorded_belong_to_the_blocks_on_them() {
+    let mut kept = Workload::start(&mut python("kept.py", &[]));
+    let tracing = Tracing::attach(kept.pid());
+    kept.work();
+    let report = tracing.stop();
+    let [live, resident] = ["live", "resident"].map(|amount| line(&report, "keep", amount));
+    assert_close(live, 300 * 400_000, 1 << 16);
+    assert!(resident.abs_diff(live) < live / 20, "{resident} of {live}");
+    assert!(report.0["processes"][0]["residence"]["held"].as_u64() > Some(MIB));
+}
+
+#[test]
 fn mappings_are_live_where_they_were_made() {
     let mut pages = Workload::c("pages");
     let tracing = Tracing::attach_with(pages.pid(), &["--detail", "rss"]);

@@ -6,7 +6,10 @@ mod classes;
 mod live;
 mod segments;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 
@@ -42,7 +45,8 @@ impl Look {
         heap: Option<&heap::Account>,
     ) -> Result<Self> {
         let residency = process.residency()?;
-        let count = |range| process.memory().resident(range).unwrap_or(0);
+        let deadline = Instant::now() + PATIENCE;
+        let count = |range| process.memory().resident(range, deadline).unwrap_or(0);
         let segment_end = |mapping: &_| objects.segment_end(mapping);
         let mut measured = classes::measure(&residency, count, segment_end);
         let presence = live.map(|live| live.measure(process));

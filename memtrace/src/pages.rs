@@ -2,9 +2,11 @@
 //! mapped, moved and given back. Pure: which of them are in memory is known to whoever asks.
 //!
 //! A page belongs to the stack that touched it first, until it is given back. Not every touch is
-//! told of; a page without one belongs to the nearest one in its mapping, and counts as estimated.
+//! told of; a page without one belongs to the live block that lies on it, else to the nearest page in
+//! its mapping, and counts as estimated.
 
 mod estimate;
+mod holders;
 mod ranges;
 
 use memtrace_abi::{
@@ -15,6 +17,7 @@ use memtrace_abi::{
 use self::ranges::gaps;
 pub use self::{
     estimate::{Likelihood, Piece},
+    holders::Holders,
     ranges::Ranges,
 };
 
@@ -57,6 +60,8 @@ struct Mapped {
 pub enum Owner {
     /// To the stack that was seen to touch it first.
     Touched(u64),
+    /// Nobody was seen to touch it; to the stack that allocated the live block there.
+    Holder(u64),
     /// Nobody was seen to touch it; to the stack that touched the nearest page of the mapping.
     Nearest(u64),
     /// No page of the mapping was seen to be touched; to the stack that mapped it.
@@ -72,7 +77,10 @@ impl Owner {
     #[must_use]
     pub const fn stack(self) -> Option<u64> {
         match self {
-            Self::Touched(stack) | Self::Nearest(stack) | Self::Mapped(stack) => Some(stack),
+            Self::Touched(stack)
+            | Self::Holder(stack)
+            | Self::Nearest(stack)
+            | Self::Mapped(stack) => Some(stack),
             Self::Before | Self::Unknown => None,
         }
     }
@@ -183,14 +191,19 @@ impl Owners {
         self.mapped.within(range).map(|(part, _)| part.end - part.start).sum()
     }
 
-    /// To whom a range belongs that is in memory, in parts. It lies in a mapping of the kernel's.
+    /// To whom a range belongs that is in memory, in parts. It lies in a mapping of the kernel's, in
+    /// which there are these live blocks.
     #[must_use]
-    pub fn of(&self, present: Range, mapping: Range) -> Vec<(Range, Owner)> {
+    pub fn of(&self, present: Range, mapping: Range, holders: &Holders) -> Vec<(Range, Owner)> {
         let touched: Vec<_> = self.touched.within(present).collect();
         let mut parts: Vec<_> =
             touched.iter().map(|(part, touch)| (*part, touch.owner())).collect();
         for gap in gaps(present, touched.iter().map(|(part, _)| *part)) {
-            self.divide(gap, mapping, &mut parts);
+            let held: Vec<_> = holders.within(gap).collect();
+            for rest in gaps(gap, held.iter().map(|(part, _)| *part)) {
+                self.divide(rest, mapping, &mut parts);
+            }
+            parts.extend(held.into_iter().map(|(part, stack)| (part, Owner::Holder(stack))));
         }
         parts
     }
@@ -263,7 +276,7 @@ mod tests {
     /// Pages by owner, in the order of addresses.
     fn counts(owners: &Owners, first: u64, count: u64) -> Vec<(u64, Owner)> {
         let present = Range { start: page(first), end: page(first + count) };
-        let mut parts = owners.of(present, MAPPING);
+        let mut parts = owners.of(present, MAPPING, &Holders::default());
         parts.sort_by_key(|(part, _)| part.start);
         parts.iter().map(|(part, owner)| ((part.end - part.start) / PAGE, *owner)).collect()
     }
@@ -312,6 +325,29 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_was_seen_to_touch_belongs_to_the_block_that_lies_on_it() {
+        let owners = owners();
+        let range = |first, last| Range { start: page(first) + 16, end: page(last) + 100 };
+        let holders: Holders = [(range(15, 22), 7), (range(24, 26), 8)].into_iter().collect();
+        let present = Range { start: page(15), end: page(30) };
+        let mut parts = owners.of(present, MAPPING, &holders);
+        parts.sort_by_key(|(part, _)| part.start);
+        let pages = |part: Range| (part.end - part.start) / PAGE;
+        let parts: Vec<_> = parts.into_iter().map(|(part, owner)| (pages(part), owner)).collect();
+        let nearest = Owner::Nearest(3);
+        assert_eq!(
+            parts,
+            [
+                (5, Owner::Touched(3)),
+                (3, Owner::Holder(7)),
+                (2, nearest),
+                (2, Owner::Holder(8)),
+                (3, nearest)
+            ]
+        );
+    }
+
+    #[test]
     fn what_was_there_before_is_told_apart() {
         let mut owners = owners();
         owners.note_before(Range { start: page(15), end: page(30) });
@@ -336,6 +372,6 @@ mod tests {
             }
         }
         let everything = Range { start: 0, end: u64::MAX };
-        assert!(owners.of(everything, everything).len() < 100);
+        assert!(owners.of(everything, everything, &Holders::default()).len() < 100);
     }
 }

@@ -29,8 +29,9 @@ def main():
     time.sleep(1)
     print("done", flush=True)
     sys.stdin.readline()
-    # The interpreter gives nothing back.
-    os._exit(len(kept) - 3)
+    # All is given back before the process ends, sooner than anyone looks.
+    del kept
+    os._exit(0)
 
 
 main()

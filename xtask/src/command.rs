@@ -3,10 +3,13 @@
 use std::{
     env,
     ffi::OsStr,
-    fs, iter,
+    fs,
+    io::{self, Write as _},
+    iter,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
+    thread,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -27,6 +30,26 @@ pub fn target_dir() -> PathBuf {
 /// Runs a program to its end, its output on the terminal.
 pub fn status(command: &mut Command) -> Result<ExitStatus> {
     command.status().with_context(|| format!("start {}", shown(command)))
+}
+
+/// Runs programs at the same time, and says whether all succeeded. The first one's output is on the
+/// terminal; that of the others follows once they have ended.
+pub fn succeed_together(programs: Vec<Command>) -> Result<bool> {
+    let mut programs = programs.into_iter();
+    let Some(mut first) = programs.next() else { return Ok(true) };
+    let others: Vec<_> = programs.map(|other| thread::spawn(|| captured(other))).collect();
+    let mut succeeded = status(&mut first)?.success();
+    for other in others {
+        let output = other.join().expect("nothing in it panics")?;
+        io::stderr().write_all(&output.stderr)?;
+        io::stdout().write_all(&output.stdout)?;
+        succeeded &= output.status.success();
+    }
+    Ok(succeeded)
+}
+
+fn captured(mut command: Command) -> Result<Output> {
+    command.output().with_context(|| format!("start {}", shown(&command)))
 }
 
 /// Runs a program that must succeed, its output on the terminal.

@@ -13,7 +13,7 @@ use crate::{command, setup};
 type Variables<'a> = &'a [(&'static str, String)];
 
 /// Groups of end-to-end tests that look at the whole machine, load it, or count on memtrace to come to
-/// it at once; each of their tests has it for itself. The others wait for the kernel most of the time and share it.
+/// it at once; each of their tests has it for itself. The others share it.
 const ALONE: [&str; 11] = [
     "budget::",
     "faults::",
@@ -27,28 +27,45 @@ const ALONE: [&str; 11] = [
     "snapshot::memory::millions",
     "trees::",
 ];
-/// Tests that run at the same time: most of them wait until the kernel has taken probes off.
-const TOGETHER: &str = "--test-threads=6";
+/// Groups of those that share the machine and keep it busy. The rest wait most of the time, until the
+/// kernel has taken probes off.
+const BUSY: [&str; 7] =
+    ["decomposition::", "heap::", "objects::", "python::", "scenarios::", "snapshot::", "wheels::"];
+/// Tests that run at the same time, of either kind.
+const TOGETHER: &str = "--test-threads=4";
 const ONE_BY_ONE: &str = "--test-threads=1";
 
-/// Runs both kinds even if the first fails; the last lines are the test programs' own.
+/// Runs all of them even if some fail; the last lines are the test programs' own.
 pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     let variables = environment(&setup::test_pythons()?)?;
-    let unit = command::status(unit_tests(&variables).arg("--").args(arguments))?;
-    let mut passed = unit.success();
-    for choice in choices(arguments) {
-        passed &= command::status(end_to_end_tests(&variables).arg("--").args(choice))?.success();
+    command::run(unit_tests(&variables).arg("--no-run"))?;
+    command::run(end_to_end_tests(&variables).arg("--no-run"))?;
+    let mut passed = true;
+    for programs in steps(arguments, &variables) {
+        passed &= command::succeed_together(programs)?;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The arguments of each run of the end-to-end tests.
-fn choices<'a>(arguments: &[&'a str]) -> Vec<Vec<&'a str>> {
+/// What runs at the same time, one step after the other.
+fn steps(arguments: &[&str], variables: Variables<'_>) -> Vec<Vec<Command>> {
+    let unit = with(unit_tests(variables), arguments);
+    let end_to_end = |arguments: Vec<&str>| with(end_to_end_tests(variables), &arguments);
     if !arguments.is_empty() {
-        return vec![[&[ONE_BY_ONE], arguments].concat()];
+        return vec![vec![unit], vec![end_to_end([&[ONE_BY_ONE], arguments].concat())]];
     }
-    let skipped = ALONE.iter().flat_map(|group| ["--skip", group]);
-    vec![iter::once(TOGETHER).chain(skipped).collect(), [&[ONE_BY_ONE], &ALONE[..]].concat()]
+    let skip = |groups: &'static [&str]| groups.iter().flat_map(|group| ["--skip", group]);
+    let waiting = iter::once(TOGETHER).chain(skip(&ALONE)).chain(skip(&BUSY)).collect();
+    let busy = iter::once(TOGETHER).chain(skip(&ALONE)).chain(BUSY).collect();
+    vec![
+        vec![end_to_end(waiting), end_to_end(busy), unit],
+        vec![end_to_end([&[ONE_BY_ONE], &ALONE[..]].concat())],
+    ]
+}
+
+fn with(mut command: Command, arguments: &[&str]) -> Command {
+    command.arg("--").args(arguments);
+    command
 }
 
 fn unit_tests(variables: Variables<'_>) -> Command {

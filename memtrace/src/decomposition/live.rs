@@ -10,7 +10,8 @@ use memtrace_abi::{
 use super::PATIENCE;
 use crate::{
     heap,
-    process::Process,
+    pages::Holders,
+    process::{Process, memory::PAGE_BYTES},
     profile::{Amount, Live},
 };
 
@@ -18,6 +19,10 @@ use crate::{
 const LARGE: u64 = 64 << 10;
 /// Large blocks that are told apart, at most; it is 8 GiB that they have at least.
 const MAX_BLOCKS: usize = 1 << 17;
+/// Blocks from this size on are mostly reserved, and before Linux 6.7 take long to look at.
+const VAST: u64 = 64 << 30;
+/// Blocks that hold whole pages and are told apart, at most: 24 MiB of them.
+const MAX_HOLDERS: usize = 1 << 20;
 
 /// The live allocations of a process, as recorded.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +32,8 @@ pub struct LiveBlocks {
     /// Bytes that glibc's malloc takes for blocks beyond what was asked for.
     overhead: u64,
     large: Vec<Block>,
+    /// Blocks that may hold whole pages, with their stacks.
+    holders: Vec<(Range, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,15 +59,25 @@ impl LiveBlocks {
         if kind == place::BLOCK {
             self.overhead = self.overhead.saturating_add(overhead(allocation));
         }
-        let end = address.checked_add(allocation.size).filter(|_| allocation.size >= LARGE);
-        match end {
-            Some(end) if self.large.len() < MAX_BLOCKS => {
-                let range = Range { start: address, end };
-                let Allocation { bytes, stack, .. } = *allocation;
+        let Allocation { size, bytes, stack, .. } = *allocation;
+        let range = address.checked_add(size).map(|end| Range { start: address, end });
+        if let Some(range) = range.filter(|_| kind == place::BLOCK && size >= PAGE_BYTES)
+            && self.holders.len() < MAX_HOLDERS
+        {
+            self.holders.push((range, stack));
+        }
+        match range.filter(|_| size >= LARGE) {
+            Some(range) if self.large.len() < MAX_BLOCKS => {
                 self.large.push(Block { range, bytes, stack });
             }
-            _ => self.assumed = self.assumed.saturating_add(allocation.bytes),
+            _ => self.assumed = self.assumed.saturating_add(bytes),
         }
+    }
+
+    /// Which pages lie in which blocks.
+    #[must_use]
+    pub fn holders(&self) -> Holders {
+        self.holders.iter().copied().collect()
     }
 
     /// What glibc's malloc takes for these blocks beyond what was asked for.
@@ -68,21 +85,25 @@ impl LiveBlocks {
         self.overhead
     }
 
-    /// Looks at the pages of the large blocks, largest first, for as long as there is time; what
-    /// is left then is taken as resident.
+    /// Looks at the pages of the large blocks, largest first but for vast ones, for as long as there is
+    /// time; what is left then is taken as resident, vast ones as not.
     pub(super) fn measure(&self, process: &Process) -> Presence {
         let mut blocks = self.large.clone();
-        blocks.sort_by_key(|block| Reverse(block.range.end - block.range.start));
+        blocks.sort_by_key(|block| {
+            let size = block.range.end - block.range.start;
+            (size >= VAST, Reverse(size))
+        });
         let (deadline, memory) = (Instant::now() + PATIENCE, process.memory());
         let resident = |range| {
             let in_time = Instant::now() < deadline;
-            in_time.then(|| memory.resident(range).ok()).flatten()
+            in_time.then(|| memory.resident(range, deadline).ok()).flatten()
         };
         let live = Live { resident: self.assumed, absent: 0 };
         let mut presence = Presence { live, absent: HashMap::new() };
         for block in &blocks {
             let size = block.range.end - block.range.start;
-            let resident = resident(block.range).unwrap_or(size);
+            let otherwise = if size < VAST { size } else { 0 };
+            let resident = resident(block.range).unwrap_or(otherwise);
             let bytes = u128::from(block.bytes) * u128::from(resident) / u128::from(size);
             let bytes = (bytes as u64).min(block.bytes);
             let absent = Amount { bytes: block.bytes - bytes, objects: 1 };

@@ -1,17 +1,21 @@
 //! Reads the memory of a process without touching what is not in memory already: an untouched page
 //! of a shared mapping would be allocated by the look at it.
 
-use std::{fs::File, io, sync::Arc};
+use std::{fs::File, io, sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use memtrace_abi::mapping::Range;
 
 use super::{Identity, Process, directory::Directory};
 
-pub use self::{pagemap::Page, runs::Run};
+pub use self::{
+    pagemap::Page,
+    runs::{Run, Runs},
+};
 
 mod pagemap;
 mod runs;
+mod scan;
 
 /// Bytes of a page.
 pub const PAGE_BYTES: u64 = 4096;
@@ -91,24 +95,19 @@ impl Memory {
             .with_context(|| format!("read the page map of process {}", self.process.pid()))
     }
 
-    /// Bytes of the range that are in memory. Takes a moment for each 4 GiB.
-    pub fn resident(&self, range: Range) -> anyhow::Result<u64> {
-        let (mut start, mut bytes) = (range.start, 0);
-        while start < range.end {
-            let pages = self.pages(Range { start, end: range.end })?;
-            let first = start - start % PAGE_BYTES;
-            let Some(end) = first.checked_add(pages.len() as u64 * PAGE_BYTES) else { break };
-            if pages.is_empty() {
-                break;
-            }
-            let present = (first..).step_by(PAGE_BYTES as usize).zip(&pages);
-            let present = present.filter(|(_, page)| page.is_present());
-            let in_range = present
-                .map(|(page, _)| page.saturating_add(PAGE_BYTES).min(range.end) - page.max(start));
-            bytes += in_range.sum::<u64>();
-            start = end;
-        }
-        Ok(bytes)
+    /// Bytes of the range that are in memory and count for the process. Fails if not all are seen in
+    /// time.
+    pub fn resident(&self, range: Range, deadline: Instant) -> anyhow::Result<u64> {
+        let start = range.start - range.start % PAGE_BYTES;
+        let end = range.end.checked_next_multiple_of(PAGE_BYTES).unwrap_or(range.end);
+        let runs = self.runs(Range { start, end }, deadline)?;
+        anyhow::ensure!(runs.is_complete, "{range:x?} is too large to look at in time");
+        let resident = runs.list.iter().filter(|run| !run.is_swapped);
+        let part = |run: &Run| {
+            let Range { start, end } = run.range;
+            end.min(range.end).saturating_sub(start.max(range.start))
+        };
+        Ok(resident.map(part).sum())
     }
 
     /// Of the pages from the page-aligned `address` on, at most 1 MiB: whether each is in memory, and
@@ -221,6 +220,8 @@ fn read_remote(pid: u32, ranges: &[libc::iovec]) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{super::workload::Workload, *};
 
     const MIB: u64 = 1 << 20;
@@ -292,7 +293,10 @@ mod tests {
         let present: Vec<_> = pages.iter().map(|page| page.is_present()).collect();
         assert_eq!(present, [false, false, true, false, false, true, false, false]);
         assert!(!pages[2].is_file_or_shared() && !pages[2].is_swapped());
-        let resident = |start, end| open(&python).memory().resident(Range { start, end }).unwrap();
+        let resident = |start, end| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            open(&python).memory().resident(Range { start, end }, deadline).unwrap()
+        };
         assert_eq!(resident(start, start + (1 << 20)), 2 * PAGE_BYTES);
         assert_eq!(resident(start + 8195, start + 20485), 4093 + 5);
         assert_eq!(resident(start + 9000, start + 9007), 7);
@@ -303,12 +307,13 @@ mod tests {
     fn addresses_without_memory_give_nothing() {
         let python = Workload::python("");
         let memory = open(&python).memory();
+        let deadline = Instant::now() + Duration::from_secs(10);
         for address in [0, 1 << 46, 1 << 47, 1 << 63, u64::MAX - 5, u64::MAX] {
             assert_eq!(memory.read(address, &mut [0; 64]).unwrap(), 0, "{address:#x}");
             let pages = memory.pages(Range { start: address, end: u64::MAX }).unwrap();
             assert!(pages.len() <= MAX_PAGES);
             let end = address.saturating_add(1 << 20);
-            assert_eq!(memory.resident(Range { start: address, end }).unwrap(), 0);
+            assert_eq!(memory.resident(Range { start: address, end }, deadline).unwrap(), 0);
         }
         assert!(memory.pages(Range { start: 9999, end: 0 }).unwrap().is_empty());
     }

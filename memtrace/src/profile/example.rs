@@ -83,7 +83,9 @@ fn count_stacks(profile: &mut Profile) {
     }
 }
 
-fn session() -> Session {
+/// Its circumstances.
+#[must_use]
+pub fn session() -> Session {
     let probe = |name: &str, hits, nanoseconds_per_hit, slow| Probe {
         name: name.into(),
         hits,

@@ -44,6 +44,19 @@ impl Profile {
         self.lines_among(&self.stacks, view)
     }
 
+    /// Lines that hold nothing any more, and of whose touches nothing is in memory; those that have
+    /// released most first, without those that have released next to nothing.
+    #[must_use]
+    pub fn spent_lines(&self) -> Vec<Line> {
+        let least = self.total(View::Allocated).bytes / 100;
+        let mut lines = self.every_line(View::Allocated);
+        lines.retain(|Line { amounts, .. }| {
+            let held = [View::Live, View::Resident].map(|view| amounts.of(view).bytes);
+            held == [0, 0] && amounts.allocated.bytes > least
+        });
+        lines
+    }
+
     /// As [`Profile::every_line`], of some of the processes.
     #[must_use]
     pub fn lines_of(&self, processes: &[u32], view: View) -> Vec<Line> {
@@ -164,7 +177,10 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::example, *};
+    use super::{
+        super::{Builder, Process, example},
+        *,
+    };
 
     fn texts(profile: &Profile, lines: &[Line]) -> Vec<(String, Option<String>)> {
         let text = |frame: u32| profile.frames[frame as usize].text();
@@ -191,6 +207,28 @@ mod tests {
             texts.contains(&("blas_memory_alloc (libopenblas.so.0)".into(), None)),
             "{texts:?}"
         );
+    }
+
+    #[test]
+    fn a_line_that_has_released_all_is_spent() {
+        let mut builder = Builder::new(example::session());
+        let process = builder.add_process(Process::default());
+        let mut add = |name: &str, live, allocated| {
+            let [live, allocated] = [live, allocated].map(|bytes| Amount { bytes, objects: 1 });
+            let frame = builder.intern(Frame::Origin { what: name.to_owned() });
+            builder.add_stack(
+                process,
+                vec![frame],
+                Amounts { live, allocated, ..Amounts::default() },
+            );
+        };
+        add("keeps", 1, 1000);
+        add("little", 0, 5);
+        add("much", 0, 700);
+        add("more", 0, 800);
+        let profile = builder.finish();
+        let spent = texts(&profile, &profile.spent_lines());
+        assert_eq!(spent, [("[more]".into(), None), ("[much]".into(), None)]);
     }
 
     #[test]

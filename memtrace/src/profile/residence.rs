@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct Residence {
     /// Of pages that a stack was seen to touch first.
     pub touched: u64,
+    /// Of pages that nobody was seen to touch, and that count for the live block on them.
+    pub held: u64,
     /// Of pages that count for the nearest one that was seen to be touched.
     pub nearest: u64,
     /// Of pages that count for the stack that mapped them.
@@ -24,8 +26,8 @@ impl Residence {
     /// All of it.
     #[must_use]
     pub fn sum(&self) -> u64 {
-        let Self { touched, nearest, mapped, before, unknown, .. } = *self;
-        [touched, nearest, mapped, before, unknown].into_iter().fold(0, u64::saturating_add)
+        let Self { touched, held, nearest, mapped, before, unknown, .. } = *self;
+        [touched, held, nearest, mapped, before, unknown].into_iter().fold(0, u64::saturating_add)
     }
 }
 

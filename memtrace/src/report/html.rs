@@ -77,7 +77,12 @@ fn lines(profile: &Profile, view: View) -> String {
         View::Fragmentation => "those that pin most first",
         View::Inherited => "most inherited first",
     };
-    table(&format!("Memory by line, {order}"), &columns, rows)
+    let spent = if view == View::Allocated { Vec::new() } else { profile.spent_lines() };
+    let allocated = profile.total(View::Allocated).bytes;
+    let cells = spent.iter().map(|line| line_cells(&names, View::Allocated, allocated, line));
+    let title = "Released, by lines that hold nothing any more";
+    let spent = if spent.is_empty() { String::new() } else { table(title, &columns, cells) };
+    table(&format!("Memory by line, {order}"), &columns, rows) + &spent
 }
 
 fn line_cells(names: &[String], view: View, total: u64, line: &Line) -> Vec<String> {

@@ -18,7 +18,7 @@
 //!     "decomposition": DECOMPOSITION,
 //!     "at_peak": { "anonymous": 4096, "shared": 0, "file": 0, "distance_seconds": -0.02 },
 //!     "shed": { "seconds": 4.5, "share": 0.62, "after_seconds": 2.0, "limit": 0.1 },
-//!     "residence": { "touched": 4096, "nearest": 0, "mapped": 0, "before": 0, "unknown": 0,
+//!     "residence": { "touched": 4096, "held": 0, "nearest": 0, "mapped": 0, "before": 0, "unknown": 0,
 //!       "is_measured": true }, "heap": HEAP } ],
 //!   "totals": AMOUNTS,
 //!   "together": { "live_bytes": 64, "live_seconds": 0.2, "resident_bytes": 4096,
@@ -68,8 +68,8 @@
 //! bytes; classes are `live`, `overhead`, `free`, `untraced`, `data`, `file`, `shared`, `stacks` and
 //! `other`, and those without memory are left out. `at_peak` is what was resident that long after
 //! the moment when most was live, or before it if negative. `shed` tells when and why probes were
-//! taken off. `residence` is how it is known whose the resident bytes are: by their first touch, by that
-//! of the nearest page, by who mapped them, or from before tracing; unless it `is_measured`, the process
+//! taken off. `residence` is how it is known whose the resident bytes are: by their first touch, by the
+//! live block on them, by the touch of the nearest page, by who mapped them, or from before tracing; unless it `is_measured`, the process
 //! had ended, and it is an estimate, of its `rss_bytes` when last seen. The columns of `timeline` are of all processes together.
 //!
 //! `GROUP` is a control group: `{ "path": "/jobs", "name": null, "limit_bytes": 1073741824,

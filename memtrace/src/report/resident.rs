@@ -15,7 +15,7 @@ pub(super) fn label(class: Class, is_split: bool) -> (&'static str, &'static str
         Class::Free => ("free, kept by the allocator", ""),
         Class::Untraced if is_split => ("heap, not traced", "allocated while nothing was recorded"),
         Class::Untraced => ("heap, not traced", "allocated while nothing was recorded, or free"),
-        Class::Data => ("written data of programs and libraries", ""),
+        Class::Data => ("written pages of files: data of programs, private copies", ""),
         Class::File => ("files: code, constants, mapped data", ""),
         Class::Shared => ("shared memory", ""),
         Class::Stacks => ("stacks of threads", ""),
@@ -77,6 +77,11 @@ pub(super) fn doubts(profile: &Profile) -> Vec<String> {
             doubts.push(format!("{} of it, {}, {what}.", Size(bytes), share.trim()));
         }
     };
+    say(
+        sum(|known| known.held),
+        "count for whoever allocated the live block there: not every touch is recorded where there are \
+         many",
+    );
     say(
         sum(|known| known.nearest),
         "count for whoever touched the nearest page of the same mapping: not every touch is \

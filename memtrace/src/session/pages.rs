@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use memtrace_abi::pages::{BURST, Event, kind};
 
 use super::{residence, target::Target};
@@ -20,6 +20,8 @@ const CALM: u32 = 10;
 const PASSES: usize = 3;
 /// Events of processes of which nothing is known yet.
 const MAX_EARLY: usize = 1 << 16;
+/// Events of a target between two looks; what comes then is taken as seen before the last one.
+const MAX_SINCE: usize = 1 << 16;
 
 /// What is known of the pages of the targets, by slot.
 #[derive(Default)]
@@ -40,7 +42,10 @@ pub struct Subject<'a> {
 
 /// A target.
 struct Followed {
+    /// As of the last look at its RSS: before it ends, a process may free all that it had.
     owners: Owners,
+    /// What has happened since.
+    since: Vec<Event>,
     /// Faults that the kernel has told of.
     told: u64,
     /// Faults since the last look, seen or stood for by those that were.
@@ -54,7 +59,11 @@ struct Followed {
 
 impl Followed {
     fn new(owners: Owners, faults: Option<Rc<RefCell<Faults>>>) -> Self {
-        Self { owners, told: 0, recent: 0, calm: 0, faults }
+        Self { owners, since: Vec::new(), told: 0, recent: 0, calm: 0, faults }
+    }
+
+    fn catch_up(&mut self) {
+        self.since.drain(..).for_each(|event| self.owners.apply(&event));
     }
 }
 
@@ -82,14 +91,16 @@ impl Pages {
         // What was touched meanwhile is told of, and is not from before.
         self.read(kernel);
         let mut before = Owners::default();
-        residence::note_before(process, &mut before, deadline)?;
+        let is_complete = residence::note_before(process, &mut before, deadline)?;
         self.read(kernel);
         if let Some(followed) = self.targets.get_mut(&slot) {
+            followed.catch_up();
             before.recorded().for_each(|(range, _)| followed.owners.note_before(range));
             let has_file = |kind| matches!(kind, Kind::File | Kind::SharedMemory);
             let shared = mappings.iter().filter(|mapping| has_file(mapping.kind()));
             shared.for_each(|mapping| followed.owners.note_shared(mapping.range));
         }
+        ensure!(is_complete, "there was too much to look at in time");
         Ok(())
     }
 
@@ -98,7 +109,7 @@ impl Pages {
         self.read(kernel);
         if let Some(followed) = self.targets.get(&parent) {
             let copy = Followed::new(followed.owners.clone(), followed.faults.clone());
-            self.begin(child, copy);
+            self.begin(child, Followed { since: followed.since.clone(), ..copy });
         }
     }
 
@@ -170,10 +181,28 @@ impl Pages {
         self.targets.get(&slot).map_or(0, |followed| followed.told)
     }
 
-    /// Whose the pages of a target are.
+    /// The RSS of a target is known as of now.
+    pub fn catch_up(&mut self, slot: u32) {
+        if let Some(followed) = self.targets.get_mut(&slot) {
+            followed.catch_up();
+        }
+    }
+
+    /// Whose the pages of a target were when its RSS was last seen.
     #[must_use]
     pub fn owners(&self, slot: u32) -> Option<&Owners> {
         self.targets.get(&slot).map(|followed| &followed.owners)
+    }
+
+    /// Whose they are now.
+    #[must_use]
+    pub fn owners_now(&self, slot: u32) -> Option<Owners> {
+        let Followed { owners, since, .. } = self.targets.get(&slot)?;
+        let mut owners = owners.clone();
+        for event in since {
+            owners.apply(event);
+        }
+        Some(owners)
     }
 }
 
@@ -193,7 +222,10 @@ impl Followed {
             self.told += 1;
             self.recent = self.recent.saturating_add(event.detail);
         }
-        self.owners.apply(event);
+        self.since.push(*event);
+        if self.since.len() >= MAX_SINCE {
+            self.catch_up();
+        }
     }
 
     fn adapt(&mut self, kernel: &mut Kernel, slot: u32) -> Result<()> {

@@ -4,11 +4,11 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
-    pages::{Likelihood, Owner, Owners, Piece},
+    pages::{Holders, Likelihood, Owner, Owners, Piece},
     process::{
         Process,
         mappings::Kind,
-        memory::{PAGE_BYTES, Run},
+        memory::PAGE_BYTES,
         residency::{Residency, Resident},
     },
     profile::{Amount, ByKind, PageKind, Residence},
@@ -26,16 +26,26 @@ pub struct Settled {
 
 impl Settled {
     /// Of a process that runs.
-    pub fn measure(process: &Process, owners: &Owners, deadline: Instant) -> Result<Self> {
+    pub fn measure(
+        process: &Process,
+        owners: &Owners,
+        holders: &Holders,
+        deadline: Instant,
+    ) -> Result<Self> {
         let mut settled = Self::default();
         settled.residence.is_measured = true;
         let memory = process.memory();
         for resident in &counted(&process.residency()?) {
             let mapping = resident.mapping.range;
-            for run in memory.runs(mapping, deadline)?.iter().filter(|run| !run.is_swapped) {
-                let kind = kind(resident, run);
-                let parts = owners.of(run.range, mapping).into_iter();
+            let runs = memory.runs(mapping, deadline)?;
+            for run in runs.list.iter().filter(|run| !run.is_swapped) {
+                let kind = kind(resident, run.is_file_or_shared);
+                let parts = owners.of(run.range, mapping, holders).into_iter();
                 parts.for_each(|(part, owner)| settled.add(kind, owner, part.end - part.start));
+            }
+            if !runs.is_complete {
+                let unseen = resident.bytes.saturating_sub(runs.resident());
+                settled.add(kind(resident, resident.anonymous == 0), Owner::Unknown, unseen);
             }
         }
         Ok(settled)
@@ -72,9 +82,10 @@ impl Settled {
     }
 
     fn add(&mut self, kind: PageKind, owner: Owner, bytes: u64) {
-        let Residence { touched, nearest, mapped, before, unknown, .. } = &mut self.residence;
+        let Residence { touched, held, nearest, mapped, before, unknown, .. } = &mut self.residence;
         let sum = match owner {
             Owner::Touched(_) => touched,
+            Owner::Holder(_) => held,
             Owner::Nearest(_) => nearest,
             Owner::Mapped(_) => mapped,
             Owner::Before => before,
@@ -114,32 +125,35 @@ fn divide(pieces: impl Iterator<Item = (Piece, u64)>, limit: Option<u64>) -> Vec
     shares
 }
 
-/// Notes what is in memory before anything is known of it.
-pub fn note_before(process: &Process, owners: &mut Owners, deadline: Instant) -> Result<()> {
-    let memory = process.memory();
+/// Notes what is in memory before anything is known of it. Whether there was time for all of it.
+pub fn note_before(process: &Process, owners: &mut Owners, deadline: Instant) -> Result<bool> {
+    let (memory, mut is_complete) = (process.memory(), true);
     for resident in &counted(&process.residency()?) {
-        for run in memory.runs(resident.mapping.range, deadline)? {
-            owners.note_before(run.range);
-        }
+        let runs = memory.runs(resident.mapping.range, deadline)?;
+        runs.list.iter().for_each(|run| owners.note_before(run.range));
+        is_complete &= runs.is_complete;
     }
-    Ok(())
+    Ok(is_complete)
 }
 
-/// Mappings with memory that counts for the process.
+/// Mappings with memory that counts for the process, those first that are seen in the least time.
 fn counted(residency: &Residency) -> Vec<Resident> {
     let has_memory =
         |resident: &&Resident| resident.bytes > 0 || resident.swapped > 0 || resident.huge > 0;
     let is_counted = |resident: &&Resident| resident.mapping.kind() != Kind::Special;
-    residency.mappings.iter().filter(has_memory).filter(is_counted).cloned().collect()
+    let counted = residency.mappings.iter().filter(has_memory).filter(is_counted);
+    let mut counted: Vec<_> = counted.cloned().collect();
+    counted.sort_by_key(|resident| resident.mapping.range.end - resident.mapping.range.start);
+    counted
 }
 
-fn kind(resident: &Resident, run: &Run) -> PageKind {
+fn kind(resident: &Resident, is_file_or_shared: bool) -> PageKind {
     match resident.mapping.kind() {
         _ if resident.huge > 0 => PageKind::Huge,
         Kind::Heap => PageKind::Heap,
         Kind::Stack => PageKind::Stack,
-        _ if run.is_file_or_shared && resident.is_shared_memory => PageKind::Shared,
-        _ if run.is_file_or_shared => PageKind::File,
+        _ if is_file_or_shared && resident.is_shared_memory => PageKind::Shared,
+        _ if is_file_or_shared => PageKind::File,
         Kind::File => PageKind::Data,
         _ => PageKind::Mapped,
     }

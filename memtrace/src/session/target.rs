@@ -192,8 +192,8 @@ impl Target {
         self.ended.is_none() && self.shed.is_none() && self.has_allocator()
     }
 
-    /// Notes what the process looks like now, if it still runs.
-    pub fn look(&mut self) {
+    /// Notes what the process looks like now; whether it still runs.
+    pub fn look(&mut self) -> bool {
         // After its end the same process may be another program, even before its end is known.
         if self.ended.is_none()
             && self.process.check().is_ok()
@@ -204,7 +204,9 @@ impl Target {
         {
             self.comm.clone_from(&status.comm);
             self.status = Some(status);
+            return true;
         }
+        false
     }
 
     /// Processes may give themselves another command line once they know what they are for.

@@ -3,6 +3,7 @@
 mod follow;
 mod groups;
 mod heaps;
+mod live;
 mod looks;
 mod pages;
 mod recorder;
@@ -317,9 +318,10 @@ impl Tracer {
         }
         self.notes.extend(self.selection.take().and_then(Selection::into_note));
         self.look_now()?;
-        let pages = self.settle_pages();
+        let live = self.live();
+        let pages = self.settle_pages(&live);
         let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
-        let resident = self.resident(&heaps);
+        let resident = self.resident(&heaps, &live);
         self.notes.extend(unseen(&self.targets));
         self.meter.update(&self.kernel, true);
         let targets: Vec<_> = self.targets.iter().collect();

@@ -42,11 +42,8 @@ pub(super) fn arena_bytes(
     inventory: &Inventory,
     deadline: Instant,
 ) -> Option<Vec<u64>> {
-    let in_time = |arena: &Arena| {
-        (Instant::now() < deadline).then_some(())?;
-        memory.resident(arena.range).ok()
-    };
-    inventory.arenas.iter().map(in_time).collect()
+    let resident = |arena: &Arena| memory.resident(arena.range, deadline).ok();
+    inventory.arenas.iter().map(resident).collect()
 }
 
 impl PythonObjects {

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     decomposition::{self, Look},
     heap::{self, Accounts, Advice, Chunk, Heap},
-    inventory::{Array, Inventory, Limits},
-    process::{mappings::Mapping, memory::Memory},
+    inventory::{Inventory, Limits},
+    process::mappings::Mapping,
     profile::Class,
 };
 
@@ -99,17 +99,11 @@ fn objects(scene: &Scene<'_>) -> Result<PythonObjects> {
     let arrays = inventory.arrays.iter();
     let arrays = arrays.map(|array| ArrayUse {
         array: array.clone(),
-        resident: resident(scene, &memory, array).ok(),
+        resident: memory.resident(array.data, scene.deadline).ok(),
     });
     let arrays = arrays.collect();
     let arena_bytes = arena_bytes(&memory, &inventory, scene.deadline);
     Ok(PythonObjects { inventory, arrays, arena_bytes })
-}
-
-/// Bytes of the array's elements that are in memory.
-fn resident(scene: &Scene<'_>, memory: &Memory, array: &Array) -> Result<u64> {
-    left(scene)?;
-    memory.resident(array.data)
 }
 
 /// The heap's part of the resident memory, divided further, as far as its readers know.

@@ -2,10 +2,13 @@
 
 use std::{ptr, sync::OnceLock, time::Instant};
 
-use anyhow::ensure;
+use anyhow::Context as _;
 use memtrace_abi::mapping::Range;
 
-use super::{Memory, PAGE_BYTES, Page, pagemap};
+use super::{
+    Memory, PAGE_BYTES, Page, pagemap,
+    scan::{self, Region},
+};
 
 /// Pages of a huge page.
 const HUGE_PAGES: usize = 512;
@@ -21,43 +24,90 @@ pub struct Run {
     pub is_swapped: bool,
 }
 
-impl Memory {
-    /// The pages of a range that are in memory or swapped out. The pages of zeros that the kernel
-    /// lends to whoever reads what was never written are neither: it does not count them. Fails if
-    /// it is not done in time.
-    pub fn runs(&self, range: Range, deadline: Instant) -> anyhow::Result<Vec<Run>> {
-        let mut runs: Vec<Run> = Vec::new();
-        let mut start = range.start;
-        while start < range.end {
-            ensure!(
-                Instant::now() < deadline,
-                "the process has too much memory to look at in time"
-            );
-            let pages = self.pages(Range { start, end: range.end })?;
-            if pages.is_empty() {
-                break;
-            }
-            for page in &pages {
-                note(&mut runs, start, *page);
-                start += PAGE_BYTES;
-            }
-        }
-        Ok(runs)
+/// What was found in a range.
+#[derive(Debug, Default)]
+pub struct Runs {
+    /// By address.
+    pub list: Vec<Run>,
+    /// Whether there was time for all of it.
+    pub is_complete: bool,
+}
+
+impl Runs {
+    /// Bytes in memory.
+    #[must_use]
+    pub fn resident(&self) -> u64 {
+        let resident = self.list.iter().filter(|run| !run.is_swapped);
+        resident.map(|run| run.range.end - run.range.start).sum()
     }
 }
 
-fn note(runs: &mut Vec<Run>, start: u64, page: Page) {
-    if !page.is_swapped() && (!page.is_present() || zeros().contains(page)) {
-        return;
+impl Memory {
+    /// The pages of a page-aligned range that are in memory or swapped out, as far as they are seen in
+    /// time. The pages of zeros that the kernel lends to whoever reads what was never written are
+    /// neither: it does not count them.
+    pub fn runs(&self, range: Range, deadline: Instant) -> anyhow::Result<Runs> {
+        let mut runs = Runs::default();
+        let mut start = range.start;
+        while start < range.end {
+            if Instant::now() >= deadline {
+                return Ok(runs);
+            }
+            let rest = Range { start, end: range.end };
+            let next = match self.scan(rest)? {
+                Some(next) => runs.take_in(next),
+                None => runs.take_in_pages(start, &self.pages(rest)?),
+            };
+            if next <= start {
+                break;
+            }
+            start = next;
+        }
+        runs.is_complete = true;
+        Ok(runs)
     }
-    let run = Run {
-        range: Range { start, end: start + PAGE_BYTES },
-        is_file_or_shared: page.is_file_or_shared(),
-        is_swapped: page.is_swapped(),
-    };
-    match runs.last_mut() {
-        Some(last) if last.range.end == start && last.is_like(&run) => last.range.end += PAGE_BYTES,
-        _ => runs.push(run),
+
+    fn scan(&self, range: Range) -> anyhow::Result<Option<(Vec<Region>, u64)>> {
+        self.ask(move |_, pagemap| scan::scan(pagemap, range))
+            .with_context(|| format!("scan the pages of process {}", self.process.pid()))
+    }
+}
+
+impl Runs {
+    /// Returns up to where that is known.
+    fn take_in(&mut self, (regions, end): (Vec<Region>, u64)) -> u64 {
+        for region in regions {
+            self.push(Run {
+                range: region.range(),
+                is_file_or_shared: region.is_file_or_shared(),
+                is_swapped: region.is_swapped(),
+            });
+        }
+        end
+    }
+
+    fn take_in_pages(&mut self, mut start: u64, pages: &[Page]) -> u64 {
+        for page in pages {
+            let Some(end) = start.checked_add(PAGE_BYTES) else { break };
+            if page.is_swapped() || page.is_present() && !zeros().contains(*page) {
+                self.push(Run {
+                    range: Range { start, end },
+                    is_file_or_shared: page.is_file_or_shared(),
+                    is_swapped: page.is_swapped(),
+                });
+            }
+            start = end;
+        }
+        start
+    }
+
+    fn push(&mut self, run: Run) {
+        match self.list.last_mut() {
+            Some(last) if last.range.end == run.range.start && last.is_like(&run) => {
+                last.range.end = run.range.end;
+            }
+            _ => self.list.push(run),
+        }
     }
 }
 
@@ -127,20 +177,59 @@ mod tests {
         *,
     };
 
-    #[test]
-    fn what_was_only_read_is_not_resident() {
-        let script = "import mmap, ctypes
-m = mmap.mmap(-1, 64 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    const SCRIPT: &str = "import mmap, ctypes
+m = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE)
 for page in range(10): m[page * 4096] = 1
 sum(m[page * 4096] for page in range(64))
+m[1 << 39] = 1
 print(ctypes.addressof(ctypes.c_char.from_buffer(m)), flush=True)";
-        let python = Workload::python(script);
-        let start: u64 = python.first_line().parse().unwrap();
+
+    fn workload() -> (Workload, Memory, u64) {
+        let python = Workload::python(SCRIPT);
+        let start = python.first_line().parse().unwrap();
         let memory = Process::open(python.pid()).unwrap().memory();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let runs = memory.runs(Range { start, end: start + 64 * PAGE_BYTES }, deadline).unwrap();
-        let [run] = runs[..] else { panic!("{runs:?}") };
+        (python, memory, start)
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    #[test]
+    fn what_was_only_read_is_not_resident() {
+        let (_python, memory, start) = workload();
+        let range = Range { start, end: start + 64 * PAGE_BYTES };
+        let Runs { list, is_complete } = memory.runs(range, soon()).unwrap();
+        let [run] = list[..] else { panic!("{list:?}") };
         assert_eq!(run.range, Range { start, end: start + 10 * PAGE_BYTES });
-        assert!(!run.is_file_or_shared && !run.is_swapped);
+        assert!(!run.is_file_or_shared && !run.is_swapped && is_complete);
+    }
+
+    #[test]
+    fn without_a_scan_by_the_kernel_each_page_is_looked_at() {
+        let (_python, memory, start) = workload();
+        let range = Range { start, end: start + 64 * PAGE_BYTES };
+        let mut runs = Runs::default();
+        assert_eq!(runs.take_in_pages(start, &memory.pages(range).unwrap()), range.end);
+        assert_eq!(runs.list, memory.runs(range, soon()).unwrap().list);
+    }
+
+    #[test]
+    fn a_page_in_a_tebibyte_is_found() {
+        let (_python, memory, start) = workload();
+        // Before Linux 6.7 it would take seconds.
+        let can_scan = memory.scan(Range { start, end: start + PAGE_BYTES }).unwrap().is_some();
+        let deadline = if can_scan { soon() } else { Instant::now() };
+        let runs = memory.runs(Range { start, end: start + (1 << 40) }, deadline).unwrap();
+        assert_eq!(runs.is_complete, can_scan);
+        let last = runs.list.last().map(|run| run.range.start);
+        assert_eq!(last, can_scan.then_some(start + (1 << 39)));
+    }
+
+    #[test]
+    fn what_there_is_no_time_for_is_told() {
+        let (_python, memory, start) = workload();
+        let range = Range { start, end: start + (1 << 40) };
+        assert!(!memory.runs(range, Instant::now()).unwrap().is_complete);
     }
 }

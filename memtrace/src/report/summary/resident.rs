@@ -9,6 +9,8 @@ use crate::{
     },
 };
 
+/// Lines without memory that are told of.
+const SPENT: usize = 3;
 /// Cells of a line over time.
 const CELLS: usize = 40;
 
@@ -71,15 +73,25 @@ pub(super) fn lines(profile: &Profile, names: &[String], page: &mut Page) {
     page.blank();
     page.heading("Resident, by the line that touched it first");
     page.row("       live  resident    shared  released", "");
+    rows(&lines, names, page);
+    page.more(lines.len(), TOP, "lines");
+    let spent = profile.spent_lines();
+    if !spent.is_empty() {
+        page.paragraph("Released, by lines that hold nothing any more:", "  ");
+        rows(&spent[..spent.len().min(SPENT)], names, page);
+        page.more(spent.len(), SPENT, "such lines");
+    }
+    for remark in resident::doubts(profile) {
+        page.paragraph(&remark, "  ");
+    }
+}
+
+fn rows(lines: &[Line], names: &[String], page: &mut Page) {
     for line in lines.iter().take(TOP) {
         let sizes = resident::columns(&line.amounts).map(Size);
         let [live, resident, shared, released] = sizes;
         let numbers = format!("  {live:>9} {resident:>9} {shared:>9} {released:>9}  ");
         page.row(&numbers, name(names, line.frame));
-    }
-    page.more(lines.len(), TOP, "lines");
-    for remark in resident::doubts(profile) {
-        page.paragraph(&remark, "  ");
     }
 }
 

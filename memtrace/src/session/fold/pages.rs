@@ -36,11 +36,9 @@ impl Frames<'_> {
     ) -> Vec<u32> {
         let kind = kind.name();
         let (stack, otherwise) = match owner {
-            Owner::Touched(stack) | Owner::Nearest(stack) | Owner::Mapped(stack) => {
-                (Some(stack), "stack not recorded: the table was full")
-            }
             Owner::Before => (None, "before attach"),
             Owner::Unknown => (None, "not attributed"),
+            _ => (owner.stack(), "stack not recorded: the table was full"),
         };
         let frames = stack.and_then(|stack| self.of(builder, slot, stack));
         match frames {

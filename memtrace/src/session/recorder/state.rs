@@ -232,7 +232,7 @@ impl Recorder {
         let processes: Vec<_> =
             chosen.map(|(_, target)| (target.slot, target.process.clone())).collect();
         if self.readings.is_none() {
-            let known = (self.tracer.objects(), self.tracer.live());
+            let known = (self.tracer.objects(), self.tracer.live().into_slots());
             self.readings = Some(task::spawn_blocking(|| read(victim, processes, known)));
         }
     }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::Result;
-use memtrace_abi::allocation::place;
 
 use super::{
     super::{
@@ -16,9 +15,10 @@ use super::{
         target::Target,
     },
     State, Tracer, heaps,
+    live::Live,
 };
 use crate::{
-    decomposition::{self, LiveBlocks, Look},
+    decomposition::{self, Look},
     kernel,
     process::host,
     profile::{Amount, BasisPoints, Decomposition, Segment, Sharing, Shed},
@@ -60,12 +60,15 @@ impl Tracer {
     /// Looks at the targets. Also notices ends of which there was no event, because a process was
     /// faster than its attaching, or because the kernel knows it by another id.
     pub(super) fn look_now(&mut self) -> Result<()> {
+        self.pages.read(&mut self.kernel);
         for slot in self.targets.slots() {
             let Some(target) = self.targets.get_mut(slot) else { continue };
             if target.ended.is_some() {
                 continue;
             }
-            target.look();
+            if target.look() {
+                self.pages.catch_up(slot);
+            }
             if target.is_gone() {
                 self.end(slot);
             }
@@ -168,21 +171,18 @@ impl Tracer {
 
     /// What the resident memory of those that have not ended consists of. Their recording has been
     /// stopped.
-    pub(super) fn resident(&mut self, heaps: &[(u32, Fragmentation)]) -> Resident {
+    pub(super) fn resident(&mut self, heaps: &[(u32, Fragmentation)], live: &Live) -> Resident {
         let (deadline, heap_deadline) =
             (Instant::now() + PATIENCE, Instant::now() + heaps::PATIENCE);
-        let live = self.live_blocks();
         let (mut looks, mut sharing) = (Vec::new(), HashMap::new());
         for target in self.targets.iter().filter(|target| target.ended.is_none()) {
-            // Since its probes are off, nobody knows what is live.
-            let known = live.as_ref().filter(|_| target.shed.is_none());
-            let none = LiveBlocks::default();
-            let live = known.map(|live| live.get(&target.slot).unwrap_or(&none));
             let read = heaps.iter().find(|(slot, _)| *slot == target.slot);
             let read = read.map(|(_, heap)| heap.total);
             let heap = read.or_else(|| heaps::account(&target.process, heap_deadline));
             let objects = &self.objects;
-            match within(deadline, || Look::at(&target.process, objects, live, heap.as_ref())) {
+            match within(deadline, || {
+                Look::at(&target.process, objects, live.of(target), heap.as_ref())
+            }) {
                 Ok(look) => {
                     looks.push((target.slot, look));
                     sharing.extend(shared(target).map(|known| (target.slot, known)));
@@ -203,24 +203,6 @@ impl Tracer {
             resident.absent.insert(slot, look.absent);
         }
         resident
-    }
-
-    /// By slot.
-    pub(super) fn live_blocks(&mut self) -> Option<HashMap<u32, LiveBlocks>> {
-        let mut blocks: HashMap<u32, LiveBlocks> = HashMap::new();
-        let visited = self.kernel.visit_live(|place, allocation| {
-            // What files and shared memory hold is a use of its own.
-            if place.kind != place::OTHER_MAPPING {
-                blocks.entry(place.process).or_default().add(place, &allocation);
-            }
-        });
-        match visited {
-            Ok(()) => Some(blocks),
-            Err(error) => {
-                self.notes.push(format!("How much of the live memory is resident: {error:#}."));
-                None
-            }
-        }
     }
 }
 

@@ -11,8 +11,9 @@ use memtrace_abi::{allocation::place, mapping::Range};
 use super::{
     super::{history::by_kind, pages::Subject, residence::Settled},
     Tracer,
+    live::Live,
 };
-use crate::{pages::Ranges, report::units::Size};
+use crate::{decomposition::LiveBlocks, pages::Ranges, report::units::Size};
 
 /// Time for a look at all pages of a target.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -50,9 +51,8 @@ impl Tracer {
             }
         })?;
         let mapped = |(slot, live): (&u32, &Ranges<()>)| {
-            let owners = self.pages.owners(*slot);
-            let ranges = live.iter().map(|(range, ())| range);
-            ranges.map(|range| owners.map_or(0, |owners| owners.mapped(range))).sum::<u64>()
+            let owners = self.pages.owners_now(*slot).unwrap_or_default();
+            live.iter().map(|(range, ())| owners.mapped(range)).sum::<u64>()
         };
         let holes = whole.saturating_sub(live.iter().map(mapped).sum());
         if holes > 0 {
@@ -85,29 +85,38 @@ impl Tracer {
         Ok(())
     }
 
+    /// Of those that run, RSS is known as of now.
+    fn catch_up_with(&mut self, slots: &[u32]) {
+        let targets = slots.iter().filter_map(|slot| self.targets.get(*slot));
+        let running = targets.filter(|target| target.ended.is_none() && !target.is_gone());
+        running.for_each(|target| self.pages.catch_up(target.slot));
+    }
+
     /// Whose the resident memory of all targets is, by slot.
-    pub(super) fn settle_pages(&mut self) -> Vec<(u32, Settled)> {
+    pub(super) fn settle_pages(&mut self, live: &Live) -> Vec<(u32, Settled)> {
         let slots = self.targets.slots();
         for slot in &slots {
             if let Err(error) = self.note_late(*slot) {
                 self.notes.push(format!("What processes took at their end: {error:#}."));
             }
         }
-        self.settle(&slots)
+        self.settle(&slots, live)
     }
 
     /// Whose the resident memory of some targets is, by slot.
-    pub(super) fn settle(&mut self, slots: &[u32]) -> Vec<(u32, Settled)> {
+    pub(super) fn settle(&mut self, slots: &[u32], live: &Live) -> Vec<(u32, Settled)> {
         self.pages.read(&mut self.kernel);
+        self.catch_up_with(slots);
         if let Err(error) = self.note_holes() {
             self.notes.push(format!("What was unmapped in part: {error:#}."));
         }
         let mut all = Vec::new();
         for target in slots.iter().filter_map(|slot| self.targets.get(*slot)) {
             let Some(owners) = self.pages.owners(target.slot) else { continue };
+            let holders = live.of(target).map(LiveBlocks::holders).unwrap_or_default();
             let (pid, deadline) = (target.pid, Instant::now() + PATIENCE);
             let last = target.status.as_ref().map(|status| by_kind(&status.memory));
-            let settled = match Settled::measure(&target.process, owners, deadline) {
+            let settled = match Settled::measure(&target.process, owners, &holders, deadline) {
                 _ if target.ended.is_some() => Settled::estimate(owners, last),
                 Ok(settled) => settled,
                 // Its end is still to be told of.

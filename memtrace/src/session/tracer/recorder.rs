@@ -1,10 +1,7 @@
 //! Tracing without an end: processes come and go, and the profile of some of them is wanted while
 //! the others go on.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, ensure};
 use memtrace_abi::loss::Loss;
@@ -15,7 +12,6 @@ use super::{
 };
 use crate::{
     cli,
-    decomposition::LiveBlocks,
     kernel::{Detaching, Kills, detach},
     profile::{ByKind, Point, Timeline},
 };
@@ -120,6 +116,7 @@ impl Tracer {
             let memory = &mut status.memory;
             (memory.anonymous, memory.shared, memory.file) = (anonymous, shared, file);
             memory.resident = resident.sum();
+            self.pages.catch_up(slot);
         }
     }
 
@@ -130,7 +127,8 @@ impl Tracer {
 
     /// What has been recorded of the processes in these slots, in this order.
     pub fn record_of(&mut self, slots: &[u32], told: Told) -> Result<Recorded<'_>> {
-        let pages = self.settle(slots);
+        let live = self.live();
+        let pages = self.settle(slots, &live);
         self.meter.update(&self.kernel, false);
         let targets = slots.iter().filter_map(|slot| self.targets.get(*slot));
         let targets: Vec<_> = targets.collect();
@@ -188,11 +186,6 @@ impl Tracer {
     /// What could not be recorded so far.
     pub fn losses(&self) -> Result<Vec<(Loss, u64)>> {
         self.kernel.losses()
-    }
-
-    /// The live allocations of each process, by slot.
-    pub fn live(&mut self) -> HashMap<u32, LiveBlocks> {
-        self.live_blocks().unwrap_or_default()
     }
 
     /// Ends all tracing; whoever drops what is returned waits until all probes are off.
