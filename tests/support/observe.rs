@@ -17,7 +17,7 @@ pub fn patience() -> Duration {
 
 /// How often something is done that must go well every time; seldomer on a slower machine.
 pub fn cycles() -> u32 {
-    env::var("MEMTRACE_TEST_CYCLES").map_or(10, |cycles| cycles.parse().expect("a number"))
+    env::var("MEMTRACE_TEST_CYCLES").map_or(6, |cycles| cycles.parse().expect("a number"))
 }
 
 /// The first two numbers of the kernel's version.

@@ -3,10 +3,10 @@
 
 use std::{
     collections::HashMap,
-    env,
+    env, fs,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    process::{self, Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -146,7 +146,10 @@ pub fn source(file: &str) -> PathBuf {
 pub fn compile(name: &str, flags: &[&str]) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{number}"));
+    // Several test programs run at the same time.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(process::id().to_string());
+    fs::create_dir_all(&folder).expect("a folder for programs");
+    let program = folder.join(format!("{name}-{number}"));
     let cpp = source(&format!("{name}.cpp"));
     let (compiler, source) =
         if cpp.exists() { ("c++", cpp) } else { ("cc", source(&format!("{name}.c"))) };

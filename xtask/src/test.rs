@@ -1,7 +1,7 @@
 //! `cargo xtask test`: unit tests and end-to-end tests, both as root.
 
 use std::{
-    env, iter,
+    env, fs, iter,
     path::PathBuf,
     process::{Command, ExitCode},
 };
@@ -27,17 +27,20 @@ const ALONE: [&str; 11] = [
     "snapshot::memory::millions",
     "trees::",
 ];
-/// Groups of those that share the machine and keep it busy. The rest wait most of the time, until the
+/// Groups of those that share the machine and keep it busy.
+const BUSY: [&str; 5] = ["decomposition::", "heap::", "objects::", "python::", "snapshot::"];
+/// Groups of those that take longest.
+const LONG: [&str; 2] = ["scenarios::", "wheels::"];
+/// Tests of each kind that run at the same time. Those of no group wait most of the time, until the
 /// kernel has taken probes off.
-const BUSY: [&str; 7] =
-    ["decomposition::", "heap::", "objects::", "python::", "scenarios::", "snapshot::", "wheels::"];
-/// Tests that run at the same time, of either kind.
-const TOGETHER: &str = "--test-threads=4";
+const TOGETHER: &str = "--test-threads=3";
 const ONE_BY_ONE: &str = "--test-threads=1";
 
 /// Runs all of them even if some fail; the last lines are the test programs' own.
 pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     let variables = environment(&setup::test_pythons()?)?;
+    // What earlier runs compiled; where there was none, there is nothing to remove.
+    let _ = fs::remove_dir_all(command::target_dir().join("tmp"));
     command::run(unit_tests(&variables).arg("--no-run"))?;
     command::run(end_to_end_tests(&variables).arg("--no-run"))?;
     let mut passed = true;
@@ -55,10 +58,12 @@ fn steps(arguments: &[&str], variables: Variables<'_>) -> Vec<Vec<Command>> {
         return vec![vec![unit], vec![end_to_end([&[ONE_BY_ONE], arguments].concat())]];
     }
     let skip = |groups: &'static [&str]| groups.iter().flat_map(|group| ["--skip", group]);
-    let waiting = iter::once(TOGETHER).chain(skip(&ALONE)).chain(skip(&BUSY)).collect();
-    let busy = iter::once(TOGETHER).chain(skip(&ALONE)).chain(BUSY).collect();
+    let together = || iter::once(TOGETHER).chain(skip(&ALONE));
+    let waiting = together().chain(skip(&BUSY)).chain(skip(&LONG)).collect();
+    let [busy, long] =
+        [&BUSY[..], &LONG].map(|groups| together().chain(groups.iter().copied()).collect());
     vec![
-        vec![end_to_end(waiting), end_to_end(busy), unit],
+        vec![end_to_end(waiting), end_to_end(busy), end_to_end(long), unit],
         vec![end_to_end([&[ONE_BY_ONE], &ALONE[..]].concat())],
     ]
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Arrays, data frames and containers that are listed, each.
-const LISTED: usize = 200;
+const LISTED: usize = 1000;
 
 /// Reads all of it; what is late or cannot be read is missing.
 pub(super) fn read(scene: &Scene<'_>, snapshot: &mut Snapshot) {

@@ -178,7 +178,7 @@ mod tests {
     };
 
     const SCRIPT: &str = "import mmap, ctypes
-m = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE)
+m = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)  # MAP_NORESERVE
 for page in range(10): m[page * 4096] = 1
 sum(m[page * 4096] for page in range(64))
 m[1 << 39] = 1

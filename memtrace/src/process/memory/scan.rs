@@ -59,7 +59,7 @@ impl Region {
 }
 
 /// Regions from the start of a page-aligned range on, and up to where it was looked at. `None`: this
-/// kernel cannot tell.
+/// kernel cannot tell, or not of these addresses.
 pub(super) fn scan(pagemap: &File, range: Range) -> io::Result<Option<(Vec<Region>, u64)>> {
     let mut regions = vec![Region::default(); REGIONS];
     let mut arguments = Arguments {
@@ -79,7 +79,9 @@ pub(super) fn scan(pagemap: &File, range: Range) -> io::Result<Option<(Vec<Regio
     let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut arguments) };
     let Ok(found) = usize::try_from(found) else {
         let error = io::Error::last_os_error();
-        let is_unknown = matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL));
+        // Also of addresses that are none of a program.
+        let unknown = [libc::ENOTTY, libc::EINVAL, libc::EFAULT].map(Some);
+        let is_unknown = unknown.contains(&error.raw_os_error());
         return if is_unknown { Ok(None) } else { Err(error) };
     };
     regions.truncate(found);

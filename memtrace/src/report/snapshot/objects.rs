@@ -96,6 +96,12 @@ fn arrays(objects: &PythonObjects) -> Section {
         let aside = held(holder) + more;
         section.row_with([Size(bytes).to_string(), resident], name, aside);
     }
+    let listed = objects.arrays.len() as u64;
+    let smaller = count.saturating_sub(listed);
+    if smaller > 0 {
+        let (listed, smaller) = (Count(listed), Count(smaller));
+        section.remark(format!("The {listed} largest are listed; {smaller} smaller ones are not."));
+    }
     section
 }
 
