@@ -36,7 +36,7 @@ pub use self::{
     builder::Builder,
     decomposition::{Allocator, Class, Decomposition, Live, Measured, Part, Segment, User},
     fragmentation::{Arena, Heap},
-    frame::{Frame, Location, printable},
+    frame::{Frame, Location, printable, printable_sentence},
     group::{Group, group_name},
     incident::{Cause, Counted, Evidence, Incident, Limit, Member},
     lines::Line,

@@ -7,6 +7,8 @@ use super::files::FileNames;
 
 /// Longest name that is shown, in characters.
 const MAX_NAME: usize = 200;
+/// The same of a sentence, in which there may be several names.
+const MAX_SENTENCE: usize = 2000;
 
 /// A frame of a stack.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -105,13 +107,23 @@ impl Location {
 /// long names are cut.
 #[must_use]
 pub fn printable(name: &str) -> String {
+    shown(name, MAX_NAME)
+}
+
+/// As [`printable`], of a sentence with names in it.
+#[must_use]
+pub fn printable_sentence(sentence: &str) -> String {
+    shown(sentence, MAX_SENTENCE)
+}
+
+fn shown(name: &str, limit: usize) -> String {
     let mut shown = String::new();
     let mut length = 0;
     for (index, character) in name.trim().chars().enumerate() {
         let part = printable_character(character, index);
         length += part.chars().count();
-        if length > MAX_NAME {
-            return cut(&shown, MAX_NAME);
+        if length > limit {
+            return cut(&shown, limit);
         }
         shown.push_str(&part);
     }

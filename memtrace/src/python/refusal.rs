@@ -35,7 +35,9 @@ impl fmt::Display for Refusal {
                 write!(formatter, "Python {version} is a free-threaded build")
             }
             Self::Incomplete(what) => write!(formatter, "Python without a usable {what}"),
-            Self::CLibrary => write!(formatter, "the C library is not glibc"),
+            Self::CLibrary => {
+                write!(formatter, "the C library is not glibc: Python's frames cannot be read")
+            },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::profile::{Amount, Frame, Process, Profile, View, printable};
+use crate::profile::{Amount, Frame, Process, Profile, View, printable, printable_sentence};
 
 use super::{
     resident, shedding,
@@ -115,7 +115,7 @@ pub(super) fn caveats(profile: &Profile, view: View) -> Vec<String> {
     caveats.extend(losses(profile));
     caveats.extend(unknown_releases(profile));
     caveats.extend(failures(profile));
-    caveats.extend(profile.notes.iter().map(|note| printable(note)));
+    caveats.extend(profile.notes.iter().map(|note| printable_sentence(note)));
     caveats
 }
 
@@ -193,7 +193,7 @@ fn heaps(profile: &Profile, view: View) -> Vec<String> {
         profile.processes.iter().filter_map(|process| Some((process, process.heap.as_ref()?)));
     let remarks: Vec<_> = looked_at
         .flat_map(|(process, heap)| heap.remarks.iter().map(|remark| (process.text(), remark)))
-        .map(|(process, remark)| format!("{process}: {}", printable(remark)))
+        .map(|(process, remark)| format!("{process}: {}", printable_sentence(remark)))
         .collect();
     if remarks.is_empty() {
         return vec!["No heap was looked at while this was traced.".into()];

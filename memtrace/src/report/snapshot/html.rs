@@ -15,7 +15,7 @@ use super::{
     threads::{Group, cpu_time, groups},
 };
 use crate::{
-    profile::printable,
+    profile::{printable, printable_sentence},
     snapshot::{Part, Snapshot},
 };
 
@@ -92,7 +92,7 @@ fn section(section: &Section) -> String {
 }
 
 fn caveats(snapshot: &Snapshot) -> String {
-    let notes = snapshot.notes.iter().map(|note| printable(note));
+    let notes = snapshot.notes.iter().map(|note| printable_sentence(note));
     let remarks: Vec<String> = [remarks::cost(&snapshot.cost)].into_iter().chain(notes).collect();
     let items = each("li", remarks.iter());
     format!("<h2 id=\"caveats\">Cost and caveats</h2>\n<ul>\n{items}</ul>\n")

@@ -1,6 +1,6 @@
 //! A table of a snapshot, whatever it is shown on.
 
-use crate::{profile::printable, snapshot::Part};
+use crate::{profile::printable_sentence, snapshot::Part};
 
 /// A table with a title, and sentences below it.
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl Section {
 
     /// What stands where a part is missing.
     pub(super) fn missing(title: &str, reason: &str) -> Self {
-        let remarks = vec![format!("Missing: {}.", printable(reason))];
+        let remarks = vec![format!("Missing: {}.", printable_sentence(reason))];
         Self { title: title.into(), remarks, ..Self::default() }
     }
 

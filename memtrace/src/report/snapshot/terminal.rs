@@ -15,7 +15,7 @@ use super::{
     threads::{Group, groups},
 };
 use crate::{
-    profile::printable,
+    profile::{printable, printable_sentence},
     snapshot::{Part, Snapshot},
 };
 
@@ -107,6 +107,6 @@ fn caveats(snapshot: &Snapshot, page: &mut Page) {
     page.heading("Cost and caveats");
     page.paragraph(&remarks::cost(&snapshot.cost), "  - ");
     for note in &snapshot.notes {
-        page.paragraph(&printable(note), "  - ");
+        page.paragraph(&printable_sentence(note), "  - ");
     }
 }

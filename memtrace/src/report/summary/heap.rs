@@ -5,7 +5,7 @@ use super::{
     TOP,
     page::Page,
 };
-use crate::profile::{Arena, Heap, Process, Profile, printable};
+use crate::profile::{Arena, Heap, Process, Profile, printable, printable_sentence};
 
 /// Where the memory of each heap is that was looked at.
 pub(super) fn heaps(profile: &Profile, page: &mut Page) {
@@ -32,6 +32,6 @@ fn one(process: &Process, heap: &Heap, page: &mut Page) {
     }
     page.more(arenas.len(), TOP, "arenas");
     for remark in &heap.remarks {
-        page.paragraph(&printable(remark), "  ");
+        page.paragraph(&printable_sentence(remark), "  ");
     }
 }
