@@ -262,7 +262,7 @@ impl Run<'_> {
             self.progress.clear();
             cli::say(&line);
         }
-        tracer.search();
+        tracer.search()?;
         self.progress.show(&tracer.state()?);
         tracer.tidy();
         Ok(())

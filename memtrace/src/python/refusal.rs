@@ -37,7 +37,7 @@ impl fmt::Display for Refusal {
             Self::Incomplete(what) => write!(formatter, "Python without a usable {what}"),
             Self::CLibrary => {
                 write!(formatter, "the C library is not glibc: Python's frames cannot be read")
-            },
+            }
         }
     }
 }

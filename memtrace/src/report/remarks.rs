@@ -125,9 +125,14 @@ pub(super) fn cost(profile: &Profile) -> Option<String> {
     if cost.hits() == 0 {
         return None;
     }
-    let share = cost.share().map_or_else(String::new, |share| {
-        format!(", {:.1} % of the CPU time of what was traced", 100.0 * share)
-    });
+    let share = match cost.share() {
+        None => String::new(),
+        // Of processes that end between two looks not all time is seen.
+        Some(share) if share > 1.0 => {
+            ", more than was seen of the CPU time of what was traced".into()
+        }
+        Some(share) => format!(", {:.1} % of the CPU time of what was traced", 100.0 * share),
+    };
     let time = match cost.time() {
         time if time < Duration::from_millis(1) => "less than 1 ms".into(),
         time => format!("about {}", Elapsed(time)),

@@ -1,5 +1,6 @@
 //! The loaded kernel programs and the processes that they watch.
 
+mod announcement;
 mod follow;
 mod groups;
 mod heaps;
@@ -11,7 +12,6 @@ mod select;
 
 use std::{
     collections::BTreeSet,
-    io::{self, IsTerminal as _},
     mem,
     time::{Duration, Instant, SystemTime},
 };
@@ -20,7 +20,7 @@ use anyhow::{Error, Result, anyhow};
 use memtrace_abi::event::kind;
 
 use super::{
-    Detail, Goal, Options,
+    Detail, Options,
     budget::Watch,
     codes::Codes,
     cost::Meter,
@@ -40,6 +40,7 @@ use crate::{
     process::{Process, unusable::Unusable},
     profile::BasisPoints,
 };
+use announcement::Announcement;
 pub use looks::Resident;
 pub use recorder::Told;
 use select::Selection;
@@ -75,8 +76,7 @@ pub struct Tracer {
     detail: Detail,
     sample_interval: u64,
     verbose: bool,
-    /// Whether it is said when tracing begins.
-    announced: bool,
+    announcement: Announcement,
     began: Instant,
     started: SystemTime,
     /// Probes of processes that have ended.
@@ -166,7 +166,7 @@ impl Tracer {
             detail: options.detail,
             sample_interval,
             verbose: options.verbose,
-            announced: options.verbose || is_unattended(options),
+            announcement: Announcement::new(options),
             began: Instant::now(),
             started: SystemTime::now(),
             retired: Vec::new(),
@@ -205,12 +205,9 @@ impl Tracer {
         }
     }
 
-    /// Tells whoever waits for it that everything from now on is recorded.
-    fn announce(&self, slot: u32) {
-        let is_recorded = |target: &&Target| target.has_allocator() && target.ended.is_none();
-        let target = self.targets.get(slot).filter(is_recorded);
-        if let Some(target) = target.filter(|_| self.announced) {
-            cli::say(&format!("tracing process {} ({})", target.pid, target.comm));
+    fn announce(&mut self, slot: u32) {
+        if let Some(target) = self.targets.get(slot) {
+            self.announcement.tell_of(target);
         }
     }
 
@@ -316,7 +313,7 @@ impl Tracer {
             self.kernel.stop(target.slot)?;
             target.read_command();
         }
-        self.notes.extend(self.selection.take().and_then(Selection::into_note));
+        self.notes.extend(self.selection.take().into_iter().flat_map(Selection::into_notes));
         self.look_now()?;
         let live = self.live();
         let pages = self.settle_pages(&live);
@@ -373,12 +370,6 @@ fn unseen(targets: &Targets) -> Vec<String> {
         ));
     }
     notes
-}
-
-/// Whether nobody sees progress who would like to. The standard error of a command is its own.
-fn is_unattended(options: &Options) -> bool {
-    let attaches = !matches!(options.goal, Goal::Run(_));
-    attaches && !options.quiet && !io::stderr().is_terminal()
 }
 
 /// One error is left for the caller.

@@ -79,6 +79,10 @@ pub(super) fn scan(pagemap: &File, range: Range) -> io::Result<Option<(Vec<Regio
     let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut arguments) };
     let Ok(found) = usize::try_from(found) else {
         let error = io::Error::last_os_error();
+        if error.raw_os_error() == Some(libc::ESRCH) {
+            // It has ended, and has no memory any more.
+            return Ok(Some((Vec::new(), range.end)));
+        }
         // Also of addresses that are none of a program.
         let unknown = [libc::ENOTTY, libc::EINVAL, libc::EFAULT].map(Some);
         let is_unknown = unknown.contains(&error.raw_os_error());

@@ -9,7 +9,7 @@ use anyhow::Result;
 use memtrace_abi::{allocation::place, mapping::Range};
 
 use super::{
-    super::{history::by_kind, pages::Subject, residence::Settled},
+    super::{history::by_kind, pages::Subject, residence::Settled, target::Target},
     Tracer,
     live::Live,
 };
@@ -65,24 +65,35 @@ impl Tracer {
         Ok(())
     }
 
-    /// Tells of memory that a process has taken after its last look, of which its last RSS knows
+    /// Tells of memory that processes have taken after their last look, of which their last RSS knows
     /// nothing.
-    fn note_late(&mut self, slot: u32) -> Result<()> {
-        let Some(target) = self.targets.get(slot) else { return Ok(()) };
-        let Some(status) = target.status.as_ref().filter(|_| target.ended.is_some()) else {
-            return Ok(());
-        };
-        let live = self.kernel.process_totals(slot)?.live_bytes;
-        let seen = self.history.last_live(slot).unwrap_or_default();
-        let late = live.saturating_sub(seen);
-        if late > status.memory.resident / 10 {
-            let (late, pid) = (Size(late), target.pid);
-            self.notes.push(format!(
-                "{late} more was live when process {pid} ended than when its RSS was last seen: what \
-                 is told to be resident may be too little."
-            ));
+    fn note_late(&mut self) -> Result<()> {
+        let (mut sum, mut most, mut count) = (0_u64, (0, 0), 0);
+        for target in self.targets.iter().filter(|target| target.ended.is_some()) {
+            let late = self.late(target)?;
+            sum = sum.saturating_add(late);
+            most = most.max((late, target.pid));
+            count += u32::from(late > 0);
         }
+        let (sum, (_, pid)) = (Size(sum), most);
+        let who = match count {
+            0 => return Ok(()),
+            1 => format!("process {pid} ended than when its RSS was"),
+            _ => format!("{count} processes ended, such as {pid}, than when their RSS was"),
+        };
+        self.notes.push(format!(
+            "{sum} more was live when {who} last seen: what is told to be resident may be too little."
+        ));
         Ok(())
+    }
+
+    /// What a process that has ended had more than when last looked at, if that matters.
+    fn late(&self, target: &Target) -> Result<u64> {
+        let Some(status) = target.status.as_ref() else { return Ok(0) };
+        let live = self.kernel.process_totals(target.slot)?.live_bytes;
+        let seen = self.history.last_live(target.slot).unwrap_or_default();
+        let late = live.saturating_sub(seen);
+        Ok(if late > status.memory.resident / 10 { late } else { 0 })
     }
 
     /// Of those that run, RSS is known as of now.
@@ -95,10 +106,8 @@ impl Tracer {
     /// Whose the resident memory of all targets is, by slot.
     pub(super) fn settle_pages(&mut self, live: &Live) -> Vec<(u32, Settled)> {
         let slots = self.targets.slots();
-        for slot in &slots {
-            if let Err(error) = self.note_late(*slot) {
-                self.notes.push(format!("What processes took at their end: {error:#}."));
-            }
+        if let Err(error) = self.note_late() {
+            self.notes.push(format!("What processes took at their end: {error:#}."));
         }
         self.settle(&slots, live)
     }

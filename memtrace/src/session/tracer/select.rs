@@ -1,13 +1,25 @@
 //! Processes that are found rather than named: those that run, and those that start later.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
-use super::{super::Options, Tracer, open};
+use super::{
+    super::{Options, target::Target},
+    Tracer, open,
+};
 use crate::{
     cli,
     objects::Objects,
     process::selection::{Search, Wanted},
 };
+
+/// Processes in a run, of the 4,096 for which there is room, from which on the oldest of those that
+/// have ended make room for others.
+const CROWDED: usize = 3072;
+
+/// How long a process that has ended may still be told of by the kernel programs.
+const AFTERLIFE: Duration = Duration::from_secs(2);
 
 /// The search, and what became of those that were found.
 pub(super) struct Selection {
@@ -15,15 +27,24 @@ pub(super) struct Selection {
     refused: usize,
     /// Why one of them was.
     reason: Option<String>,
+    /// Processes that have ended and made room for others.
+    forgotten: usize,
 }
 
 impl Selection {
-    /// How many could not be traced, in one sentence.
-    pub(super) fn into_note(self) -> Option<String> {
-        let reason = self.reason?;
-        let count = self.refused;
+    /// How many are missing, in a sentence each.
+    pub(super) fn into_notes(self) -> impl Iterator<Item = String> {
+        let (count, forgotten) = (self.refused, self.forgotten);
         let noun = if count == 1 { "process" } else { "processes" };
-        Some(format!("{count} {noun} that fit could not be traced, such as: {reason}"))
+        let refused = self
+            .reason
+            .map(|why| format!("{count} {noun} that fit could not be traced, such as: {why}"));
+        let forgotten = (forgotten > 0).then(|| {
+            format!(
+                "The first {forgotten} processes that ended are left out: there was no more room."
+            )
+        });
+        refused.into_iter().chain(forgotten)
     }
 }
 
@@ -41,17 +62,37 @@ impl Tracer {
         if found.is_empty() {
             cli::say("no process fits; waiting for one");
         }
-        tracer.selection = Some(Selection { search, refused: 0, reason: None });
+        tracer.selection = Some(Selection { search, refused: 0, reason: None, forgotten: 0 });
         tracer.take_in(found);
         Ok(tracer)
     }
 
     /// Looks for processes that have started since.
-    pub fn search(&mut self) {
+    pub fn search(&mut self) -> Result<()> {
+        self.make_room()?;
         if let Some(selection) = &mut self.selection {
             let found = selection.search.find();
             self.take_in(found);
         }
+        Ok(())
+    }
+
+    /// Forgets half of those that have ended, if there are many. Children that are followed have what
+    /// they inherited from processes that may have ended.
+    fn make_room(&mut self) -> Result<()> {
+        if self.targets.iter().count() < CROWDED || self.probes.follow() {
+            return Ok(());
+        }
+        let is_past = |target: &&Target| {
+            target.ended.is_some_and(|ended| ended + AFTERLIFE <= self.began.elapsed())
+        };
+        let ended = self.targets.iter().filter(is_past);
+        let mut ended: Vec<_> = ended.map(|target| target.slot).collect();
+        ended.truncate(ended.len().div_ceil(2));
+        if let Some(selection) = &mut self.selection {
+            selection.forgotten += ended.len();
+        }
+        self.forget(&ended)
     }
 
     /// Begins to record them. Those that are children of others have been followed already.
