@@ -54,7 +54,7 @@ pub fn run(name: &str, words: &[&str]) -> Result<ExitCode> {
     let folder = std::path::absolute(command::target_dir().join("kernels"))?;
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     let laboratory = Laboratory::prepare(folder.clone(), &choice.pairs)?;
-    let program = TestProgram::build(&folder.join("build"))?;
+    let program = TestProgram::build(&folder.join("build"), &choice.pairs)?;
     let wanted = chosen(program.tests()?, words)?;
     let mut columns = Vec::new();
     if choice.host {

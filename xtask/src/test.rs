@@ -79,11 +79,15 @@ fn unit_tests(variables: Variables<'_>) -> Command {
     run_as_root(cargo, variables)
 }
 
-/// In release mode, because they measure.
 fn end_to_end_tests(variables: Variables<'_>) -> Command {
+    run_as_root(end_to_end(), variables)
+}
+
+/// The end-to-end tests, in release mode, because they measure.
+pub fn end_to_end() -> Command {
     let mut cargo = command::cargo();
     cargo.args(["test", "--release", "--package", "memtrace", "--test", "end_to_end"]);
-    run_as_root(cargo, variables)
+    cargo
 }
 
 /// Cargo builds as the user; the test programs run as root, without whom other users' processes

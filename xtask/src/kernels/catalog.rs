@@ -18,11 +18,16 @@ pub struct Kernel {
     too_old: bool,
 }
 
+/// The two numbers of a glibc. What was linked with one runs with all that are not older.
+pub type Glibc = [u32; 2];
+
 /// A release of Debian with its interpreters and C library.
 #[derive(Debug, PartialEq)]
 pub struct Suite {
     /// Its code name.
     pub name: &'static str,
+    /// The version of its C library; of a suite that changes, one that it has had.
+    pub glibc: Glibc,
     /// Interpreters in `/usr/bin`, the usual one first.
     pub pythons: &'static [&'static str],
     /// Interpreters that memtrace has no layouts for.
@@ -54,14 +59,30 @@ const KERNELS: [Kernel; 4] = [
     Kernel { name: "sid", suites: &["sid"], package: "linux-image-cloud-amd64", too_old: false },
 ];
 
-const BULLSEYE: Suite =
-    Suite { name: "bullseye", pythons: &["python3.9"], unsupported_pythons: &[], packages: &[] };
-const BOOKWORM: Suite =
-    Suite { name: "bookworm", pythons: &["python3.11"], unsupported_pythons: &[], packages: &[] };
-const TRIXIE: Suite =
-    Suite { name: "trixie", pythons: &["python3.13"], unsupported_pythons: &[], packages: &[] };
+const BULLSEYE: Suite = Suite {
+    name: "bullseye",
+    glibc: [2, 31],
+    pythons: &["python3.9"],
+    unsupported_pythons: &[],
+    packages: &[],
+};
+const BOOKWORM: Suite = Suite {
+    name: "bookworm",
+    glibc: [2, 36],
+    pythons: &["python3.11"],
+    unsupported_pythons: &[],
+    packages: &[],
+};
+const TRIXIE: Suite = Suite {
+    name: "trixie",
+    glibc: [2, 41],
+    pythons: &["python3.13"],
+    unsupported_pythons: &[],
+    packages: &[],
+};
 const SID: Suite = Suite {
     name: "sid",
+    glibc: [2, 43],
     pythons: &["python3.14"],
     unsupported_pythons: &["python3.15"],
     packages: &["python3-memray"],

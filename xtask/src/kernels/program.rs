@@ -1,15 +1,16 @@
-//! memtrace and its tests, linked statically: they run under any C library.
+//! memtrace and its tests, built so that they run under the C library of every suite.
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
-    process::Command,
+    path::{self, Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::{command, say, setup};
+use super::catalog::{Glibc, Pair};
+use crate::{command, say, setup, test};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -27,20 +28,26 @@ pub struct TestProgram {
 }
 
 impl TestProgram {
-    /// Builds both programs into a folder of their own.
-    pub fn build(folder: &Path) -> Result<Self> {
+    /// Builds both programs: those that are tested on this machine if they run in all suites, else
+    /// others, linked statically, into a folder of their own.
+    pub fn build(folder: &Path, pairs: &[Pair]) -> Result<Self> {
         setup::build_tools()?;
-        say("building memtrace and its tests, statically linked");
-        let mut cargo = command::cargo();
-        cargo.args(["test", "--release", "--package", "memtrace", "--test", "end_to_end"]);
-        cargo.args(["--no-run", "--target", TARGET, "--message-format=json-render-diagnostics"]);
-        cargo.arg("--target-dir").arg(folder).env("RUSTFLAGS", "-C target-feature=+crt-static");
-        let output =
-            cargo.stderr(std::process::Stdio::inherit()).output().context("start cargo")?;
+        let mut cargo = test::end_to_end();
+        let folder = if run_as_they_are(own_glibc(), pairs) {
+            say("building memtrace and its tests");
+            path::absolute(command::target_dir())?
+        } else {
+            say("building memtrace and its tests, statically linked");
+            cargo.args(["--target", TARGET, "--target-dir"]).arg(folder);
+            cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+            folder.join(TARGET)
+        };
+        cargo.args(["--no-run", "--message-format=json-render-diagnostics"]);
+        let output = cargo.stderr(Stdio::inherit()).output().context("start cargo")?;
         ensure!(output.status.success(), "the tests do not build");
         let messages = String::from_utf8_lossy(&output.stdout);
         let tests = messages.lines().find_map(executable).context("cargo names no test program")?;
-        let (tests, folder) = (PathBuf::from(tests), folder.join(TARGET));
+        let tests = PathBuf::from(tests);
         let programs = [tests.clone(), folder.join("release/memtrace")].into_iter();
         let stripped = programs.map(|path| stripped(&path).map(|bytes| (path, bytes)));
         Ok(Self {
@@ -64,6 +71,22 @@ impl TestProgram {
     }
 }
 
+/// Whether programs that this machine links with its C library run in all suites.
+fn run_as_they_are(own: Option<Glibc>, pairs: &[Pair]) -> bool {
+    own.is_some_and(|own| pairs.iter().all(|pair| own <= pair.suite.glibc))
+}
+
+/// `None` if the machine has another C library.
+fn own_glibc() -> Option<Glibc> {
+    glibc(&command::answer(Command::new("getconf").arg("GNU_LIBC_VERSION"))?)
+}
+
+/// Reads `glibc 2.36`.
+fn glibc(answer: &str) -> Option<Glibc> {
+    let (major, minor) = answer.strip_prefix("glibc ")?.split_once('.')?;
+    Some([major.parse().ok()?, minor.parse().ok()?])
+}
+
 /// The contents of a program without debug information.
 fn stripped(program: &Path) -> Result<Vec<u8>> {
     let folder = program.parent().context("a program without a folder")?;
@@ -85,6 +108,17 @@ fn executable(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::catalog::Choice;
+
+    #[test]
+    fn programs_run_as_they_are_where_no_c_library_is_older_than_theirs() {
+        let run = |own, name| run_as_they_are(own, &Choice::of(name).unwrap().pairs);
+        assert!(run(glibc("glibc 2.36"), "6.1/bookworm"));
+        assert!(run(glibc("glibc 2.4"), "6.1"));
+        assert!(!run(glibc("glibc 2.36"), "6.1"));
+        assert!(!run(glibc("glibc 2.39"), "6.1/bookworm"));
+        assert!(!run(glibc("musl"), "6.1/bookworm"));
+    }
 
     #[test]
     fn the_test_program_is_found_among_the_messages() {
