@@ -67,15 +67,13 @@ fn a_python_job_goes_on_without_probes_and_the_report_says_so() {
 
 #[test]
 fn without_limit_the_probes_stay() {
-    let mut pairs = ["unlimited", "100%"].map(|limit| {
-        let small = Workload::start(&mut Command::new(compile("small", &[])));
+    let pairs = ["unlimited", "100%"].map(|limit| {
+        let mut small = Workload::start(&mut Command::new(compile("small", &[])));
         let options = ["--max-overhead", limit, "-d", "5s"];
         let tracing = Tracing::attach_within(small.pid(), &options);
+        small.go();
         (small, tracing)
     });
-    for (small, _) in &mut pairs {
-        small.go();
-    }
     for (small, tracing) in pairs {
         let report = tracing.end();
         assert!(report.0["processes"][0]["shed"].is_null());

@@ -7,17 +7,17 @@ mod fragmentation;
 /// What `malloc_trim(0)` gives back, foretold.
 mod trim;
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
 use memtrace::{
     heap::{Accounts, Heap, State},
     process::Process,
 };
 
-use crate::support::workload::{Sums, Workload, compile};
-
-/// What it is given to read a heap here; a user waits for less.
-const LIMIT: Duration = Duration::from_mins(1);
+use crate::support::{
+    observe::patience,
+    workload::{Sums, Workload, compile},
+};
 
 /// A program with a heap of this shape, which it has built and told of.
 fn shaped(shape: &str) -> (Workload, Sums) {
@@ -26,10 +26,11 @@ fn shaped(shape: &str) -> (Workload, Sums) {
     (workload, sums)
 }
 
+/// Reads a heap, for longer than a user waits.
 fn heap_of(pid: u32) -> Heap {
     let process = Process::open(pid).expect("it runs");
     let mappings = process.mappings().expect("they can be read");
-    Heap::of_process(&process, &mappings, LIMIT).expect("it has a heap")
+    Heap::of_process(&process, &mappings, patience()).expect("it has a heap")
 }
 
 /// The accounts; what is charged to chunks is checked to be what is pinned.
@@ -109,7 +110,7 @@ fn a_program_without_a_known_glibc_is_refused() {
         let workload = Workload::start(&mut Command::new(compile(name, options)));
         let process = Process::open(workload.pid()).expect("it runs");
         let mappings = process.mappings().expect("they can be read");
-        let refused = Heap::of_process(&process, &mappings, LIMIT);
+        let refused = Heap::of_process(&process, &mappings, patience());
         let error = format!("{:#}", refused.expect_err("it has no heap that is known"));
         assert!(error.contains(reason), "{error}");
     }

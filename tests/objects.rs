@@ -38,7 +38,7 @@ fn stuck() -> Vec<Stuck> {
             let answer = serde_json::from_str(line("answer ").expect("it answers")).expect("JSON");
             let blocks = line("blocks ").and_then(|blocks| blocks.parse().ok()).expect("a number");
             let start = Instant::now();
-            let patient = Limits { time: Duration::from_mins(1), ..Limits::default() };
+            let patient = Limits { time: observe::patience(), ..Limits::default() };
             let inventory = read(worker.pid(), &patient);
             let (took, name) = (start.elapsed(), python.display().to_string());
             Stuck { name, answer, blocks, inventory, took }
@@ -188,7 +188,8 @@ fn a_process_that_goes_on_is_read_again_and_again_without_a_wrong_name() {
             failed += inventory.coverage.failed_objects + inventory.coverage.failed_pools;
         }
         println!("{}: {objects} objects, {failed} failed, {slowest:?}", python.display());
-        assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+        // Ten seconds; patience is a minute, or more on slower machines.
+        assert!(slowest < observe::patience() / 6, "{slowest:?}");
         // Four threads change them all the time; what has changed at a second look has not failed.
         assert!(failed * 100 < objects, "{failed} of {objects}");
     }

@@ -87,9 +87,10 @@ fn millions_of_objects_take_little_memory_to_read() {
     let memtrace = memtrace::command();
     // What memtrace may write to of its own, stacks of threads included: allocations beyond fail.
     let limited = format!(
-        "ulimit -d $((300 * 1024)); exec {} snapshot --pid {} --output {}",
+        "ulimit -d $((300 * 1024)); exec {} snapshot --pid {} --timeout {}s --output {}",
         memtrace.get_program().to_str().expect("UTF-8"),
         workload.pid(),
+        observe::patience().as_secs(),
         path.display()
     );
     let status = Command::new("bash").args(["-c", &limited]).status().expect("bash runs");

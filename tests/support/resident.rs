@@ -66,6 +66,12 @@ fn lag() -> u64 {
     if kernel_version() < [6, 2] { 4 * MIB } else { 0 }
 }
 
+/// As [`assert_close`], of what the kernel counts.
+#[track_caller]
+pub fn assert_counted(actual: u64, expected: u64, slack: u64) {
+    assert_close(actual + lag(), expected, slack + lag());
+}
+
 /// Fails unless a number is at most this far above another.
 #[track_caller]
 pub fn assert_close(actual: u64, expected: u64, slack: u64) {

@@ -186,7 +186,7 @@ impl Pair {
         if of("python::memray::") && !self.suite.packages.contains(&"python3-memray") {
             return Some("this suite has no memray for its Python");
         }
-        if of("wheels::") || of("scenarios::") {
+        if of("wheels::") || of("scenarios::") || of("snapshot::memory::data_frames") {
             return Some("it takes packages that no suite of Debian has: runs on this machine");
         }
         let is_first = self.suite == SUITES[0];
