@@ -101,6 +101,18 @@ fn mappings_are_live_where_they_were_made() {
 }
 
 #[test]
+fn what_many_calls_took_may_be_given_back_by_one() {
+    let mut trimmed = Workload::c("trimmed");
+    let tracing = Tracing::attach_with(trimmed.pid(), &["--detail", "rss"]);
+    trimmed.work();
+    let report = tracing.stop();
+    assert!(report.within("allocated", "grow").0 > 45 * MIB);
+    assert_eq!(report.within("allocated", "map_in_a_row"), (100 * MIB, 100));
+    assert!(report.total("live").0 < MIB, "{:?}", report.total("live"));
+    assert_eq!(report.0["notes"], Value::Array(Vec::new()));
+}
+
+#[test]
 fn arrays_of_every_kind_are_in_their_class() {
     let (mut maker, _) = Workload::start_and_read(&mut python("arrays.py", &[]));
     let tracing = Tracing::attach_with(maker.pid(), &["--detail", "rss"]);

@@ -20,8 +20,9 @@ use crate::ledger;
 #[map]
 static MAPPING_ENDS: HashMap<Place, u64> = HashMap::with_max_entries(1 << 16, BPF_F_NO_PREALLOC);
 
-/// Mappings that one call may unmap; what lies behind them stays recorded.
-const MOST_AT_ONCE: u32 = 16;
+/// Mappings that one call may unmap, some milliseconds of work; what lies between them then stays
+/// recorded. Below the top of a heap that has grown by 2 GiB lie as many.
+const MOST_AT_ONCE: u32 = 1 << 14;
 
 /// A range of addresses.
 #[repr(C)]
@@ -110,6 +111,12 @@ fn release_one(area: &mut Area) -> Option<()> {
     let allocation = ledger::withdraw(place)?;
     let whole = Area { start, size: allocation.size, ..*area };
     let _ = MAPPING_ENDS.remove(whole.end());
+    if start > area.start {
+        // It lies within the area, at its end.
+        ledger::subtract(place, &allocation);
+        area.size = start - area.start;
+        return Some(());
+    }
     // What is left lies before the area or behind it.
     let before = area.start.saturating_sub(start);
     let behind = whole.behind().saturating_sub(area.behind());
@@ -135,8 +142,7 @@ fn first(area: Area) -> Option<u64> {
         return Some(area.start);
     }
     // SAFETY: the process itself orders the uses of an address.
-    let start = *unsafe { MAPPING_ENDS.get(area.end()) }?;
-    (start < area.start).then_some(start)
+    Some(*unsafe { MAPPING_ENDS.get(area.end()) }?)
 }
 
 /// What is left of a withdrawn mapping stays live; whether there is any.

@@ -1,5 +1,4 @@
 """Fills memory faster than page faults are recorded, maps some that it does not fill, and ends."""
-import os
 import sys
 import time
 
@@ -29,9 +28,9 @@ def main():
     time.sleep(1)
     print("done", flush=True)
     sys.stdin.readline()
-    # All is given back before the process ends, sooner than anyone looks.
+    # All is given back before the process ends, and somebody may see it without.
     del kept
-    os._exit(0)
+    time.sleep(0.3)
 
 
 main()

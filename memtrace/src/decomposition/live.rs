@@ -32,7 +32,7 @@ pub struct LiveBlocks {
     /// Bytes that glibc's malloc takes for blocks beyond what was asked for.
     overhead: u64,
     large: Vec<Block>,
-    /// Blocks that may hold whole pages, with their stacks.
+    /// Blocks among others that may hold whole pages, with their stacks.
     holders: Vec<(Range, u64)>,
 }
 
@@ -61,9 +61,8 @@ impl LiveBlocks {
         }
         let Allocation { size, bytes, stack, .. } = *allocation;
         let range = address.checked_add(size).map(|end| Range { start: address, end });
-        if let Some(range) = range.filter(|_| kind == place::BLOCK && size >= PAGE_BYTES)
-            && self.holders.len() < MAX_HOLDERS
-        {
+        let is_holder = kind == place::BLOCK && size >= PAGE_BYTES && !has_mapping(address);
+        if let Some(range) = range.filter(|_| is_holder && self.holders.len() < MAX_HOLDERS) {
             self.holders.push((range, stack));
         }
         match range.filter(|_| size >= LARGE) {
@@ -116,6 +115,13 @@ impl LiveBlocks {
         }
         presence
     }
+}
+
+/// Whether glibc has probably made a mapping for this block alone, in which it follows the header of
+/// the chunk (`sysmalloc_mmap` in malloc/malloc.c). Nobody has touched its pages before, so other
+/// touches in it tell more than who asked for it.
+const fn has_mapping(address: u64) -> bool {
+    address % PAGE_BYTES == 16
 }
 
 /// Headers and rounding of the blocks that an allocation stands for.

@@ -44,16 +44,27 @@ impl Profile {
         self.lines_among(&self.stacks, view)
     }
 
-    /// Lines that hold nothing any more, and of whose touches nothing is in memory; those that have
-    /// released most first, without those that have released next to nothing.
+    /// Lines that hold next to nothing any more, a hundredth of what they allocated, and of whose touches
+    /// no more is in memory; those that allocated most first, without those that allocated little.
     #[must_use]
     pub fn spent_lines(&self) -> Vec<Line> {
         let least = self.total(View::Allocated).bytes / 100;
         let mut lines = self.every_line(View::Allocated);
         lines.retain(|Line { amounts, .. }| {
-            let held = [View::Live, View::Resident].map(|view| amounts.of(view).bytes);
-            held == [0, 0] && amounts.allocated.bytes > least
+            let allocated = amounts.allocated.bytes;
+            let little = |view| amounts.of(view).bytes <= allocated / 100;
+            allocated > least && little(View::Live) && little(View::Resident)
         });
+        lines
+    }
+
+    /// Lines that hold memory, or of whose touches some is in memory; most of either first.
+    #[must_use]
+    pub fn holding_lines(&self) -> Vec<Line> {
+        let most = |line: &Line| line.amounts.live.bytes.max(line.amounts.resident.bytes);
+        let mut lines = self.every_line(View::Resident);
+        lines.retain(|line| most(line) > 0);
+        lines.sort_by_key(|line| Reverse(most(line)));
         lines
     }
 
@@ -222,9 +233,9 @@ mod tests {
                 Amounts { live, allocated, ..Amounts::default() },
             );
         };
-        add("keeps", 1, 1000);
+        add("keeps", 20, 1000);
         add("little", 0, 5);
-        add("much", 0, 700);
+        add("much", 7, 700);
         add("more", 0, 800);
         let profile = builder.finish();
         let spent = texts(&profile, &profile.spent_lines());

@@ -29,7 +29,7 @@ pub struct Process {
     pub peak_at: Option<Duration>,
     /// Its calls of allocator functions.
     pub calls: Calls,
-    /// Its resident memory at the end of tracing, or before its own end when last seen; `None`: not
+    /// Its resident memory at the end of tracing, or the most in the last two seconds before its own end; `None`: not
     /// known.
     pub rss_bytes: Option<u64>,
     /// The most resident memory that it ever had, also before tracing: `VmHWM`; `None`: not known.

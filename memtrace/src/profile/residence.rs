@@ -18,7 +18,7 @@ pub struct Residence {
     /// Of pages of which nothing is known.
     pub unknown: u64,
     /// Whether the pages were looked for in memory; else the process had ended, and it is an estimate
-    /// of what was resident when last seen.
+    /// of what was resident in its last two seconds.
     pub is_measured: bool,
 }
 

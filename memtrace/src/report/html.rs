@@ -77,10 +77,12 @@ fn lines(profile: &Profile, view: View) -> String {
         View::Fragmentation => "those that pin most first",
         View::Inherited => "most inherited first",
     };
-    let spent = if view == View::Allocated { Vec::new() } else { profile.spent_lines() };
+    let mut spent = if view == View::Allocated { Vec::new() } else { profile.spent_lines() };
+    let shown = &lines[..lines.len().min(TOP)];
+    spent.retain(|spent| shown.iter().all(|line| line.frame != spent.frame));
     let allocated = profile.total(View::Allocated).bytes;
     let cells = spent.iter().map(|line| line_cells(&names, View::Allocated, allocated, line));
-    let title = "Released, by lines that hold nothing any more";
+    let title = "Released, by lines that hold next to nothing any more";
     let spent = if spent.is_empty() { String::new() } else { table(title, &columns, cells) };
     table(&format!("Memory by line, {order}"), &columns, rows) + &spent
 }

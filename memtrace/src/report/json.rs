@@ -70,7 +70,7 @@
 //! the moment when most was live, or before it if negative. `shed` tells when and why probes were
 //! taken off. `residence` is how it is known whose the resident bytes are: by their first touch, by the
 //! live block on them, by the touch of the nearest page, by who mapped them, or from before tracing; unless it `is_measured`, the process
-//! had ended, and it is an estimate, of its `rss_bytes` when last seen. The columns of `timeline` are of all processes together.
+//! had ended, and it is an estimate, of its `rss_bytes`, the most in its last two seconds. The columns of `timeline` are of all processes together.
 //!
 //! `GROUP` is a control group: `{ "path": "/jobs", "name": null, "limit_bytes": 1073741824,
 //! "usage_bytes": 64, "working_set_bytes": 64, "peak_bytes": 64, "highest_working_set_bytes": 64,

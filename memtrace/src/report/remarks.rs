@@ -63,7 +63,7 @@ pub(super) fn circumstances(profile: &Profile, view: View) -> String {
         |process: &&Process| process.ended.is_none() || is_alone || profile.incident.is_some();
     if let Some(rss) = rss(profile.processes.iter().filter(counts)) {
         let is_past = is_alone && profile.processes.iter().any(|process| process.ended.is_some());
-        let when = if is_past && profile.incident.is_none() { " when last seen" } else { "" };
+        let when = if is_past && profile.incident.is_none() { " in its last 2 s" } else { "" };
         parts.push(format!("RSS {}{when}", Size(rss)));
     }
     if let [Process { highest_rss_bytes: Some(highest), .. }] = &*profile.processes {

@@ -91,8 +91,8 @@ pub(super) fn doubts(profile: &Profile) -> Vec<String> {
     say(sum(|known| known.unknown), "are not attributed");
     if known.iter().any(|known| !known.is_measured) {
         doubts.push(
-            "Of processes that have ended it is an estimate: their RSS when last seen, which is looked at \
-             ten times a second, divided by what they had mapped and not given back; what was seen to \
+            "Of processes that have ended it is an estimate: the most that they had in their last \
+             two seconds, looked at ten times a second, divided by what they had mapped and not given back; what was seen to \
              be touched first, then what lies near, then the rest."
                 .to_owned(),
         );

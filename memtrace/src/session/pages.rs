@@ -1,6 +1,11 @@
 //! Follows what the targets do to their memory, and keeps the cost of it bounded.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Instant};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use memtrace_abi::pages::{BURST, Event, kind};
@@ -9,7 +14,7 @@ use super::{residence, target::Target};
 use crate::{
     kernel::{Faults, Kernel},
     pages::Owners,
-    process::{Process, mappings::Kind},
+    process::{Process, mappings::Kind, status::MemoryUse},
 };
 
 /// Faults that may be recorded in addition at every look, ten times a second.
@@ -20,8 +25,11 @@ const CALM: u32 = 10;
 const PASSES: usize = 3;
 /// Events of processes of which nothing is known yet.
 const MAX_EARLY: usize = 1 << 16;
-/// Events of a target between two looks; what comes then is taken as seen before the last one.
+/// Events of a target that wait to be taken in; of more, all are at once.
 const MAX_SINCE: usize = 1 << 16;
+/// Before it ends a process may free all that it had. What is told of it then is how it was when it had
+/// most within this time.
+const LAST: Duration = Duration::from_secs(2);
 
 /// What is known of the pages of the targets, by slot.
 #[derive(Default)]
@@ -42,10 +50,12 @@ pub struct Subject<'a> {
 
 /// A target.
 struct Followed {
-    /// As of the last look at its RSS: before it ends, a process may free all that it had.
+    /// As of the oldest of the looks.
     owners: Owners,
-    /// What has happened since.
-    since: Vec<Event>,
+    /// What has happened since, oldest first.
+    since: VecDeque<Event>,
+    /// The last looks at its RSS.
+    looks: VecDeque<Seen>,
     /// Faults that the kernel has told of.
     told: u64,
     /// Faults since the last look, seen or stood for by those that were.
@@ -57,13 +67,60 @@ struct Followed {
     faults: Option<Rc<RefCell<Faults>>>,
 }
 
+/// A look at the RSS of a target.
+struct Seen {
+    at: Instant,
+    memory: MemoryUse,
+    /// How much of what waits had happened.
+    events: usize,
+}
+
 impl Followed {
     fn new(owners: Owners, faults: Option<Rc<RefCell<Faults>>>) -> Self {
-        Self { owners, since: Vec::new(), told: 0, recent: 0, calm: 0, faults }
+        Self {
+            owners,
+            since: VecDeque::new(),
+            looks: VecDeque::new(),
+            told: 0,
+            recent: 0,
+            calm: 0,
+            faults,
+        }
     }
 
     fn catch_up(&mut self) {
-        self.since.drain(..).for_each(|event| self.owners.apply(&event));
+        self.take_in_first(self.since.len());
+        self.looks.clear();
+    }
+
+    /// Takes in what has happened up to the oldest of the looks.
+    fn take_in_first(&mut self, count: usize) {
+        self.since.drain(..count).for_each(|event| self.owners.apply(&event));
+        for look in &mut self.looks {
+            look.events = look.events.saturating_sub(count);
+        }
+    }
+
+    fn note_look(&mut self, memory: MemoryUse) {
+        let at = Instant::now();
+        self.looks.push_back(Seen { at, memory, events: self.since.len() });
+        while let [first, _, ..] = self.looks.make_contiguous()
+            && at.duration_since(first.at) > LAST
+        {
+            let count = first.events;
+            self.looks.pop_front();
+            self.take_in_first(count);
+        }
+    }
+
+    /// Forgets what has happened since it had most; returns how much that was.
+    fn go_back(&mut self) -> Option<MemoryUse> {
+        let most = self.looks.iter().max_by_key(|look| look.memory.resident)?;
+        let (memory, count) = (most.memory, most.events);
+        self.take_in_first(count);
+        self.since.clear();
+        self.looks.clear();
+        Some(memory)
     }
 }
 
@@ -181,6 +238,19 @@ impl Pages {
         self.targets.get(&slot).map_or(0, |followed| followed.told)
     }
 
+    /// The RSS of a target has been looked at.
+    pub fn note_look(&mut self, slot: u32, memory: MemoryUse) {
+        if let Some(followed) = self.targets.get_mut(&slot) {
+            followed.note_look(memory);
+        }
+    }
+
+    /// A target has ended: from now on it is how it was when it had most in its last seconds; returns
+    /// how much that was, if it was not known yet.
+    pub fn go_back(&mut self, slot: u32) -> Option<MemoryUse> {
+        self.targets.get_mut(&slot)?.go_back()
+    }
+
     /// The RSS of a target is known as of now.
     pub fn catch_up(&mut self, slot: u32) {
         if let Some(followed) = self.targets.get_mut(&slot) {
@@ -188,7 +258,7 @@ impl Pages {
         }
     }
 
-    /// Whose the pages of a target were when its RSS was last seen.
+    /// Whose the pages of a target were when its RSS was looked at.
     #[must_use]
     pub fn owners(&self, slot: u32) -> Option<&Owners> {
         self.targets.get(&slot).map(|followed| &followed.owners)
@@ -222,7 +292,7 @@ impl Followed {
             self.told += 1;
             self.recent = self.recent.saturating_add(event.detail);
         }
-        self.since.push(*event);
+        self.since.push_back(*event);
         if self.since.len() >= MAX_SINCE {
             self.catch_up();
         }

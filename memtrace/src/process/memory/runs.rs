@@ -227,6 +227,20 @@ print(ctypes.addressof(ctypes.c_char.from_buffer(m)), flush=True)";
     }
 
     #[test]
+    fn of_thousands_of_runs_each_is_found_once() {
+        let script = "import mmap, ctypes
+m = mmap.mmap(-1, 5000 * 8192, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+for page in range(5000): m[page * 8192] = 1
+print(ctypes.addressof(ctypes.c_char.from_buffer(m)), flush=True)";
+        let python = Workload::python(script);
+        let start = python.first_line().parse().unwrap();
+        let memory = Process::open(python.pid()).unwrap().memory();
+        let runs = memory.runs(Range { start, end: start + 5000 * 8192 }, soon()).unwrap();
+        let starts: Vec<_> = runs.list.iter().map(|run| run.range.start).collect();
+        assert_eq!(starts, (start..).step_by(8192).take(5000).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn what_there_is_no_time_for_is_told() {
         let (_python, memory, start) = workload();
         let range = Range { start, end: start + (1 << 40) };

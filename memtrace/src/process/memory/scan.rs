@@ -12,8 +12,9 @@ const IS_PRESENT: u64 = 1 << 3;
 const IS_SWAPPED: u64 = 1 << 4;
 /// The page of zeros that the kernel lends to whoever reads what was never written, also a huge one.
 const IS_ZEROS: u64 = 1 << 5;
-/// Answers to one call.
-const REGIONS: usize = 1 << 12;
+/// Answers to one call. The kernel writes them in batches of so many, and after more than one batch
+/// `walk_end` is that of the last but one (Linux 6.18, `pagemap_scan_flush_buffer`).
+const REGIONS: usize = 512;
 /// Pages that one call may find, so that the target's memory map is not locked for long: a GiB.
 const MAX_PAGES: u64 = 1 << 18;
 
@@ -89,5 +90,6 @@ pub(super) fn scan(pagemap: &File, range: Range) -> io::Result<Option<(Vec<Regio
         return if is_unknown { Ok(None) } else { Err(error) };
     };
     regions.truncate(found);
-    Ok(Some((regions, arguments.walk_end)))
+    let end = regions.last().map_or(0, |region| region.end);
+    Ok(Some((regions, arguments.walk_end.max(end))))
 }

@@ -52,7 +52,7 @@ pub(in crate::report) fn about(process: &Process) -> String {
     let known = [process.role.as_deref(), process.place.as_deref()];
     let known = known.into_iter().flatten().map(printable);
     let is_past = process.ended.is_some() && process.rss_bytes.is_some();
-    let past = is_past.then(|| "RSS as last seen".to_owned());
+    let past = is_past.then(|| "RSS in its last 2 s".to_owned());
     known.chain(private).chain(inherited).chain(past).collect::<Vec<_>>().join(", ")
 }
 

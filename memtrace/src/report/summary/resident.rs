@@ -66,18 +66,20 @@ fn columns(bytes: u64, total: u64) -> String {
 
 /// What each line keeps in memory, beside what it holds and what it has released.
 pub(super) fn lines(profile: &Profile, names: &[String], page: &mut Page) {
-    let lines = profile.lines(View::Resident);
-    if lines.is_empty() {
+    if profile.total(View::Resident).bytes == 0 {
         return;
     }
+    let lines = profile.holding_lines();
     page.blank();
-    page.heading("Resident, by the line that touched it first");
+    page.heading("By line: what it holds, and what is resident that it touched first");
     page.row("       live  resident    shared  released", "");
     rows(&lines, names, page);
     page.more(lines.len(), TOP, "lines");
-    let spent = profile.spent_lines();
+    let shown = &lines[..lines.len().min(TOP)];
+    let mut spent = profile.spent_lines();
+    spent.retain(|spent| shown.iter().all(|line| line.frame != spent.frame));
     if !spent.is_empty() {
-        page.paragraph("Released, by lines that hold nothing any more:", "  ");
+        page.paragraph("Released, by lines that hold next to nothing any more:", "  ");
         rows(&spent[..spent.len().min(SPENT)], names, page);
         page.more(spent.len(), SPENT, "such lines");
     }

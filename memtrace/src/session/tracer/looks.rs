@@ -66,8 +66,10 @@ impl Tracer {
             if target.ended.is_some() {
                 continue;
             }
-            if target.look() {
-                self.pages.catch_up(slot);
+            if target.look()
+                && let Some(status) = &target.status
+            {
+                self.pages.note_look(slot, status.memory);
             }
             if target.is_gone() {
                 self.end(slot);

@@ -98,9 +98,16 @@ impl Tracer {
 
     /// Of those that run, RSS is known as of now.
     fn catch_up_with(&mut self, slots: &[u32]) {
-        let targets = slots.iter().filter_map(|slot| self.targets.get(*slot));
-        let running = targets.filter(|target| target.ended.is_none() && !target.is_gone());
-        running.for_each(|target| self.pages.catch_up(target.slot));
+        for slot in slots {
+            let Some(target) = self.targets.get_mut(*slot) else { continue };
+            if target.ended.is_none() && !target.is_gone() {
+                self.pages.catch_up(*slot);
+            } else if let (Some(memory), Some(status)) =
+                (self.pages.go_back(*slot), &mut target.status)
+            {
+                status.memory = memory;
+            }
+        }
     }
 
     /// Whose the resident memory of all targets is, by slot.
