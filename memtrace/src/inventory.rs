@@ -16,6 +16,7 @@ mod arrow;
 mod attributes;
 mod blocks;
 mod collector;
+mod columns;
 mod data_frames;
 mod dictionary;
 mod edge;

@@ -120,6 +120,11 @@ frames = {
     'dates': pandas.DataFrame({'a': pandas.date_range('2020', periods=rows, freq='s', tz='UTC')}),
     'arrow': arrow,
     'joined': pandas.concat([arrow] * 3),
+    'sparse': pandas.DataFrame({'a': pandas.arrays.SparseArray(numpy.arange(rows) // (rows - 10))}),
+    'categories': pandas.DataFrame({'a': pandas.Categorical(numpy.arange(rows) % 1000)}),
+    'intervals': pandas.DataFrame({'a': pandas.interval_range(0, 1000)}),
+    'labels': pandas.DataFrame(index=pandas.MultiIndex.from_product([range(30), range(40)])),
+    'empty': pandas.DataFrame(),
 }
 def held(column):
     data = getattr(column.array, '_pa_array', None)
@@ -133,12 +138,12 @@ sys.stdin.readline()
 ";
 
 #[test]
-fn data_frames_have_the_size_of_their_columns_also_of_arrows() {
+fn data_frames_have_the_size_of_their_columns_whatever_holds_them() {
     let mut command = Command::new(workload::scenario_python());
     let (workload, said) = Workload::start_and_read(command.args(["-c", FRAMES]));
     let snapshot = take(workload.pid());
     let frames = snapshot["objects"]["data_frames"].as_array().expect("data frames");
-    assert_eq!(said.len(), 5);
+    assert_eq!(said.len(), 10);
     for line in said {
         let said: Value = serde_json::from_str(&line).expect("JSON");
         let name = said[0].as_str().expect("a name");

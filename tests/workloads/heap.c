@@ -70,6 +70,14 @@ static void map_chunks(void) {
         memset(block, 1, 1 << 20);
         count(block, 1);
     }
+    // Aligned ones that are resized: the first of their headers is out of date then.
+    for (int i = 0; i < 12; i++) {
+        void *block;
+        REQUIRE(!posix_memalign(&block, 32ul << i, (1 << 20) + 4096 * draw(100)));
+        block = realloc(block, i % 2 ? 200 << 10 : (3 << 20) + 4096 * draw(100));
+        REQUIRE(block != NULL);
+        count(block, 1);
+    }
 }
 
 static void shape(const char *name) {

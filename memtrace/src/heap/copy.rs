@@ -16,8 +16,8 @@ pub(super) const ALONG: u32 = 18;
 pub(super) const ANYWHERE: u32 = 14;
 /// How many times as much, or less, the next larger or smaller window has; log2.
 const STEP: u32 = 2;
-/// log2 of a page.
-const LEAST: u32 = PAGE.ilog2();
+/// log2 of a page, the least that is looked at.
+pub(super) const LEAST: u32 = PAGE.ilog2();
 /// Bytes that are kept, unless told otherwise.
 const KEPT_BYTES: u64 = 16 << 20;
 /// Windows that are kept at least.

@@ -16,7 +16,7 @@ pub enum Doubt {
     Unknown(u64),
     /// The fastbins of so many arenas changed while they were read, or are too long.
     Fast(usize),
-    /// The caches of so many threads changed while they were read.
+    /// The caches of so many threads changed while they were read, or are too long.
     Caches(usize),
     /// Not all of the chunks with mappings of their own were found, or too many.
     Mapped {

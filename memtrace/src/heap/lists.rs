@@ -5,13 +5,13 @@
 //! some arena, and its contents give it away: lists of chunks of the right sizes, of the counted
 //! lengths, each chunk with the mark that freeing put on it.
 
-use std::collections::HashMap;
+use std::{cell::Cell, collections::HashMap};
 
 use super::{
     Layout, Parameters,
     arena::Descriptor,
     chunk::{ALIGNMENT, Chunk, HEADER, MIN_SIZE, SIZE, State, size_of},
-    copy::{ANYWHERE, Copy},
+    copy::{Copy, LEAST},
     listed::Listed,
     memory::{Memory, read_words},
 };
@@ -20,6 +20,10 @@ use super::{
 const MAX_LOOKS: usize = 4;
 /// Chunks that may be caches, of which each thread has one.
 pub(super) const MAX_CANDIDATES: usize = 1 << 16;
+/// Chunks that lists lead to, in all looks together.
+const MAX_STEPS: u64 = 16 << 20;
+/// Bytes that are kept of memory that nothing changes: long lists lead through all of a heap.
+const KEPT_AT_REST: u64 = 64 << 20;
 /// Bins of chunks of one size each, from 32 bytes on in steps of 16.
 const SMALL_BINS: u64 = 64;
 
@@ -28,6 +32,8 @@ pub(super) struct Lists<'a, M> {
     memory: &'a M,
     layout: &'a Layout,
     parameters: &'a Parameters,
+    /// Chunks that may still be followed to.
+    steps: Cell<u64>,
 }
 
 /// `tcache_perthread_struct`: a count for each bin, then the head of each bin.
@@ -78,11 +84,16 @@ impl Contents {
     fn has_mark(&mut self, marked: bool, mark: u64) -> bool {
         !marked || *self.mark.get_or_insert(mark) == mark
     }
+
+    /// Marks tell what is in a cache that its thread uses meanwhile; without them, nothing does.
+    fn told(self) -> Option<Self> {
+        (self.is_consistent || self.mark.is_some()).then_some(self)
+    }
 }
 
 impl<'a, M: Memory> Lists<'a, M> {
     pub(super) const fn new(memory: &'a M, layout: &'a Layout, parameters: &'a Parameters) -> Self {
-        Self { memory, layout, parameters }
+        Self { memory, layout, parameters, steps: Cell::new(MAX_STEPS) }
     }
 
     /// Adds the chunks in the fastbins of an arena; `false` if the lists could not be followed to
@@ -108,7 +119,7 @@ impl<'a, M: Memory> Lists<'a, M> {
             return Fast::default();
         };
         let mut fast = Fast { is_whole: true, chunks: Listed::default() };
-        let mut copy = Copy::new(self.memory, ANYWHERE);
+        let mut copy = Copy::new(self.memory, LEAST);
         let limit = arena.system / MIN_SIZE;
         for (size, head) in (MIN_SIZE..).step_by(ALIGNMENT as usize).zip(&arena.fast) {
             let (mut address, mut left) = (*head, limit);
@@ -137,6 +148,7 @@ impl<'a, M: Memory> Lists<'a, M> {
         memory: u64,
         fits: impl FnOnce(u64) -> bool,
     ) -> Option<(u64, u64)> {
+        self.steps.set(self.steps.get().checked_sub(1)?);
         if memory < HEADER || !memory.is_multiple_of(ALIGNMENT) {
             return None;
         }
@@ -156,10 +168,7 @@ impl<'a, M: Memory> Lists<'a, M> {
     /// Adds the chunks in the caches among the candidates, and the caches themselves as the
     /// allocator's own. Returns how many were in use while they were read.
     pub(super) fn add_caches(&self, candidates: &[(u64, u64)], listed: &mut Listed) -> usize {
-        let found: Vec<_> = candidates
-            .iter()
-            .filter_map(|(chunk, size)| Some((*chunk, *size, self.cache(chunk + HEADER)?)))
-            .collect();
+        let found = self.caches(candidates);
         let common = common(found.iter().filter_map(|(.., contents)| contents.mark));
         let mut busy = 0;
         for (chunk, size, contents) in found {
@@ -175,6 +184,20 @@ impl<'a, M: Memory> Lists<'a, M> {
         busy
     }
 
+    /// The caches among the candidates, which are chunks with sizes. While nothing seems to change
+    /// them, one look at each will do.
+    fn caches(&self, candidates: &[(u64, u64)]) -> Vec<(u64, u64, Contents)> {
+        let rest = self.memory.rest();
+        if rest.is_some() {
+            let mut copy = Copy::new(self.memory, LEAST).keeping(KEPT_AT_REST);
+            let found = all(candidates, |cache| self.look(&mut copy, cache)?.told());
+            if self.memory.rest() == rest {
+                return found;
+            }
+        }
+        all(candidates, |cache| self.cache(cache))
+    }
+
     /// From 2.29 on the cache's own address, from 2.34 on a random number for all threads.
     fn expected_mark(&self, cache: u64, common: Option<u64>) -> Option<u64> {
         match self.layout.version.minor {
@@ -187,21 +210,21 @@ impl<'a, M: Memory> Lists<'a, M> {
     /// What is in the cache at an address, unless none is there or it is empty: what two looks, one
     /// after the other, have found.
     fn cache(&self, address: u64) -> Option<Contents> {
-        let mut last = self.look(address)?;
+        let look = || self.look(&mut Copy::new(self.memory, LEAST), address);
+        let mut last = look()?;
         for _ in 0..MAX_LOOKS {
-            let now = self.look(address)?;
+            let now = look()?;
             if now.is_consistent && now == last {
                 return Some(now);
             }
             last = now;
         }
         last.is_consistent = false;
-        // Marks tell what is in a cache that its thread uses meanwhile; without them, nothing does.
-        (last.mark.is_some()).then_some(last)
+        last.told()
     }
 
     /// One look at what may be a cache. `None`: it is none.
-    fn look(&self, address: u64) -> Option<Contents> {
+    fn look(&self, copy: &mut Copy<'_, M>, address: u64) -> Option<Contents> {
         let cache = Cache::of(self.layout);
         let words = read_words(self.memory, address, cache.size() as usize / 8)?;
         let (counts, heads) = words.split_at((cache.bins * cache.count / 8) as usize);
@@ -210,7 +233,6 @@ impl<'a, M: Memory> Lists<'a, M> {
         {
             return None;
         }
-        let mut copy = Copy::new(self.memory, ANYWHERE);
         let mut contents = Contents { is_consistent: true, mark: None, chunks: Vec::new() };
         for (bin, head) in (0..).zip(heads) {
             let count = self.count(cache, counts, bin)?;
@@ -218,7 +240,7 @@ impl<'a, M: Memory> Lists<'a, M> {
                 contents.is_consistent = false;
                 continue;
             }
-            self.follow(&mut copy, bin, (*head, count), &mut contents)?;
+            self.follow(copy, bin, (*head, count), &mut contents)?;
         }
         Some(contents)
     }
@@ -257,6 +279,15 @@ impl<'a, M: Memory> Lists<'a, M> {
         contents.is_consistent &= memory == 0;
         Some(())
     }
+}
+
+/// What is found at the candidates' memory.
+fn all(
+    candidates: &[(u64, u64)],
+    mut find: impl FnMut(u64) -> Option<Contents>,
+) -> Vec<(u64, u64, Contents)> {
+    let found = candidates.iter().map(|(chunk, size)| Some((*chunk, *size, find(chunk + HEADER)?)));
+    found.flatten().collect()
 }
 
 /// The bin of a cache that holds chunks of a size.

@@ -199,7 +199,7 @@ impl Memory for Live {
             return Vec::new();
         }
         let pages = self.keep(self.memory.pages(range)).unwrap_or_default();
-        pages.iter().map(|page| page.is_present()).collect()
+        pages.iter().map(|page| page.is_counted()).collect()
     }
 
     fn wait(&self) -> bool {

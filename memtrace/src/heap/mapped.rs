@@ -5,7 +5,7 @@ use memtrace_abi::mapping::Range;
 
 use super::{
     Layout,
-    chunk::{MAPPED, NON_MAIN, PREVIOUS_IN_USE, SIZE, size_of},
+    chunk::{HEADER, MAPPED, NON_MAIN, PREVIOUS_IN_USE, SIZE, size_of},
     copy::{ANYWHERE, Copy},
     memory::{MAX_STARTS, Memory, PAGE},
 };
@@ -16,6 +16,10 @@ const MAX_PAGES: u64 = 2 << 20;
 const MAX_FOUND: usize = 1 << 17;
 /// In `mchunk_prev_size` from 2.43 on: the mapping has huge pages (`MMAP_HP`).
 const HUGE: u64 = 1;
+/// Where `memalign` puts a second header in the first page, for alignments from 32 bytes to a page.
+const MOVED: [u64; 7] = [48, 112, 240, 496, 1008, 2032, 4080];
+/// Pages in which that is looked for if the alignment is larger: 2 MiB.
+const MAX_MOVED_PAGES: u64 = 512;
 
 /// Looks for mapped chunks.
 pub(super) struct Search<'a, M> {
@@ -60,9 +64,9 @@ impl<'a, M: Memory> Search<'a, M> {
     fn chain(&mut self, range: Range, rest: &mut Vec<Range>) {
         let mut copy = Copy::new(self.memory, ANYWHERE);
         let mut start = range.start;
-        let mut words =
-            |start: u64| Some([copy.word(start)?, copy.word(start.checked_add(SIZE)?)?]);
-        while let Some(chunk) = self.chunk_of(words(start), start, range.end) {
+        while let Some(words) = words(&mut copy, start)
+            && let Some(chunk) = self.chunk(&mut copy, words, Range { start, end: range.end })
+        {
             start = chunk.end;
             self.add(chunk);
         }
@@ -74,16 +78,14 @@ impl<'a, M: Memory> Search<'a, M> {
     /// Chunks that begin on any page.
     fn scan(&mut self, range: Range, budget: &mut u64) {
         let mut starts = Starts { memory: self.memory, first: 0, words: Vec::new() };
+        let mut copy = Copy::new(self.memory, ANYWHERE);
         let mut place = range.start;
         while place < range.end && *budget > 0 && !self.is_complete() {
             *budget -= 1;
-            match self.chunk_of(starts.at(place), place, range.end) {
-                Some(chunk) => {
-                    place = chunk.end;
-                    self.add(chunk);
-                }
-                None => place += PAGE,
-            }
+            let room = Range { start: place, end: range.end };
+            let chunk = starts.at(place).and_then(|words| self.chunk(&mut copy, words, room));
+            chunk.into_iter().for_each(|chunk| self.add(chunk));
+            place = chunk.map_or(place + PAGE, |chunk| chunk.end);
         }
     }
 
@@ -92,17 +94,46 @@ impl<'a, M: Memory> Search<'a, M> {
         self.found.push(chunk);
     }
 
-    /// The mapping of a chunk that begins with these words. What `memalign` moves keeps its first
-    /// header.
-    fn chunk_of(&self, words: Option<[u64; 2]>, start: u64, end: u64) -> Option<Range> {
-        let [before, word] = words?;
-        let flags = word & (PREVIOUS_IN_USE | MAPPED | NON_MAIN);
-        let before_fits = before == 0 || before == HUGE && self.layout.mapped_extra() > 0;
-        let size = size_of(word).checked_add(self.layout.mapped_extra())?;
-        let chunk = Range { start, end: start.checked_add(size)? };
-        let fits = flags == MAPPED && before_fits && size > 0 && size.is_multiple_of(PAGE);
-        (fits && chunk.end <= end).then_some(chunk)
+    /// The mapping of the chunk at the start of `room`, which begins with these words.
+    fn chunk(&self, copy: &mut Copy<'_, M>, words: [u64; 2], room: Range) -> Option<Range> {
+        let first = self.mapping(room.start, 0, words)?;
+        let chunk = self.moved(copy, room).unwrap_or(first);
+        (chunk.end <= room.end).then_some(chunk)
     }
+
+    /// The mapping as a second header says it. `memalign` puts that where the memory shall begin, and
+    /// what resizes the chunk later leaves the first one as it was.
+    fn moved(&self, copy: &mut Copy<'_, M>, room: Range) -> Option<Range> {
+        let mut at = |before: u64| {
+            let words = words(copy, room.start.checked_add(before)?)?;
+            self.mapping(room.start, before, words)
+        };
+        MOVED.into_iter().find_map(&mut at).or_else(|| at(self.end_of_next_page(room)?))
+    }
+
+    /// Where a second header is if the alignment is larger than a page: at the end of a page. Nobody
+    /// has touched the pages before that, apart from the first.
+    fn end_of_next_page(&self, room: Range) -> Option<u64> {
+        let start = room.start.checked_add(PAGE)?;
+        let end = room.end.min(start.checked_add(MAX_MOVED_PAGES * PAGE)?);
+        let pages = if start < end { self.memory.resident(Range { start, end }) } else { Vec::new() };
+        let next = pages.iter().position(|is_resident| *is_resident)? as u64;
+        Some((next + 2) * PAGE - HEADER)
+    }
+
+    /// The mapping that begins at `start`, if a header `before` bytes behind that says so.
+    fn mapping(&self, start: u64, before: u64, [told, word]: [u64; 2]) -> Option<Range> {
+        let extra = self.layout.mapped_extra();
+        let flags = word & (PREVIOUS_IN_USE | MAPPED | NON_MAIN);
+        let is_told = told == before || extra > 0 && told == before | HUGE;
+        let size = size_of(word).checked_add(before)?.checked_add(extra)?;
+        let fits = flags == MAPPED && is_told && size > before && size.is_multiple_of(PAGE);
+        fits.then_some(Range { start, end: start.checked_add(size)? })
+    }
+}
+
+fn words(copy: &mut Copy<'_, impl Memory>, address: u64) -> Option<[u64; 2]> {
+    Some([copy.word(address)?, copy.word(address.checked_add(SIZE)?)?])
 }
 
 /// The first words of pages, some thousand at a time: the pages themselves need not be copied.

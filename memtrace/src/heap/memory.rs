@@ -39,8 +39,8 @@ pub trait Memory {
         pages.map(|page| read_words(self, page, 2)?.try_into().ok()).collect()
     }
 
-    /// Whether each page of the range, which is page-aligned and has 4 GiB at most, is in memory;
-    /// fewer than the range has if not all could be asked for.
+    /// Whether each page of the range, which is page-aligned and has 4 GiB at most, is in memory and
+    /// the kernel counts it; fewer than the range has if not all could be asked for.
     fn resident(&self, range: Range) -> Vec<bool>;
 
     /// Lets what changes the memory go on for a moment; `false` if it was waited for long enough.

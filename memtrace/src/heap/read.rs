@@ -117,8 +117,9 @@ impl Heap {
         for descriptor in &descriptors {
             heap.read_arena(&finder, descriptor);
         }
-        heap.read_lists(memory, &descriptors);
         heap.read_mapped(memory, anonymous);
+        // Last, because it may take longest.
+        heap.read_lists(memory, &descriptors);
         heap.doubt_coverage();
         Ok(heap)
     }

@@ -1,64 +1,59 @@
 //! pandas data frames, releases 1.3 to 3: `DataFrame._mgr` is a `BlockManager` with a tuple of
-//! blocks, each with an array or an extension array of `values` for some of the columns
-//! (pandas/_libs/internals.pyx).
+//! blocks, which hold the columns, and a list of two indices, the labels of the columns and those of
+//! the rows (pandas/_libs/internals.pyx).
 
 use std::cmp::Reverse;
 
 use super::{
-    arrays::RawArray, arrow::ArrowColumn, edge::Edge, holder::Holders, kind::Kind,
-    model::DataFrame, reader::Reader, references::Reference, types::TypeId,
+    columns::Block, edge::Edge, holder::Holders, kind::Kind, model::DataFrame, reader::Reader,
+    references::Reference, types::TypeId,
 };
 
 const NAMES: [&str; 2] = ["pandas.core.frame.DataFrame", "pandas.DataFrame"];
+const MANAGER: &str = "BlockManager";
 /// Blocks of one frame; a frame that was put together column by column has one for each.
-const MAX_BLOCKS: usize = 10_000;
-/// How far the arrays of an extension array are from it.
-const MAX_DEPTH: usize = 3;
-/// Members of an object that are looked at, and characters of their names.
-const MAX_MEMBERS: usize = 100;
+const MAX_BLOCKS: u64 = 10_000;
 const MAX_NAME: usize = 100;
+/// In a list: the pointer to its items.
+const LIST_ITEMS: u64 = 24;
+/// In a `range`: the pointer to its length.
+const RANGE_LENGTH: u64 = 40;
 
 /// Whether a type of this name is that of data frames.
 pub(super) fn is_data_frame(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// An array that holds columns.
-struct Block {
-    dtype: String,
-    columns: u64,
-    rows: u64,
-    bytes: u64,
+/// What a `BlockManager` manages.
+struct Manager {
+    blocks: Vec<u64>,
+    /// The labels of the columns and of the rows.
+    axes: Vec<u64>,
 }
 
 impl Reader<'_> {
     pub(super) fn data_frame(&mut self, address: u64, holders: &Holders) -> Option<DataFrame> {
         let id = self.type_of(address)?;
         let manager = self.attribute(address, id, "_mgr")?;
-        let blocks: Vec<Block> =
-            self.blocks(manager)?.into_iter().filter_map(|block| self.block(block)).collect();
-        let mut dtypes: Vec<(String, u64, u64)> = Vec::new();
-        for block in &blocks {
-            match dtypes.iter_mut().find(|(name, ..)| *name == block.dtype) {
-                Some((_, columns, bytes)) => {
-                    (*columns, *bytes) = (*columns + block.columns, *bytes + block.bytes);
-                }
-                None => dtypes.push((block.dtype.clone(), block.columns, block.bytes)),
-            }
-        }
-        dtypes.sort_by_key(|(.., bytes)| Reverse(*bytes));
+        let Manager { blocks, axes } = self.manager(manager)?;
+        let blocks: Vec<Block> = blocks.into_iter().filter_map(|block| self.block(block)).collect();
+        let mut length = |axis: usize| self.index_length(*axes.get(axis)?);
+        let [columns, rows] = [length(0), length(1)];
+        // What cannot be read of the labels, the columns tell.
+        let widths = blocks.iter().map(|block| block.columns);
+        let lengths = blocks.iter().map(|block| block.rows);
         Some(DataFrame {
             address,
-            rows: blocks.iter().map(|block| block.rows).max().unwrap_or(0),
-            columns: blocks.iter().map(|block| block.columns).sum(),
-            bytes: blocks.iter().map(|block| block.bytes).sum(),
-            dtypes,
+            rows: rows.or_else(|| lengths.max()).unwrap_or(0),
+            columns: columns.unwrap_or_else(|| widths.fold(0, u64::saturating_add)),
+            bytes: blocks.iter().map(|block| block.bytes).fold(0, u64::saturating_add),
+            dtypes: by_type(&blocks),
             holder: holders.holder(self, address),
         })
     }
 
     /// An attribute that an instance keeps itself.
-    fn attribute(&mut self, object: u64, id: TypeId, wanted: &str) -> Option<u64> {
+    pub(super) fn attribute(&mut self, object: u64, id: TypeId, wanted: &str) -> Option<u64> {
         let (mut found, mut dicts) = (None, Vec::new());
         self.attributes(object, id, &mut |reader, Reference { edge, target, .. }| match edge {
             Edge::Attribute(number) => {
@@ -72,86 +67,60 @@ impl Reader<'_> {
         found.or_else(|| dicts.into_iter().find_map(|dict| self.item(dict, wanted)))
     }
 
-    /// The blocks of a manager: the tuple of them is one of its members.
-    fn blocks(&mut self, manager: u64) -> Option<Vec<u64>> {
+    fn manager(&mut self, manager: u64) -> Option<Manager> {
         let id = self.type_of(manager)?;
+        self.described(id).name.ends_with(MANAGER).then_some(())?;
         let mut members = Vec::new();
         self.fields(manager, id, &mut |_, reference| members.push(reference.target));
-        members.into_iter().find_map(|member| {
-            let id = self.type_of(member)?;
-            (self.described(id).kind == Kind::Tuple).then_some(())?;
-            let count = self.size(member).min(MAX_BLOCKS as u64);
-            let first = member + self.interpreter.structures.tuple_items;
-            let items: Option<Vec<u64>> =
-                (0..count).map(|item| self.view.word(first + item * 8)).collect();
-            let items = items?;
-            let first = self.type_of(*items.first()?)?;
-            self.described(first).name.ends_with("Block").then_some(items)
-        })
+        let mut first = |kind: Kind| {
+            members.iter().find_map(|member| {
+                let id = self.type_of(*member)?;
+                (self.described(id).kind == kind).then(|| self.first_items(*member, MAX_BLOCKS))?
+            })
+        };
+        Some(Manager { blocks: first(Kind::Tuple)?, axes: first(Kind::List).unwrap_or_default() })
     }
 
-    /// What a block holds: its array, whose rows are columns, or an extension array, one column.
-    fn block(&mut self, block: u64) -> Option<Block> {
-        let members = self.members_of(block)?;
-        let array = members.iter().copied().find(|member| self.is_array(*member));
-        if let Some(raw) = array.and_then(|array| self.array(array)) {
-            let [columns, rows] = *raw.shape.as_slice() else { return None };
-            return Some(Block { dtype: self.dtype(&raw), columns, rows, bytes: raw.bytes()? });
-        }
-        members.into_iter().find_map(|member| {
-            let id = self.type_of(member)?;
-            let name = self.described(id).name.strip_prefix("pandas.")?;
-            let name = name.rsplit('.').next()?.to_owned();
-            (name.ends_with("Array") || name == "Categorical").then_some(())?;
-            // Without its arrays it is a column at least.
-            let unknown = Block { dtype: name.clone(), columns: 1, rows: 0, bytes: 0 };
-            Some(self.extension(member, name, 0).unwrap_or(unknown))
-        })
-    }
-
-    /// The columns of an extension array, mostly one: what Arrow holds, or the largest of its NumPy arrays, with
-    /// those of the same length, as a mask is.
-    fn extension(&mut self, object: u64, name: String, depth: usize) -> Option<Block> {
-        (!self.view.is_late()).then_some(())?;
-        let members = self.members_of(object)?;
-        let chunked = members.iter().find_map(|member| {
-            let id = self.type_of(*member)?;
-            if self.is_chunked_array(id) { self.arrow_column(*member) } else { None }
-        });
-        if let Some(ArrowColumn { rows, bytes }) = chunked {
-            return Some(Block { dtype: name, columns: 1, rows, bytes });
-        }
-        let own = members.iter().copied().filter(|member| self.is_array(*member));
-        let own: Vec<u64> = own.collect();
-        let own: Vec<RawArray> = own.into_iter().filter_map(|array| self.array(array)).collect();
-        if let Some(largest) = own.iter().max_by_key(|array| array.bytes()) {
-            let (columns, rows) = match *largest.shape.as_slice() {
-                [rows] => (1, rows),
-                [columns, rows] => (columns, rows),
-                _ => return None,
-            };
-            let alike = own.iter().filter(|array| array.shape == largest.shape);
-            let bytes = alike.filter_map(RawArray::bytes).fold(0, u64::saturating_add);
-            return Some(Block { dtype: self.dtype(largest), columns, rows, bytes });
-        }
-        (depth < MAX_DEPTH).then_some(())?;
-        members.into_iter().find_map(|member| {
-            let id = self.type_of(member)?;
-            let of = &self.described(id).name;
-            let is_searched = of.starts_with("pandas.") || of == "dict";
-            if is_searched { self.extension(member, name.clone(), depth + 1) } else { None }
-        })
-    }
-
-    /// What an object refers to.
-    fn members_of(&mut self, object: u64) -> Option<Vec<u64>> {
+    /// The first items of a tuple or of a list.
+    fn first_items(&mut self, object: u64, most: u64) -> Option<Vec<u64>> {
         let id = self.type_of(object)?;
-        let mut members = Vec::new();
-        self.references(object, id, &mut |_, reference| {
-            if members.len() < MAX_MEMBERS {
-                members.push(reference.target);
-            }
-        });
-        Some(members)
+        let first = match self.described(id).kind {
+            Kind::Tuple => object.wrapping_add(self.interpreter.structures.tuple_items),
+            Kind::List => self.view.word(object.wrapping_add(LIST_ITEMS))?,
+            _ => return None,
+        };
+        let count = self.size(object).min(most);
+        (0..count).map(|item| self.view.word(first.wrapping_add(item * 8))).collect()
     }
+
+    /// How many labels an index has: of a range, in its data, or in the codes of its first level.
+    pub(super) fn index_length(&mut self, index: u64) -> Option<u64> {
+        let id = self.type_of(index)?;
+        if let Some(range) = self.attribute(index, id, "_range") {
+            let length = self.view.word(range.wrapping_add(RANGE_LENGTH))?;
+            return self.small_int(length)?.try_into().ok();
+        }
+        if let Some(data) = self.attribute(index, id, "_data") {
+            return self.column_values(data).map(|data| data.rows);
+        }
+        let codes = self.attribute(index, id, "_codes")?;
+        let codes = *self.first_items(codes, 1)?.first()?;
+        self.column_values(codes).map(|codes| codes.rows)
+    }
+}
+
+/// Types with their columns and bytes, most bytes first.
+fn by_type(blocks: &[Block]) -> Vec<(String, u64, u64)> {
+    let mut dtypes: Vec<(String, u64, u64)> = Vec::new();
+    for block in blocks {
+        match dtypes.iter_mut().find(|(name, ..)| *name == block.dtype) {
+            Some((_, columns, bytes)) => {
+                *columns = columns.saturating_add(block.columns);
+                *bytes = bytes.saturating_add(block.bytes);
+            }
+            None => dtypes.push((block.dtype.clone(), block.columns, block.bytes)),
+        }
+    }
+    dtypes.sort_by_key(|(.., bytes)| Reverse(*bytes));
+    dtypes
 }

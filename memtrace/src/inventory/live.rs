@@ -107,6 +107,6 @@ impl Memory for Live {
 
     fn resident(&self, range: Range) -> Vec<bool> {
         let pages = self.ask(|memory| memory.pages(range)).unwrap_or_default();
-        pages.iter().map(|page| page.is_present()).collect()
+        pages.iter().map(|page| page.is_counted()).collect()
     }
 }

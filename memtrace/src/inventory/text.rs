@@ -72,7 +72,7 @@ impl Reader<'_> {
     }
 
     /// An `int` of at most two digits.
-    fn small_int(&mut self, object: u64) -> Option<i64> {
+    pub(super) fn small_int(&mut self, object: u64) -> Option<i64> {
         let head = self.view.word(object.wrapping_add(OB_SIZE))?;
         let (digits, is_negative) = if self.interpreter.structures.minor >= 12 {
             // lv_tag: two bits of sign, 2 for negative, one bit, then the number of digits.

@@ -16,6 +16,7 @@ pub use self::{
 mod pagemap;
 mod runs;
 mod scan;
+mod zeros;
 
 /// Bytes of a page.
 pub const PAGE_BYTES: u64 = 4096;

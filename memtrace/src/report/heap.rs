@@ -86,13 +86,13 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
         }
         Doubt::Fast(arenas) => {
             format!(
-                "The fastbins of {} changed while they were read.",
+                "The fastbins of {} changed while they were read, or are too long.",
                 Things(arenas as u64, "arena")
             )
         }
         Doubt::Caches(threads) => {
             format!(
-                "The caches of {} changed while they were read.",
+                "The caches of {} changed while they were read, or are too long.",
                 Things(threads as u64, "thread")
             )
         }

@@ -1,6 +1,8 @@
 //! One page that needs nothing else: what the summary says, every line that matters, and the
 //! flame graph.
 
+mod heap;
+
 use std::{cmp::Reverse, io::Write};
 
 use anyhow::{Context as _, Result};
@@ -42,14 +44,14 @@ fn page(profile: &Profile, view: View) -> Result<String> {
     let svg = svg.find("<svg").map_or("", |start| &svg[start..]);
     let chart = chart::draw(profile)?;
     let (lines, processes) = (lines(profile, view), processes(profile));
-    let resident = resident_tables(profile);
+    let (resident, heaps) = (resident_tables(profile), heap::heaps(profile));
     let caveats = caveats(profile, view);
     let head = head(&title, "");
     Ok(format!(
         "{head}<h1>{title}</h1>\n<p>{circumstances} · <a href=\"#caveats\">caveats</a></p>\n\
          {lines}<h2>Flame graph</h2>\n{svg}<h2>Memory over time</h2>\n\
          <div class=\"chart\">{chart}</div>\n{resident}\
-         {processes}{caveats}</body></html>\n"
+         {heaps}{processes}{caveats}</body></html>\n"
     ))
 }
 

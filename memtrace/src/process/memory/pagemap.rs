@@ -3,7 +3,7 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
-use super::{super::directory::Directory, PAGE_BYTES};
+use super::{super::directory::Directory, PAGE_BYTES, zeros::zeros};
 
 const ENTRY_BYTES: usize = 8;
 
@@ -16,6 +16,13 @@ impl Page {
     #[must_use]
     pub const fn is_present(self) -> bool {
         self.0 >> 63 & 1 == 1
+    }
+
+    /// Whether it is in memory and counts as such. Pages of zeros that were only read do not: the
+    /// kernel lends the same one to all.
+    #[must_use]
+    pub fn is_counted(self) -> bool {
+        self.is_present() && !zeros().contains(self)
     }
 
     /// Whether it is swapped out.
