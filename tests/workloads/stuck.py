@@ -2,6 +2,7 @@
 # what it holds, in JSON.
 import array
 import collections
+import ctypes
 import gc
 import json
 import struct
@@ -41,6 +42,10 @@ class Point(collections.namedtuple("Point", "x y")):
 
 class Failure(Exception):
     pass
+
+
+class Packed(ctypes.Structure):
+    _fields_ = [("first", ctypes.c_int), ("second", ctypes.c_double * 7)]
 
 
 def generate(count):
@@ -90,7 +95,11 @@ SAMPLES = [
     numpy.zeros((30, 10)), numpy.zeros((30, 10))[:10], numpy.zeros((3, 4), order="F").T, RECORDS, OBJECTS, DATES, numpy.float64(1.5), numpy.float32(1), numpy.bool_(1), numpy.complex128(1),
     numpy.zeros(()), sys, threading.Lock(), lambda: 0, property(), iter([]), enumerate([]), zip(), map(len, []),
     Ellipsis, NotImplemented, vars(PLAIN), vars(sys.modules[__name__]), Plain.__dict__,
+    struct.Struct("10s4x"), struct.Struct("d" * 30), ctypes.c_int, ctypes.c_int * 5, ctypes.POINTER(Packed), Packed,
+    Packed(), ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int),
 ]
+# What ctypes knows of a type is in its dict, up to 3.12.
+SAMPLES += [item for of in SAMPLES[-6:] for item in gc.get_referents(of) if type(item).__name__ == "StgDict"]
 
 
 def full_name(of):

@@ -161,8 +161,9 @@ impl<'a, M: Memory> Lists<'a, M> {
     /// Whether a live chunk of this size may be a thread's cache.
     pub(super) fn may_be_cache(&self, size: u64) -> bool {
         let own = (Cache::of(self.layout).size() + SIZE).next_multiple_of(ALIGNMENT);
-        // What is left of a chunk that is cut is at least 32 bytes, else it stays with it.
-        size == own || size == own + ALIGNMENT
+        // 2.43 asks for a chunk's size instead of a request's. What is left of a chunk that is cut is
+        // at least 32 bytes, else it stays with it.
+        (own..=own + 2 * ALIGNMENT).contains(&size)
     }
 
     /// Adds the chunks in the caches among the candidates, and the caches themselves as the
@@ -181,7 +182,7 @@ impl<'a, M: Memory> Lists<'a, M> {
                 listed.add(&Chunk { address, size, state: State::Cached });
             }
         }
-        busy
+        busy + usize::from(self.steps.get() == 0)
     }
 
     /// The caches among the candidates, which are chunks with sizes. While nothing seems to change

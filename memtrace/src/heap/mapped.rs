@@ -16,8 +16,9 @@ const MAX_PAGES: u64 = 2 << 20;
 const MAX_FOUND: usize = 1 << 17;
 /// In `mchunk_prev_size` from 2.43 on: the mapping has huge pages (`MMAP_HP`).
 const HUGE: u64 = 1;
-/// Where `memalign` puts a second header in the first page, for alignments from 32 bytes to a page.
-const MOVED: [u64; 7] = [48, 112, 240, 496, 1008, 2032, 4080];
+/// Where `memalign` puts a second header in the first page, for alignments from 32 bytes to a page;
+/// for 32 bytes there are two places, the nearer one in 2.43.
+const MOVED: [u64; 8] = [16, 48, 112, 240, 496, 1008, 2032, 4080];
 /// Pages in which that is looked for if the alignment is larger: 2 MiB.
 const MAX_MOVED_PAGES: u64 = 512;
 
@@ -116,7 +117,8 @@ impl<'a, M: Memory> Search<'a, M> {
     fn end_of_next_page(&self, room: Range) -> Option<u64> {
         let start = room.start.checked_add(PAGE)?;
         let end = room.end.min(start.checked_add(MAX_MOVED_PAGES * PAGE)?);
-        let pages = if start < end { self.memory.resident(Range { start, end }) } else { Vec::new() };
+        let pages =
+            if start < end { self.memory.resident(Range { start, end }) } else { Vec::new() };
         let next = pages.iter().position(|is_resident| *is_resident)? as u64;
         Some((next + 2) * PAGE - HEADER)
     }

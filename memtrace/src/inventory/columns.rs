@@ -26,6 +26,7 @@ pub(super) struct Block {
 impl Reader<'_> {
     /// What a block of a frame holds.
     pub(super) fn block(&mut self, block: u64) -> Option<Block> {
+        (!self.view.is_late()).then_some(())?;
         let members = self.members_of(block)?;
         members.into_iter().find_map(|member| self.column_values(member))
     }

@@ -38,6 +38,8 @@ pub(super) enum Kind {
     ByteArray,
     /// `array.array`.
     TypedArray,
+    /// `struct.Struct`.
+    Struct,
     Cell,
     Module,
     Code,
@@ -72,6 +74,9 @@ impl Kind {
             "collections.deque" => Some(Self::Deque),
             "collections.OrderedDict" if flags & flag::DICT != 0 => Some(Self::OrderedDict),
             "array.array" => Some(Self::TypedArray),
+            "_struct.Struct" => Some(Self::Struct),
+            // 3.8.
+            "Struct" if is_built_in => Some(Self::Struct),
             _ if is_built_in => Self::built_in(name),
             _ => None,
         }

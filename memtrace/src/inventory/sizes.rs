@@ -26,7 +26,15 @@ impl Reader<'_> {
             head += scalar_bytes(&of.name).unwrap_or(0);
         }
         let sizes = Sizes { basic: of.basic_size, item: of.item_size };
-        let size = self.own_size(object, kind, sizes)?;
+        let size = match kind {
+            Kind::Type => self.ctypes_type(object, id),
+            Kind::Dict if self.is_ctypes_dict(id) => {
+                head += self.ctypes_dict(object, sizes.basic)?;
+                None
+            }
+            _ => None,
+        };
+        let size = size.or_else(|| self.own_size(object, kind, sizes))?;
         // 3.11 and 3.12 count a head for types that have none (`_PyType_PreHeaderSize`).
         let counts_all = matches!(self.interpreter.structures.minor, 11 | 12);
         let is_static = kind == Kind::Type && !counts_all && !self.is_heap_type(object);
@@ -80,6 +88,7 @@ impl Reader<'_> {
                 basic + self.cells_as_arguments(object)?
             }
             Kind::NumpyArray => self.array_size(object, basic)?,
+            Kind::Struct => basic.checked_add(self.struct_codes(object)?)?,
             // `_PyObject_VAR_SIZE` rounds up (3.11 `Objects/codeobject.c`, `code_sizeof`).
             Kind::Code => self.extended(object, sizes)?.checked_next_multiple_of(8)?,
             _ => self.extended(object, sizes)?,

@@ -1,5 +1,7 @@
 //! The reader on real processes, and on what is left of one after bytes were changed.
 
+mod frames;
+
 use std::{
     collections::HashMap,
     env,
@@ -151,31 +153,38 @@ fn recorded() -> (HashMap<u64, Vec<u8>>, Interpreter) {
     (recorder.pages.into_inner().unwrap(), interpreter)
 }
 
+/// A page, a place in it, and what is put there: a page by its index in the list of their numbers.
+type Change = (prop::sample::Index, usize, u64);
+
+/// Words that may be odd, and addresses in the pages.
+fn change(numbers: &[u64]) -> impl Strategy<Value = Change> {
+    let numbers = numbers.to_vec();
+    let address = (any::<prop::sample::Index>(), 0..512_u64)
+        .prop_map(move |(page, word)| page.get(&numbers) * PAGE + word * 8);
+    let word = prop_oneof![any::<u64>(), 0..64_u64, Just(u64::MAX), address];
+    (any::<prop::sample::Index>(), 0..512_usize, word)
+}
+
+fn changed(pages: &HashMap<u64, Vec<u8>>, numbers: &[u64], changes: Vec<Change>) -> Pages {
+    let mut pages = pages.clone();
+    for (page, place, word) in changes {
+        let page = pages.get_mut(page.get(numbers)).unwrap();
+        page[place * 8..place * 8 + 8].copy_from_slice(&word.to_le_bytes());
+    }
+    Pages { pages, read: AtomicU64::default() }
+}
+
 #[test]
 fn nothing_in_memory_can_make_reading_go_wrong() {
     const MOST: u64 = 1 << 30;
     let (pages, interpreter) = recorded();
     let mut numbers: Vec<u64> = pages.keys().copied().collect();
     numbers.sort_unstable();
-    let word = prop_oneof![
-        any::<u64>(),
-        0..64_u64,
-        Just(u64::MAX),
-        (any::<prop::sample::Index>(), 0..512_u64).prop_map({
-            let numbers = numbers.clone();
-            move |(page, word)| page.get(&numbers) * PAGE + word * 8
-        }),
-    ];
-    let changes =
-        prop::collection::vec((any::<prop::sample::Index>(), 0..512_usize, word), 1..2000);
+    let changes = prop::collection::vec(change(&numbers), 1..2000);
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(40));
     let limits = Limits { read_bytes: MOST, time: Duration::from_secs(20), ..Limits::default() };
     let result = runner.run(&changes, |changes| {
-        let mut pages = Pages { pages: pages.clone(), read: AtomicU64::default() };
-        for (page, place, word) in changes {
-            let page = pages.pages.get_mut(page.get(&numbers)).unwrap();
-            page[place * 8..place * 8 + 8].copy_from_slice(&word.to_le_bytes());
-        }
+        let pages = changed(&pages, &numbers, changes);
         let _ = Inventory::read(&pages, &interpreter, &limits);
         prop_assert!(pages.read.load(Ordering::Relaxed) <= MOST + (1 << 20));
         Ok(())

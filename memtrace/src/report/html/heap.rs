@@ -16,7 +16,8 @@ const COLUMNS: [&str; 9] =
 
 /// Where the memory of each heap is that was looked at, and what could be done about it.
 pub(super) fn heaps(profile: &Profile) -> String {
-    let heaps = profile.processes.iter().filter_map(|process| Some((process, process.heap.as_ref()?)));
+    let heaps =
+        profile.processes.iter().filter_map(|process| Some((process, process.heap.as_ref()?)));
     heaps.map(|(process, heap)| one(process, heap)).collect()
 }
 
@@ -52,7 +53,9 @@ mod tests {
     fn each_arena_has_a_row_and_what_could_be_done_follows() {
         let page = heaps(&example::profile());
         assert_eq!(page.matches("<tr>").count(), 1 + 2, "{page}");
-        let main = ["64.0 MiB", "8.00 MiB", "1,000", "56.0 MiB", "32.0 MiB", "16.0 MiB", "8.00 MiB", "0 B"];
+        let main = [
+            "64.0 MiB", "8.00 MiB", "1,000", "56.0 MiB", "32.0 MiB", "16.0 MiB", "8.00 MiB", "0 B",
+        ];
         let main = main.map(|cell| format!("<td class=\"number\">{cell}</td>")).concat();
         assert!(page.contains(&(main + "<td class=\"name\">main arena</td>")), "{page}");
         assert!(page.contains("<p>malloc_trim(0) would return 12.0 MiB (measured).</p>"), "{page}");
