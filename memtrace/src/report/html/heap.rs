@@ -7,14 +7,14 @@ use super::{
         text::escape,
         units::{Count, Size},
     },
-    paragraphs, table,
+    table,
 };
 use crate::profile::{Arena, Heap, Process, Profile, printable};
 
 const COLUMNS: [&str; 9] =
     ["size", "live", "blocks", "free", "resident", "pinned", "trimmable", "kept", "arena"];
 
-/// Where the memory of each heap is that was looked at, and what could be done about it.
+/// Where the memory of each heap is that was looked at; what could be done is among the caveats.
 pub(super) fn heaps(profile: &Profile) -> String {
     let heaps =
         profile.processes.iter().filter_map(|process| Some((process, process.heap.as_ref()?)));
@@ -25,8 +25,7 @@ fn one(process: &Process, heap: &Heap) -> String {
     let title = format!("Heap of {}, by arena", escape(&process.text()));
     let mut arenas: Vec<&Arena> = heap.arenas.iter().filter(|arena| arena.size > 0).collect();
     arenas.sort_by_key(|arena| Reverse(arena.resident));
-    let remarks = heap.remarks.iter().map(|remark| printable(remark)).collect();
-    table(&title, &COLUMNS, arenas.into_iter().map(cells)) + &paragraphs(remarks)
+    table(&title, &COLUMNS, arenas.into_iter().map(cells))
 }
 
 fn cells(arena: &Arena) -> Vec<String> {
@@ -50,7 +49,7 @@ mod tests {
     use crate::profile::example;
 
     #[test]
-    fn each_arena_has_a_row_and_what_could_be_done_follows() {
+    fn each_arena_has_a_row() {
         let page = heaps(&example::profile());
         assert_eq!(page.matches("<tr>").count(), 1 + 2, "{page}");
         let main = [
@@ -58,6 +57,5 @@ mod tests {
         ];
         let main = main.map(|cell| format!("<td class=\"number\">{cell}</td>")).concat();
         assert!(page.contains(&(main + "<td class=\"name\">main arena</td>")), "{page}");
-        assert!(page.contains("<p>malloc_trim(0) would return 12.0 MiB (measured).</p>"), "{page}");
     }
 }
