@@ -85,8 +85,10 @@ impl<'a, M: Memory> Search<'a, M> {
             *budget -= 1;
             let room = Range { start: place, end: range.end };
             let chunk = starts.at(place).and_then(|words| self.chunk(&mut copy, words, room));
-            chunk.into_iter().for_each(|chunk| self.add(chunk));
             place = chunk.map_or(place + PAGE, |chunk| chunk.end);
+            if let Some(chunk) = chunk {
+                self.add(chunk);
+            }
         }
     }
 

@@ -157,9 +157,8 @@ impl Reader<'_> {
         for dict in dicts {
             let Some(id) = self.type_of(dict) else { continue };
             self.references(dict, id, &mut |_, Reference { edge, target, .. }| {
-                if matches!(edge, Edge::Value(_)) && members.len() < MAX_MEMBERS {
-                    members.push(target);
-                }
+                let is_member = matches!(edge, Edge::Value(_)) && members.len() < MAX_MEMBERS;
+                members.extend(is_member.then_some(target));
             });
         }
         Some(members)
