@@ -19,7 +19,7 @@ use memtrace_abi::{
 
 use crate::{
     calls::{self, Call},
-    ledger, losses, memory,
+    ledger, losses, memory, own_stack,
     processes::{self, cookie},
     threads, walk,
 };
@@ -30,6 +30,7 @@ static SAMPLE_INTERVAL: Array<u64> = Array::with_max_entries(1, 0);
 
 #[uprobe]
 fn allocation_enter(ctx: ProbeContext) -> u32 {
+    own_stack::keep(&ctx);
     let cookie = cookie(ctx.as_ptr());
     let Some(process) = processes::traced(cookie.process) else { return 0 };
     ledger::count_call(cookie.process);
@@ -38,6 +39,7 @@ fn allocation_enter(ctx: ProbeContext) -> u32 {
 
 #[uretprobe]
 fn allocation_return(ctx: RetProbeContext) -> u32 {
+    own_stack::keep(&ctx);
     let cookie = cookie(ctx.as_ptr());
     let Some(process) = processes::traced(cookie.process) else { return 0 };
     losses::exit(complete(registers(ctx.as_ptr()), process, cookie))
@@ -45,6 +47,7 @@ fn allocation_return(ctx: RetProbeContext) -> u32 {
 
 #[uprobe]
 fn release_enter(ctx: ProbeContext) -> u32 {
+    own_stack::keep(&ctx);
     let cookie = cookie(ctx.as_ptr());
     if processes::traced(cookie.process).is_some() {
         ledger::count_release_call(cookie.process);

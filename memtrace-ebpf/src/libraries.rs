@@ -15,7 +15,7 @@ use memtrace_abi::{
     process::{MAX_PROCESSES, Process},
 };
 
-use crate::{atomic, lifecycle::report, processes};
+use crate::{atomic, lifecycle::report, own_stack, processes};
 
 /// Changes so far, by process slot.
 #[map]
@@ -39,6 +39,7 @@ struct Wait {
 
 #[uprobe]
 fn libraries_changed(ctx: ProbeContext) -> u32 {
+    own_stack::keep(&ctx);
     let cookie = processes::cookie(ctx.as_ptr());
     let Some(changes) = LIBRARY_CHANGES.get_ptr_mut(cookie.process) else { return 0 };
     // SAFETY: a map value; every CPU treats it as atomic.

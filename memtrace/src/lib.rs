@@ -66,6 +66,9 @@
 //! once, by hash. Each live allocation remembers its stack, so that its release is subtracted from
 //! the right one.
 //!
+//! The programs of uprobes run on the stack of their thread (`memtrace-ebpf/src/own_stack.rs`): on one of the
+//! processor's, which newer kernels would give them, the next thread could run before they have ended.
+//!
 //! The composition of the peak needs no history. A process counts its high-water marks; a stack
 //! that is about to change first saves its live bytes, if it has not since the last mark. What has
 //! not been saved since is what it still holds.

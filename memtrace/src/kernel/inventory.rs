@@ -62,12 +62,13 @@ pub const SHARED_MAPS: [&str; 29] = [
 ];
 
 /// Maps that the programs have for themselves.
-pub const PRIVATE_MAPS: [&str; 7] = [
+pub const PRIVATE_MAPS: [&str; 8] = [
     "LAST_CODE",
     "LIBRARY_CHANGES",
     "MAPPING_ENDS",
     "NEW_PROCESS",
     "NEW_THREAD",
+    "NO_PROGRAMS",
     "THREADS",
     "ZERO",
 ];
