@@ -2,7 +2,7 @@
 //! serve every allocator.
 
 use aya_ebpf::{
-    EbpfContext as _,
+    EbpfContext,
     bindings::pt_regs,
     helpers::bpf_get_prandom_u32,
     macros::{map, uprobe, uretprobe},
@@ -30,32 +30,36 @@ static SAMPLE_INTERVAL: Array<u64> = Array::with_max_entries(1, 0);
 
 #[uprobe]
 fn allocation_enter(ctx: ProbeContext) -> u32 {
-    own_stack::keep(&ctx);
     let cookie = cookie(ctx.as_ptr());
-    let Some(process) = processes::traced(cookie.process) else { return 0 };
+    let Some(process) = processes::traced(cookie.process) else { return ignore(&ctx) };
     ledger::count_call(cookie.process);
     losses::exit(remember(registers(ctx.as_ptr()), process, cookie))
 }
 
 #[uretprobe]
 fn allocation_return(ctx: RetProbeContext) -> u32 {
-    own_stack::keep(&ctx);
     let cookie = cookie(ctx.as_ptr());
-    let Some(process) = processes::traced(cookie.process) else { return 0 };
+    let Some(process) = processes::traced(cookie.process) else { return ignore(&ctx) };
     losses::exit(complete(registers(ctx.as_ptr()), process, cookie))
 }
 
 #[uprobe]
 fn release_enter(ctx: ProbeContext) -> u32 {
-    own_stack::keep(&ctx);
     let cookie = cookie(ctx.as_ptr());
-    if processes::traced(cookie.process).is_some() {
-        ledger::count_release_call(cookie.process);
-        let address = registers(ctx.as_ptr()).rdi;
-        if address != 0 {
-            release(place(address, cookie));
-        }
+    let Some(_) = processes::traced(cookie.process) else { return ignore(&ctx) };
+    ledger::count_release_call(cookie.process);
+    let address = registers(ctx.as_ptr()).rdi;
+    if address != 0 {
+        release(place(address, cookie));
     }
+    0
+}
+
+/// Of a process that is not traced, or not yet.
+#[expect(clippy::inline_always, reason = "it is a part of the program: see there")]
+#[inline(always)]
+fn ignore(ctx: &impl EbpfContext) -> u32 {
+    own_stack::keep(ctx);
     0
 }
 

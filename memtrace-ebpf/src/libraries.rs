@@ -39,9 +39,11 @@ struct Wait {
 
 #[uprobe]
 fn libraries_changed(ctx: ProbeContext) -> u32 {
-    own_stack::keep(&ctx);
     let cookie = processes::cookie(ctx.as_ptr());
-    let Some(changes) = LIBRARY_CHANGES.get_ptr_mut(cookie.process) else { return 0 };
+    let Some(changes) = LIBRARY_CHANGES.get_ptr_mut(cookie.process) else {
+        own_stack::keep(&ctx);
+        return 0;
+    };
     // SAFETY: a map value; every CPU treats it as atomic.
     let change = atomic::fetch_add(unsafe { &mut *changes }, 1) + 1;
     report(kind::LIBRARIES, cookie.process, change);

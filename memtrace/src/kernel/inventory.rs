@@ -122,3 +122,28 @@ fn section(file: &object::File<'_>, index: SectionIndex) -> String {
     let section = file.section_by_index(index).ok();
     section.and_then(|section| section.name().ok().map(str::to_owned)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `call bpf_tail_call`.
+    const TAIL_CALL: [u8; 8] = [0x85, 0, 0, 0, 12, 0, 0, 0];
+
+    /// Else they could run on a stack that another thread is using, and the kernel would kill that one.
+    #[test]
+    fn programs_that_can_be_preempted_have_a_tail_call() {
+        let file = object::File::parse(super::super::OBJECT).expect("the object");
+        let code = |name: &str| {
+            let symbol = file.symbol_by_name(name).expect("a program");
+            let section = file.section_by_index(symbol.section_index().expect("code")).expect("it");
+            let data = section.data_range(symbol.address(), symbol.size()).expect("data");
+            data.expect("within the section")
+        };
+        let has_tail_call = |name: &str| code(name).as_chunks().0.contains(&TAIL_CALL);
+        let probes =
+            ["allocation_enter", "allocation_return", "libraries_changed", "release_enter"];
+        assert_eq!(probes.map(has_tail_call), [true; 4]);
+        assert!(!has_tail_call("empty_enter"));
+    }
+}
