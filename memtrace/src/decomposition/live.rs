@@ -93,16 +93,12 @@ impl LiveBlocks {
             (size >= VAST, Reverse(size))
         });
         let (deadline, memory) = (Instant::now() + PATIENCE, process.memory());
-        let resident = |range| {
-            let in_time = Instant::now() < deadline;
-            in_time.then(|| memory.resident(range, deadline).ok()).flatten()
-        };
         let live = Live { resident: self.assumed, absent: 0 };
         let mut presence = Presence { live, absent: HashMap::new() };
         for block in &blocks {
             let size = block.range.end - block.range.start;
             let otherwise = if size < VAST { size } else { 0 };
-            let resident = resident(block.range).unwrap_or(otherwise);
+            let resident = memory.resident(block.range, deadline).unwrap_or(otherwise);
             let bytes = u128::from(block.bytes) * u128::from(resident) / u128::from(size);
             let bytes = (bytes as u64).min(block.bytes);
             let absent = Amount { bytes: block.bytes - bytes, objects: 1 };

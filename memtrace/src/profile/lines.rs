@@ -45,9 +45,10 @@ impl Profile {
     }
 
     /// Lines that hold next to nothing any more, a hundredth of what they allocated, and of whose touches
-    /// no more is in memory; those that allocated most first, without those that allocated little.
+    /// no more is in memory; those that allocated most first, without those that allocated little or
+    /// are shown already.
     #[must_use]
-    pub fn spent_lines(&self) -> Vec<Line> {
+    pub fn spent_lines(&self, shown: &[Line]) -> Vec<Line> {
         let least = self.total(View::Allocated).bytes / 100;
         let mut lines = self.every_line(View::Allocated);
         lines.retain(|Line { amounts, .. }| {
@@ -55,6 +56,7 @@ impl Profile {
             let little = |view| amounts.of(view).bytes <= allocated / 100;
             allocated > least && little(View::Live) && little(View::Resident)
         });
+        lines.retain(|line| shown.iter().all(|shown| shown.frame != line.frame));
         lines
     }
 
@@ -238,7 +240,7 @@ mod tests {
         add("much", 7, 700);
         add("more", 0, 800);
         let profile = builder.finish();
-        let spent = texts(&profile, &profile.spent_lines());
+        let spent = texts(&profile, &profile.spent_lines(&[]));
         assert_eq!(spent, [("[more]".into(), None), ("[much]".into(), None)]);
     }
 

@@ -79,9 +79,8 @@ fn lines(profile: &Profile, view: View) -> String {
         View::Fragmentation => "those that pin most first",
         View::Inherited => "most inherited first",
     };
-    let mut spent = if view == View::Allocated { Vec::new() } else { profile.spent_lines() };
     let shown = &lines[..lines.len().min(TOP)];
-    spent.retain(|spent| shown.iter().all(|line| line.frame != spent.frame));
+    let spent = if view == View::Allocated { Vec::new() } else { profile.spent_lines(shown) };
     let allocated = profile.total(View::Allocated).bytes;
     let cells = spent.iter().map(|line| line_cells(&names, View::Allocated, allocated, line));
     let title = "Released, by lines that hold next to nothing any more";

@@ -93,7 +93,7 @@ impl Followed {
         self.looks.clear();
     }
 
-    /// Takes in what has happened up to the oldest of the looks.
+    /// Takes in the oldest of what waits.
     fn take_in_first(&mut self, count: usize) {
         self.since.drain(..count).for_each(|event| self.owners.apply(&event));
         for look in &mut self.looks {

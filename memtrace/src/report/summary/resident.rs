@@ -75,9 +75,7 @@ pub(super) fn lines(profile: &Profile, names: &[String], page: &mut Page) {
     page.row("       live  resident    shared  released", "");
     rows(&lines, names, page);
     page.more(lines.len(), TOP, "lines");
-    let shown = &lines[..lines.len().min(TOP)];
-    let mut spent = profile.spent_lines();
-    spent.retain(|spent| shown.iter().all(|line| line.frame != spent.frame));
+    let spent = profile.spent_lines(&lines[..lines.len().min(TOP)]);
     if !spent.is_empty() {
         page.paragraph("Released, by lines that hold next to nothing any more:", "  ");
         rows(&spent[..spent.len().min(SPENT)], names, page);
