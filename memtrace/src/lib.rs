@@ -135,8 +135,8 @@
 //! ```text
 //!  /proc/PID ─────────── process ─┬─ decomposition   resident memory by use ──┐
 //!                                 ├─ heap            glibc's arenas ──────────┤
-//!  process_vm_readv, pages that ──┼─ inventory       Python objects ──────────┼─ snapshot ─ report
-//!  pagemap shows present          └─ snapshot::stacks ◄─ unwind, python ──────┘
+//!  pages that pagemap shows ──────┼─ inventory       Python objects ──────────┼─ snapshot ─ report
+//!  present, left shared           └─ snapshot::stacks ◄─ unwind, python ──────┘
 //!  kernel::Threads  registers, copied stacks ──┘
 //! ```
 //!

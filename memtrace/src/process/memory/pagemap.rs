@@ -37,6 +37,12 @@ impl Page {
         self.0 >> 61 & 1 == 1
     }
 
+    /// Whether no other process has it mapped; devices' memory never counts as such.
+    #[must_use]
+    pub const fn is_exclusive(self) -> bool {
+        self.0 >> 56 & 1 == 1
+    }
+
     /// The number of its page frame; 0 if it has none or this user may not know.
     #[must_use]
     pub const fn frame(self) -> u64 {

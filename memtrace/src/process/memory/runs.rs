@@ -65,7 +65,7 @@ impl Memory {
     }
 
     fn scan(&self, range: Range) -> anyhow::Result<Option<(Vec<Region>, u64)>> {
-        self.ask(move |_, pagemap| scan::scan(pagemap, range))
+        self.ask(move |_, files| scan::scan(&files.pagemap, range))
             .with_context(|| format!("scan the pages of process {}", self.process.pid()))
     }
 }
