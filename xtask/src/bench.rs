@@ -18,7 +18,7 @@ const EXAMPLE: &str = "bench";
 /// What there is to run, and how long it takes.
 const BENCHMARKS: [(&str, &str); 4] = [
     ("probes", "two minutes"),
-    ("overhead", "twenty minutes"),
+    ("overhead", "forty minutes"),
     ("scale", "six minutes"),
     ("unwind", "a minute"),
 ];
@@ -28,14 +28,13 @@ pub fn is_known(name: &str) -> bool {
     BENCHMARKS.iter().any(|(known, _)| *known == name)
 }
 
-/// Runs a benchmark; `quick` makes fewer rounds with smaller sizes.
-pub fn run(name: &str, quick: bool) -> Result<()> {
+/// Runs a benchmark, which knows the options.
+pub fn run(name: &str, options: &[&str]) -> Result<()> {
     let mut bench = prepare(name)?;
+    bench.args(options);
     let time = BENCHMARKS.iter().find(|(known, _)| *known == name).map_or("a while", |(_, it)| it);
-    if quick {
-        bench.arg("--quick");
-    }
-    say(&format!("measuring: takes {} {time}", if quick { "less than" } else { "about" }));
+    let about = if options.is_empty() { "about" } else { "less than" };
+    say(&format!("measuring: takes {about} {time}"));
     let left = Path::new(FOLDER).join(format!("{name}.json"));
     remove(&left)?;
     command::run(&mut bench)?;

@@ -55,6 +55,9 @@ struct Arguments {
     /// Fewer rounds and smaller sizes.
     #[arg(long)]
     quick: bool,
+    /// Of the tools of `overhead`, those with this in their name, and none, in all rounds.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -31,9 +31,9 @@ const WORKLOADS: [Workload; 4] = [
     Workload { name: "frames", title: "pandas, PYTHONMALLOC=malloc", allocator: "malloc" },
 ];
 
-/// Measures, and prints the table; takes about twenty minutes.
+/// Measures, and prints the table; takes about forty minutes.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let tools = tools::all(arguments);
+    let tools = tools::wanted(arguments);
     let measured = rounds::measure(arguments, &tools);
     table::print(&measured);
     arguments.leave(&table::figure(&measured))

@@ -19,13 +19,13 @@ use crate::{Arguments, say, statistics::median, worker::Worker};
 /// Comparisons for each tool and workload, unless they take too long.
 const ROUNDS: usize = 9;
 /// No more are begun once those of a tool and a workload have taken this long, the least apart.
-const BUDGET: Duration = Duration::from_secs(20);
+const BUDGET: Duration = Duration::from_secs(30);
 /// Comparisons that there are however long they take.
 const LEAST: usize = 2;
 /// Times that the work is done without, with, and again without the tool.
-const REPEATS: usize = 5;
+const REPEATS: usize = 7;
 /// It is not done again once it has taken this long.
-const ENOUGH: Duration = Duration::from_secs(2);
+const ENOUGH: Duration = Duration::from_secs(4);
 
 /// Everything that was measured.
 pub struct Measured {
@@ -61,8 +61,10 @@ impl Cell {
         (!ratios.is_empty()).then(|| median(ratios))
     }
 
-    fn is_complete(&self) -> bool {
-        self.failure.is_some() || self.pairs.len() >= LEAST && self.spent >= BUDGET
+    /// Whether there are to be no more pairs; those of a few tools may take their time.
+    fn is_complete(&self, of_few: bool) -> bool {
+        let is_dear = !of_few && self.pairs.len() >= LEAST && self.spent >= BUDGET;
+        self.failure.is_some() || is_dear
     }
 }
 
@@ -90,7 +92,7 @@ fn round(arguments: &Arguments, tools: &[Tool], rows: &mut [Row]) {
     for (number, workload) in WORKLOADS.iter().enumerate() {
         for (tool, row) in tools.iter().zip(&mut *rows) {
             let cell = &mut row.cells[number];
-            if cell.is_complete() {
+            if cell.is_complete(arguments.only.is_some()) {
                 continue;
             }
             let start = Instant::now();
@@ -183,12 +185,12 @@ fn command(
     command
 }
 
-/// Seconds that the work takes: the median of a few times.
+/// Seconds that the work takes: the least of a few times, since what else the machine does only adds.
 fn work(worker: &mut Worker) -> Result<f64> {
     let begin = Instant::now();
     let mut seconds = vec![worker.ask("go")?];
     while seconds.len() < REPEATS && begin.elapsed() < ENOUGH {
         seconds.push(worker.ask("go")?);
     }
-    Ok(median(seconds))
+    Ok(seconds.into_iter().fold(f64::INFINITY, f64::min))
 }

@@ -15,7 +15,7 @@ pub fn print(measured: &Measured) {
         "Time of four workloads with a tool, in units of the time without: medians of {least}"
     );
     println!(
-        "to {most} comparisons, each of up to five times the work without, with, and again without"
+        "to {most} comparisons, each of the fastest of up to seven works without, with, and again without"
     );
     println!(
         "the tool. memtrace and bpftrace attach to the running process, the others start another;"

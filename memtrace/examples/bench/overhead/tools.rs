@@ -45,9 +45,19 @@ const MEMRAY: [(&str, &[&str]); 3] = [
     ("memray --native --aggregate", &["--native", "--aggregate"]),
 ];
 
-/// Every tool, those included that cannot be had here.
-pub fn all(arguments: &Arguments) -> Vec<Tool> {
-    let mut tools = vec![Tool { name: "none".into(), way: Way::Alone, missing: None }];
+const NONE: &str = "none";
+
+/// The tools that are asked for, those included that cannot be had here.
+pub fn wanted(arguments: &Arguments) -> Vec<Tool> {
+    let mut tools = all(arguments);
+    if let Some(only) = &arguments.only {
+        tools.retain(|tool| tool.name == NONE || tool.name.contains(only));
+    }
+    tools
+}
+
+fn all(arguments: &Arguments) -> Vec<Tool> {
+    let mut tools = vec![Tool { name: NONE.into(), way: Way::Alone, missing: None }];
     tools.extend(LEVELS.map(|(name, options)| Tool {
         name: name.into(),
         way: Way::Memtrace(options),
