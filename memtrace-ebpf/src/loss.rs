@@ -36,11 +36,14 @@ pub enum Loss {
     KillsFull = 14,
     /// Who was killed could not be read.
     KillUnreadable = 15,
+    /// The kernel left a program out, which was running on that processor already. Counted by the
+    /// kernel itself.
+    ProgramSkipped = 16,
 }
 
 impl Loss {
     /// Every reason, in counter order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::LiveFull,
         Self::StacksFull,
         Self::TotalsFull,
@@ -57,6 +60,7 @@ impl Loss {
         Self::PagesFull,
         Self::KillsFull,
         Self::KillUnreadable,
+        Self::ProgramSkipped,
     ];
 
     /// What happened, as a noun phrase that follows a count.
@@ -79,6 +83,7 @@ impl Loss {
             Self::PagesFull => "touched pages and mappings not recorded: their buffer was full",
             Self::KillsFull => "kills not told of: the buffer of kills was full",
             Self::KillUnreadable => "kills of processes that could not be told",
+            Self::ProgramSkipped => "system calls, starts and ends of any process not seen",
         }
     }
 
@@ -104,6 +109,10 @@ impl Loss {
                 "the names came with a later allocation, or those frames show as missing"
             }
             Self::CodesFull => "trace for a shorter time",
+            Self::ProgramSkipped => {
+                "the kernel saw them while the same processor was at another one: mappings that \
+                 were made or returned then may be counted wrongly"
+            }
             Self::PagesFull => "these pages count for the nearest ones that were recorded",
             Self::PeakUncertain => {
                 "the peak's total is right; its split may be off by as many \

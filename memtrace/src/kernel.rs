@@ -254,7 +254,10 @@ impl Kernel {
 
     /// Losses that happened so far.
     pub fn losses(&self) -> Result<Vec<(Loss, u64)>> {
-        self.counts.losses()
+        let mut losses = self.counts.losses()?;
+        let skipped = programs::skipped(&self.ebpf)?;
+        losses.extend((skipped > 0).then_some((Loss::ProgramSkipped, skipped)));
+        Ok(losses)
     }
 
     /// Calls `visit` with the totals of every stack of every process.

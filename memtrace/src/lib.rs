@@ -108,7 +108,7 @@
 //! So nothing that went unseen changes the total, only the attribution.
 //!
 //! Page faults can be a million a second. 512 are recorded at once and 1,280 a second; when there are
-//! more, the kernel says so, and the event is exchanged for one that samples a thousand a second, by
+//! more, the kernel says so, and the event is exchanged for one that samples five hundred a second, by
 //! a counter in the kernel. When it is calm again for a second, every fault is told of again.
 //!
 //! A mapping that a program makes itself is an allocation in the ledger (`direct.rs`), so that live,

@@ -16,7 +16,7 @@ use aya::{Ebpf, programs::PerfEvent};
 pub(super) const PROGRAM: &str = "page_touched";
 
 /// Faults that are told of each second by a thread that has too many of them.
-const SAMPLES_PER_SECOND: u64 = 1000;
+const SAMPLES_PER_SECOND: u64 = 500;
 
 /// `struct perf_event_attr` as of Linux 2.6.32: all that is needed.
 const ATTRIBUTES_BYTES: u64 = 72;

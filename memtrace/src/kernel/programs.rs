@@ -1,11 +1,14 @@
 //! Loads the programs, and attaches those that see the whole machine. The kernel takes them off with
 //! the object.
 
+use std::os::fd::AsFd as _;
+
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{Btf, Ebpf, programs::Program};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use super::faults;
+use crate::process::host;
 
 /// Programs and the tracepoints that they are for.
 const TRACEPOINTS: [(&str, &str); 4] = [
@@ -41,6 +44,20 @@ fn load_one(name: &str, program: &mut Program, types: &Btf) -> Result<()> {
 fn tracepoint(name: &str) -> Result<&'static str> {
     let known = TRACEPOINTS.iter().find(|(program, _)| *program == name);
     known.map(|(_, tracepoint)| *tracepoint).ok_or_else(|| anyhow!("no tracepoint is known for it"))
+}
+
+/// How often the kernel has left one of the programs out because it was running on that processor
+/// already: where tracepoints can be preempted, by what another thread does.
+pub(super) fn skipped(ebpf: &Ebpf) -> Result<u64> {
+    let loaded = ebpf.programs().filter(|(_, program)| program.fd().is_ok());
+    loaded.map(|(name, program)| skips(program).with_context(|| format!("look at {name}"))).sum()
+}
+
+/// The kernel's own count (Linux 5.12).
+fn skips(program: &Program) -> Result<u64> {
+    let text = host::about_open(program.fd()?.as_fd()).context("read of it")?;
+    let count = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+    Ok(count.context("find how often it was left out")?.trim().parse()?)
 }
 
 /// Watches the lives of processes, and what they do to their memory.

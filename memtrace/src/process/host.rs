@@ -1,6 +1,10 @@
 //! The machine that memtrace runs on.
 
-use std::{fs, time::Duration};
+use std::{
+    fs, io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    time::Duration,
+};
 
 use super::{groups::GroupMemory, pressure};
 
@@ -14,6 +18,11 @@ pub fn name() -> String {
 #[must_use]
 pub fn kernel() -> String {
     read("/proc/sys/kernel/osrelease")
+}
+
+/// What the kernel tells of something that memtrace has open (`/proc/PID/fdinfo`).
+pub fn about_open(descriptor: BorrowedFd<'_>) -> io::Result<String> {
+    fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd()))
 }
 
 fn read(path: &str) -> String {
