@@ -74,7 +74,8 @@ pub(super) fn draw(profile: &Profile) -> Result<String> {
 
 fn fill(area: &Area<'_>, profile: &Profile) -> Result<()> {
     area.fill(&BACKGROUND)?;
-    let title = format!("{}: memory over time", remarks::subject(profile));
+    let each = if profile.processes.len() > 1 { ", what processes share in each" } else { "" };
+    let title = format!("{}: memory over time{each}", remarks::subject(profile));
     area.draw(&Text::new(title, (16, 14), text(20)))?;
     let circumstances = remarks::circumstances(profile, crate::profile::View::Live);
     area.draw(&Text::new(circumstances, (16, 42), text(13)))?;

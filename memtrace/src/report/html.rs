@@ -8,7 +8,8 @@ use std::{cmp::Reverse, io::Write};
 use anyhow::{Context as _, Result};
 
 use super::{
-    chart, flamegraph, remarks, resident,
+    chart, flamegraph, remarks,
+    resident::{self, Heaps},
     summary::processes::about,
     text::escape,
     units::{Count, Elapsed, Share, Size},
@@ -106,9 +107,12 @@ fn line_cells(names: &[String], view: View, total: u64, line: &Line) -> Vec<Stri
 fn resident_tables(profile: &Profile) -> String {
     let decomposition = profile.decomposition().map(|decomposition| {
         let title = format!("RSS {}, by use", Size(decomposition.resident));
-        table(&title, &["bytes", "share", "use"], decomposition_rows(&decomposition).into_iter())
-            + &paragraphs(resident::remarks(&decomposition))
-            + &paragraphs(resident::unknown_live(profile).into_iter().collect())
+        table(
+            &title,
+            &["bytes", "share", "use"],
+            decomposition_rows(profile, &decomposition).into_iter(),
+        ) + &paragraphs(resident::remarks(&decomposition))
+            + &paragraphs(resident::of_all(profile))
     });
     let segments = profile.segments.iter().map(|segment| {
         let (name, users) = resident::segment(profile, segment);
@@ -122,15 +126,15 @@ fn resident_tables(profile: &Profile) -> String {
     decomposition.unwrap_or_default() + &segments.unwrap_or_default()
 }
 
-fn decomposition_rows(decomposition: &Decomposition) -> Vec<Vec<String>> {
-    let is_split = resident::is_split(decomposition);
+fn decomposition_rows(profile: &Profile, decomposition: &Decomposition) -> Vec<Vec<String>> {
+    let heaps = Heaps::of(profile, decomposition);
     let cells = |sign: &str, bytes: u64, (name, meaning): (&str, &str)| {
         let share = Share(bytes, decomposition.resident).to_string();
         let name = format!("{}<div class=\"aside\">{}</div>", escape(name), escape(meaning));
         vec![format!("{sign}{}", Size(bytes)), share, name]
     };
     let parts = decomposition.parts.iter();
-    let parts = parts.map(|part| cells("", part.bytes, resident::label(part.class, is_split)));
+    let parts = parts.map(|part| cells("", part.bytes, resident::label(part.class, heaps)));
     let remainder = decomposition.remainder();
     let sign = if remainder < 0 { "-" } else { "" };
     let rest = cells(sign, remainder.unsigned_abs(), ("not explained", resident::REMAINDER));

@@ -7,14 +7,44 @@ use crate::profile::{
     Amounts, AtPeak, ByKind, Class, Decomposition, Process, Profile, Residence, Segment, printable,
 };
 
+/// What is known of heaps beside what is live.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Heaps {
+    /// Whether the allocator's own account divides them.
+    pub is_split: bool,
+    /// Whether some of it comes from before a fork.
+    pub is_inherited: bool,
+}
+
+impl Heaps {
+    pub(super) fn of(profile: &Profile, decomposition: &Decomposition) -> Self {
+        let is_known = |class| decomposition.of(class) > 0;
+        Self {
+            is_split: [Class::Overhead, Class::Free].into_iter().any(is_known),
+            is_inherited: profile
+                .processes
+                .iter()
+                .any(|process| process.amounts.inherited.bytes > 0),
+        }
+    }
+
+    const fn untraced(self) -> &'static str {
+        match (self.is_split, self.is_inherited) {
+            (true, true) => "from before a fork, or allocated while nothing was recorded",
+            (true, false) => "allocated while nothing was recorded",
+            (false, true) => "from before a fork, allocated while nothing was recorded, or free",
+            (false, false) => "allocated while nothing was recorded, or free",
+        }
+    }
+}
+
 /// A class, and what it means where the name alone does not tell.
-pub(super) fn label(class: Class, is_split: bool) -> (&'static str, &'static str) {
+pub(super) fn label(class: Class, heaps: Heaps) -> (&'static str, &'static str) {
     match class {
         Class::Live => ("live: asked for and not released", ""),
         Class::Overhead => ("the allocator's own: headers, rounding", ""),
         Class::Free => ("free, kept by the allocator", ""),
-        Class::Untraced if is_split => ("heap, not traced", "allocated while nothing was recorded"),
-        Class::Untraced => ("heap, not traced", "allocated while nothing was recorded, or free"),
+        Class::Untraced => ("heap, not traced", heaps.untraced()),
         Class::Data => ("written pages of files: data of programs, private copies", ""),
         Class::File => ("files: code, constants, mapped data", ""),
         Class::Shared => ("shared memory", ""),
@@ -25,11 +55,6 @@ pub(super) fn label(class: Class, is_split: bool) -> (&'static str, &'static str
 
 /// Why no class explains the rest.
 pub(super) const REMAINDER: &str = "the kernel counts in batches";
-
-/// Whether the allocator's own account divides the heap.
-pub(super) fn is_split(decomposition: &Decomposition) -> bool {
-    [Class::Overhead, Class::Free].iter().any(|class| decomposition.of(*class) > 0)
-}
 
 /// What must be known besides the classes; a sentence each.
 pub(super) fn remarks(decomposition: &Decomposition) -> Vec<String> {
@@ -50,8 +75,23 @@ pub(super) fn remarks(decomposition: &Decomposition) -> Vec<String> {
     remarks
 }
 
+/// That the sum over processes is more than the memory that they have.
+fn counted_in_each(profile: &Profile) -> Option<String> {
+    let with_memory = profile.processes.iter().filter(|process| process.rss_bytes > Some(0));
+    (with_memory.count() > 1).then(|| {
+        "What several processes share counts in each of them: memory from before a fork, files, \
+         shared memory."
+            .to_owned()
+    })
+}
+
+/// What must be known of the sum over all processes; a sentence each.
+pub(super) fn of_all(profile: &Profile) -> Vec<String> {
+    counted_in_each(profile).into_iter().chain(unknown_live(profile)).collect()
+}
+
 /// What is not known of a process whose probes were taken off.
-pub(super) fn unknown_live(profile: &Profile) -> Option<String> {
+fn unknown_live(profile: &Profile) -> Option<String> {
     let is_shed = profile.processes.iter().any(|process| process.shed.is_some());
     let remark = "Since probes were taken off, it is not known what is live: it is part of the heap, not traced.";
     is_shed.then(|| remark.to_owned())
@@ -70,7 +110,7 @@ pub(super) fn doubts(profile: &Profile) -> Vec<String> {
     let known: Vec<_> = known.collect();
     let sum = |of: fn(&Residence) -> u64| known.iter().map(of).fold(0, u64::saturating_add);
     let total = sum(Residence::sum);
-    let mut doubts = Vec::new();
+    let mut doubts: Vec<_> = counted_in_each(profile).into_iter().collect();
     let mut say = |bytes: u64, what: &str| {
         if bytes > 0 {
             let share = Share(bytes, total).to_string();
@@ -104,7 +144,7 @@ pub(super) fn doubts(profile: &Profile) -> Vec<String> {
 pub(super) fn sentence(profile: &Profile) -> Option<String> {
     let decomposition = profile.decomposition()?;
     let part = |part: &crate::profile::Part| {
-        let (name, _) = label(part.class, is_split(&decomposition));
+        let (name, _) = label(part.class, Heaps::of(profile, &decomposition));
         let name = name.split(':').next().unwrap_or(name);
         format!("{} {name}", Size(part.bytes))
     };
@@ -161,4 +201,31 @@ pub(super) fn segments(profile: &Profile) -> Option<String> {
         let (once, counted) = (Size(once), Size(counted));
         format!("Together {once}, each page once; the RSS above counts {counted}.")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::example;
+
+    #[test]
+    fn of_several_processes_it_is_said_that_what_they_share_counts_in_each() {
+        let mut profile = example::profile();
+        assert_eq!(counted_in_each(&profile), None, "of one of them no memory is known");
+        profile.processes[1].rss_bytes = Some(4096);
+        let said = counted_in_each(&profile).unwrap();
+        assert!(doubts(&profile).contains(&said) && of_all(&profile).contains(&said));
+    }
+
+    #[test]
+    fn memory_from_before_a_fork_is_not_said_to_have_been_allocated_untraced_only() {
+        let mut profile = example::profile();
+        let decomposition = profile.decomposition().unwrap();
+        let mut meaning = |inherited| {
+            profile.processes[0].amounts.inherited.bytes = inherited;
+            label(Class::Untraced, Heaps::of(&profile, &decomposition)).1
+        };
+        assert!(!meaning(0).contains("fork"));
+        assert!(meaning(4096).contains("from before a fork"));
+    }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     super::{
-        heap, resident,
+        heap,
+        resident::{self, Heaps},
         units::{Share, Size, Things},
     },
     picture,
@@ -20,7 +21,7 @@ pub(super) fn uses(snapshot: &Snapshot) -> Section {
         let title = format!("RSS {}, by use", Size(memory.resident));
         let mut section = Section::new(title, &["bytes", "share", "use"]);
         for part in &memory.parts {
-            let (name, _) = resident::label(part.class, true);
+            let (name, _) = resident::label(part.class, Heaps::default());
             let is_heap = part.class == Class::Untraced;
             let name = if is_heap { "heap and other anonymous memory" } else { name };
             section.row(sizes(part.bytes, memory.resident), name);

@@ -4,7 +4,7 @@ use super::{Page, TOP, name, spark};
 use crate::{
     profile::{Decomposition, Line, Point, Profile, View},
     report::{
-        resident,
+        resident::{self, Heaps},
         units::{Elapsed, Share, Size},
     },
 };
@@ -36,15 +36,13 @@ pub(super) fn decomposition(profile: &Profile, page: &mut Page) {
     page.heading(&format!("RSS{whose}, {}, by use", Size(total)));
     page.row("      bytes   share", "");
     for part in &decomposition.parts {
-        let (name, meaning) = resident::label(part.class, resident::is_split(&decomposition));
+        let (name, meaning) = resident::label(part.class, Heaps::of(profile, &decomposition));
         let columns = columns(part.bytes, total);
         page.row(&columns, name);
         page.aside(columns.len(), meaning);
     }
     remainder(&decomposition, page);
-    for remark in
-        resident::remarks(&decomposition).into_iter().chain(resident::unknown_live(profile))
-    {
+    for remark in resident::remarks(&decomposition).into_iter().chain(resident::of_all(profile)) {
         page.paragraph(&remark, "  ");
     }
 }
