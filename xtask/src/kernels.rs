@@ -6,7 +6,9 @@
 
 mod archive;
 mod catalog;
+mod console;
 mod cpio;
+mod dependence;
 mod guest;
 mod host;
 mod image;
@@ -81,7 +83,7 @@ impl Laboratory {
     fn prepare(folder: PathBuf, pairs: &[Pair]) -> Result<Self> {
         let tools = machine::tools(&folder)?;
         let (mut kernels, mut images) = (BTreeMap::new(), BTreeMap::new());
-        for Pair { kernel, suite } in pairs {
+        for Pair { kernel, suite, .. } in pairs {
             if !kernels.contains_key(kernel.name) {
                 kernels.insert(kernel.name, KernelFiles::prepare(&folder, kernel, &tools)?);
             }
@@ -113,27 +115,28 @@ impl Laboratory {
         })
         .map_err(|_| anyhow!("a thread that runs machines has panicked"))?;
         finished.sort_by_key(|(index, _)| *index);
-        finished.into_iter().map(|(_, column)| column).collect()
+        Ok(finished.into_iter().map(|(_, column)| column).collect())
     }
 
-    fn test_pair(&self, program: &TestProgram, pair: &Pair, wanted: &[String]) -> Result<Column> {
+    fn test_pair(&self, program: &TestProgram, pair: &Pair, wanted: &[String]) -> Column {
         let name = pair.to_string();
         let (tests, left_out) = pair.divide(wanted);
-        let folder = self.folder.join("runs").join(name.replace([' ', '/'], "-"));
+        let folder = self.folder.join("runs").join(name.replace('/', "-"));
+        say(&format!("{name}: {} tests", tests.len()));
         let begin = Instant::now();
-        let outcome = if tests.is_empty() {
-            Outcome::default()
-        } else {
-            say(&format!("{name}: {} tests", tests.len()));
-            self.machine(pair)?.run(&folder, guest::payload(program, pair.suite, &tests)?)?
-        };
+        // What an earlier run has left; where there was none, there is nothing to remove.
+        let _ = fs::remove_dir_all(&folder);
+        let outcome = Outcome::of_machines(&tests, |number, tests| {
+            let payload = guest::payload(program, pair.suite, tests)?;
+            self.machine(pair)?.run(&folder.join(number.to_string()), payload)
+        });
         let column = Column { name, folder, tests, left_out, outcome };
         say(&format!("{} in {} s", column.summary(), begin.elapsed().as_secs()));
-        Ok(column)
+        column
     }
 
     fn machine(&self, pair: &Pair) -> Result<Machine<'_>> {
-        let Pair { kernel, suite } = pair;
+        let Pair { kernel, suite, .. } = pair;
         Ok(Machine {
             tools: &self.tools,
             kernel: self.kernels.get(kernel.name).context("a kernel that was not prepared")?,

@@ -5,6 +5,8 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 
+use super::dependence::{self, Dependence};
+
 /// A kernel that Debian packages.
 #[derive(Debug, PartialEq)]
 pub struct Kernel {
@@ -36,28 +38,29 @@ pub struct Suite {
     pub packages: &'static [&'static str],
 }
 
-/// The cloud builds: the same code as the ordinary ones, with fewer drivers.
-const KERNELS: [Kernel; 4] = [
-    Kernel {
-        name: "5.10",
-        suites: &["bullseye", "bullseye-security"],
-        package: "linux-image-cloud-amd64",
-        too_old: true,
-    },
-    Kernel {
-        name: "6.1",
-        suites: &["bookworm", "bookworm-security"],
-        package: "linux-image-cloud-amd64",
-        too_old: false,
-    },
-    Kernel {
-        name: "6.12",
-        suites: &["bookworm", "bookworm-security"],
-        package: "linux-image-6.12-cloud-amd64",
-        too_old: false,
-    },
-    Kernel { name: "sid", suites: &["sid"], package: "linux-image-cloud-amd64", too_old: false },
-];
+// The cloud builds: the same code as the ordinary ones, with fewer drivers.
+const LINUX_5_10: Kernel = Kernel {
+    name: "5.10",
+    suites: &["bullseye", "bullseye-security"],
+    package: "linux-image-cloud-amd64",
+    too_old: true,
+};
+const LINUX_6_1: Kernel = Kernel {
+    name: "6.1",
+    suites: &["bookworm", "bookworm-security"],
+    package: "linux-image-cloud-amd64",
+    too_old: false,
+};
+const LINUX_6_12: Kernel = Kernel {
+    name: "6.12",
+    suites: &["bookworm", "bookworm-security"],
+    package: "linux-image-6.12-cloud-amd64",
+    too_old: false,
+};
+const LINUX_SID: Kernel =
+    Kernel { name: "sid", suites: &["sid"], package: "linux-image-cloud-amd64", too_old: false };
+
+const KERNELS: [&Kernel; 4] = [&LINUX_5_10, &LINUX_6_1, &LINUX_6_12, &LINUX_SID];
 
 const BULLSEYE: Suite = Suite {
     name: "bullseye",
@@ -88,11 +91,25 @@ const SID: Suite = Suite {
     packages: &["python3-memray"],
 };
 
-/// The first one runs every test; the others those that their Python or C library matters to.
-const SUITES: [&Suite; 4] = [&BOOKWORM, &BULLSEYE, &TRIXIE, &SID];
+const SUITES: [&Suite; 4] = [&BULLSEYE, &BOOKWORM, &TRIXIE, &SID];
+
+/// What `all` takes: pairs that people run, each kernel and each suite once. Those that take longest
+/// come first, because two run at a time.
+const USUAL: [Pair; 5] = [
+    // Debian 12; the oldest kernel here that memtrace supports.
+    Pair { kernel: &LINUX_6_1, suite: &BOOKWORM, share: Share::Dependent },
+    // Debian 13.
+    Pair { kernel: &LINUX_6_12, suite: &TRIXIE, share: Share::Dependent },
+    // What will be Debian 14.
+    Pair { kernel: &LINUX_SID, suite: &SID, share: Share::Dependent },
+    // A container of Debian 11 on a newer kernel, for its own is refused.
+    Pair { kernel: &LINUX_6_1, suite: &BULLSEYE, share: Share::OnSuite },
+    // Debian 11.
+    Pair { kernel: &LINUX_5_10, suite: &BULLSEYE, share: Share::Dependent },
+];
 
 /// What an unsupported kernel is tried with.
-const FLOOR: &str = "kernel_object::kernels_are_accepted_from_5_17_on";
+pub const FLOOR: &str = "kernel_object::kernels_are_accepted_from_5_17_on";
 
 /// What no machine can try.
 pub const REMARK: &str = "Free-threaded Pythons are in no suite of Debian: that memtrace refuses them \
@@ -105,11 +122,25 @@ pub struct Pair {
     pub kernel: &'static Kernel,
     /// What its disk holds.
     pub suite: &'static Suite,
+    /// Which tests it is for.
+    share: Share,
 }
 
+/// The tests that a pair is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Share {
+    /// Whoever names a pair chooses the tests.
+    Every,
+    /// Those that depend on the kernel or on the suite.
+    Dependent,
+    /// Those that depend on the suite.
+    OnSuite,
+}
+
+/// As on the command line.
 impl fmt::Display for Pair {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", self.kernel.name, self.suite.name)
+        write!(formatter, "{}/{}", self.kernel.name, self.suite.name)
     }
 }
 
@@ -123,36 +154,40 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// `all`, the name of a kernel (`6.1`), or of a pair (`6.1/sid`).
-    pub fn of(name: &str) -> Result<Self> {
-        if name == "all" {
-            let pairs = KERNELS.iter().flat_map(pairs).collect();
-            return Ok(Self { host: true, pairs });
+    /// Names between commas: `all`, a kernel (`6.1`), or a pair (`6.1/sid`).
+    pub fn of(names: &str) -> Result<Self> {
+        let mut pairs = Vec::<Pair>::new();
+        for pair in names.split(',').map(named).collect::<Result<Vec<_>>>()?.concat() {
+            // Machines of one name would share a folder.
+            if pairs.iter().all(|other| other.to_string() != pair.to_string()) {
+                pairs.push(pair);
+            }
         }
-        let (kernel_name, suite) = name.split_once('/').map_or((name, None), |(a, b)| (a, Some(b)));
-        let kernel = KERNELS.iter().find(|kernel| kernel.name == kernel_name);
-        let pairs = kernel.map(pairs).unwrap_or_default();
-        let wanted = |pair: &Pair| suite.is_none_or(|suite| suite == pair.suite.name);
-        let pairs: Vec<_> = pairs.into_iter().filter(wanted).collect();
-        if pairs.is_empty() {
-            bail!(
-                "`{name}` is no kernel to test on\nhint: --kernel NAME, NAME/SUITE or all, of: {}",
-                names()
-            );
-        }
-        Ok(Self { host: false, pairs })
+        Ok(Self { host: names.split(',').any(|name| name == "all"), pairs })
     }
 }
 
-/// A kernel that memtrace refuses needs no choice of Pythons.
-fn pairs(kernel: &'static Kernel) -> Vec<Pair> {
-    let suites: &[&Suite] = if kernel.too_old { &[&BULLSEYE] } else { &SUITES };
-    suites.iter().map(|suite| Pair { kernel, suite }).collect()
+fn named(name: &str) -> Result<Vec<Pair>> {
+    let is_usual = |pair: &Pair| name == "all" || name == pair.kernel.name;
+    let usual = USUAL.into_iter().filter(is_usual);
+    let found: Vec<_> = usual.chain(pairs().filter(|pair| pair.to_string() == name)).collect();
+    if found.is_empty() {
+        let known: Vec<_> = pairs().map(|pair| pair.to_string()).collect();
+        bail!(
+            "`{name}` is no kernel to test on\nhint: --kernel NAME, NAME/SUITE or all, of: {}",
+            known.join(", ")
+        );
+    }
+    Ok(found)
 }
 
-fn names() -> String {
-    let pairs = KERNELS.iter().flat_map(pairs).map(|pair| pair.to_string().replace(' ', "/"));
-    pairs.collect::<Vec<_>>().join(", ")
+/// All that there are. A kernel that memtrace refuses needs no choice of Pythons.
+fn pairs() -> impl Iterator<Item = Pair> {
+    let is_one = |pair: &Pair| !pair.kernel.too_old || pair.suite == &BULLSEYE;
+    let pairs = KERNELS
+        .iter()
+        .flat_map(|kernel| SUITES.iter().map(|suite| Pair { kernel, suite, share: Share::Every }));
+    pairs.filter(is_one)
 }
 
 /// A test that a machine does not run.
@@ -192,10 +227,14 @@ impl Pair {
         if of("heap::busy::arenas_that_threads_contend_for") {
             return Some("its threads leave memtrace no time to read on an emulated processor");
         }
-        let is_first = self.suite == SUITES[0];
-        let depends_on_suite = of("python::") || of("accounting::") || test == FLOOR;
-        (!is_first && !depends_on_suite)
-            .then_some("neither Python nor the C library matters: runs with bookworm")
+        let Dependence { kernel, suite } = dependence::of(test);
+        match self.share {
+            Share::Dependent if !kernel && !suite => {
+                Some("neither kernel, Python nor C library matters: runs on this machine")
+            }
+            Share::OnSuite if !suite => Some("the suite does not matter: runs with another one"),
+            _ => None,
+        }
     }
 }
 
@@ -203,24 +242,31 @@ impl Pair {
 mod tests {
     use super::*;
 
-    fn names(pairs: &[Pair]) -> Vec<String> {
-        pairs.iter().map(ToString::to_string).collect()
+    fn names(name: &str) -> Vec<String> {
+        Choice::of(name).unwrap().pairs.iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn a_kernel_is_tried_with_every_suite_unless_it_is_too_old() {
-        let all = ["6.1 bookworm", "6.1 bullseye", "6.1 trixie", "6.1 sid"];
-        assert_eq!(names(&Choice::of("6.1").unwrap().pairs), all);
-        assert_eq!(names(&Choice::of("5.10").unwrap().pairs), ["5.10 bullseye"]);
-        assert_eq!(names(&Choice::of("6.12/sid").unwrap().pairs), ["6.12 sid"]);
+    fn all_is_each_kernel_and_each_suite_and_the_host() {
+        let all = Choice::of("all").unwrap();
+        assert!(all.host);
+        assert!(KERNELS.iter().all(|kernel| all.pairs.iter().any(|pair| pair.kernel == *kernel)));
+        assert!(SUITES.iter().all(|suite| all.pairs.iter().any(|pair| pair.suite == *suite)));
+    }
+
+    #[test]
+    fn a_kernel_is_its_usual_pairs_and_every_pair_has_a_name() {
+        assert_eq!(names("6.1"), ["6.1/bookworm", "6.1/bullseye"]);
+        assert_eq!(names("6.12"), ["6.12/trixie"]);
+        assert_eq!(names("5.10"), ["5.10/bullseye"]);
+        assert_eq!(names("6.12/sid,5.10,5.10"), ["6.12/sid", "5.10/bullseye"]);
+        assert_eq!(pairs().count(), 1 + 3 * SUITES.len());
         assert!(!Choice::of("6.1").unwrap().host);
-        let everything = Choice::of("all").unwrap();
-        assert_eq!((everything.host, everything.pairs.len()), (true, 1 + 3 * SUITES.len()));
     }
 
     #[test]
     fn unknown_names_are_answered_with_the_known_ones() {
-        for name in ["", "6.2", "6.1/", "6.1/buster", "5.10/sid", "ALL"] {
+        for name in ["", "6.2", "6.1/", "6.1/buster", "5.10/sid", "ALL", "6.1,"] {
             let error = Choice::of(name).unwrap_err().to_string();
             assert!(error.contains("hint: --kernel") && error.contains("6.12/trixie"), "{error}");
         }
@@ -229,26 +275,26 @@ mod tests {
     #[test]
     fn every_test_is_run_or_left_out_for_a_reason() {
         let tests = [
-            "accounting::a",
+            "oom::a",
             "python::lines::b",
             "python::memray::c",
             "cli::d",
-            "wheels::e",
-            "scenarios::f",
+            "heap::e",
+            "wheels::f",
             FLOOR,
         ];
         let tests = tests.map(str::to_owned);
-        let run = |name: &str| {
-            let (run, left_out) = Choice::of(name).unwrap().pairs[0].divide(&tests);
+        let run = |name: &str, index: usize| {
+            let (run, left_out) = Choice::of(name).unwrap().pairs[index].divide(&tests);
             assert_eq!(run.len() + left_out.len(), tests.len());
             run
         };
-        assert_eq!(run("5.10"), [FLOOR]);
-        assert_eq!(run("6.1/trixie"), ["accounting::a", "python::lines::b", FLOOR]);
-        assert_eq!(
-            run("6.1/sid"),
-            ["accounting::a", "python::lines::b", "python::memray::c", FLOOR]
-        );
-        assert_eq!(run("sid/bookworm"), ["accounting::a", "python::lines::b", "cli::d", FLOOR]);
+        assert_eq!(run("5.10", 0), [FLOOR]);
+        assert_eq!(run("6.1", 0), ["oom::a", "python::lines::b", "heap::e", FLOOR]);
+        assert_eq!(run("6.1", 1), ["python::lines::b", "heap::e", FLOOR]);
+        let sid = ["oom::a", "python::lines::b", "python::memray::c", "heap::e", FLOOR];
+        assert_eq!(run("sid", 0), sid);
+        let named = ["oom::a", "python::lines::b", "cli::d", "heap::e", FLOOR];
+        assert_eq!(run("sid/bookworm", 0), named);
     }
 }

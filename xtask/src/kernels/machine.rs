@@ -11,7 +11,8 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    archive::Archive, cpio::Cpio, guest, kernel::KernelFiles, outcome::Outcome, system::System,
+    archive::Archive, console, cpio::Cpio, guest, kernel::KernelFiles, outcome::Outcome,
+    system::System,
 };
 use crate::say;
 
@@ -26,8 +27,9 @@ const ACCELERATOR: &str = "tcg,thread=single";
 /// Messages on the first serial line; the end of process 1 is the end of the machine.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 quiet loglevel=4 mitigations=off";
 
-/// A machine that says nothing for longer hangs: it tells of the beginning and the end of each test.
-const LONGEST_SILENCE: Duration = Duration::from_mins(30);
+/// A machine that says nothing for longer hangs: it tells of the beginning and the end of each test,
+/// and the longest one takes a fifth of this.
+const LONGEST_SILENCE: Duration = Duration::from_mins(20);
 
 /// What to boot with.
 pub struct Machine<'a> {
@@ -57,9 +59,6 @@ impl Machine<'_> {
     /// Boots, waits until the machine has turned itself off, and reads what it has sent. All of it
     /// stays in the folder.
     pub fn run(&self, folder: &Path, payload: Cpio) -> Result<Outcome> {
-        if folder.exists() {
-            fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
-        }
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         let initramfs = folder.join("initramfs.cpio");
         fs::write(&initramfs, self.initramfs(payload)?).context("write the initramfs")?;
@@ -68,7 +67,9 @@ impl Machine<'_> {
         wait(&mut emulator, &events, LONGEST_SILENCE)?;
         fs::remove_file(&initramfs).context("remove the initramfs")?;
         let events = fs::read(events).context("read the tests' events")?;
-        Ok(Outcome::parse(&String::from_utf8_lossy(&events)))
+        let console = fs::read(folder.join("console")).context("read the console")?;
+        let faults = console::complaints(&String::from_utf8_lossy(&console));
+        Ok(Outcome { faults, ..Outcome::parse(&String::from_utf8_lossy(&events)) })
     }
 
     fn initramfs(&self, mut cpio: Cpio) -> Result<Vec<u8>> {

@@ -25,9 +25,10 @@ pub struct Column {
 }
 
 impl Column {
-    /// Whether every test that was to run has passed.
+    /// Whether every test that was to run has passed, and nothing else went wrong.
     pub fn passed(&self) -> bool {
-        self.tests.iter().all(|test| self.result(test) == Some(true))
+        self.outcome.faults.is_empty()
+            && self.tests.iter().all(|test| self.result(test) == Some(true))
     }
 
     /// One line.
@@ -36,10 +37,11 @@ impl Column {
         let (passed, failed, missing) = (count(Some(true)), count(Some(false)), count(None));
         let release = self.outcome.release.as_deref().unwrap_or("never started");
         let left_out = self.left_out.len();
+        let (name, faults) = (&self.name, self.outcome.faults.join("; "));
+        let faults = if faults.is_empty() { faults } else { format!("; {faults}") };
         format!(
-            "{} ({release}): {passed} passed, {failed} failed, {missing} without a result, \
-             {left_out} left out",
-            self.name
+            "{name} ({release}): {passed} passed, {failed} failed, {missing} without a result, \
+             {left_out} left out{faults}"
         )
     }
 
@@ -69,6 +71,10 @@ impl Column {
 pub fn failures(columns: &[Column]) -> String {
     let mut text = String::new();
     for column in columns {
+        for fault in &column.outcome.faults {
+            let _ =
+                writeln!(text, "\n{}: {fault} (logs in {})", column.name, column.folder.display());
+        }
         for (test, result) in column.failures() {
             let printed = result.map(|result| result.printed.as_str()).unwrap_or_default();
             let lines: Vec<_> = printed.lines().collect();
@@ -176,7 +182,15 @@ mod tests {
         let shown = failures(&[old, new]);
         assert!(shown.contains("old: c (logs in logs)\n    left: 1"), "{shown}");
         assert_eq!(shown.matches("(logs in logs)").count(), 4, "{shown}");
+    }
+
+    #[test]
+    fn a_fault_of_the_kernel_is_a_failure_whatever_the_tests_say() {
         let passed = "{\"type\":\"test\",\"name\":\"a\",\"event\":\"ok\"}";
-        assert!(column("one", passed, &["b", "c"]).passed());
+        let mut column = column("one", passed, &["b", "c"]);
+        assert!(column.passed());
+        column.outcome.faults = vec!["kernel BUG".into()];
+        assert!(!column.passed() && column.summary().ends_with("left out; kernel BUG"));
+        assert_eq!(failures(&[column]), "\none: kernel BUG (logs in logs)\n");
     }
 }
