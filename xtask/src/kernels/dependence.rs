@@ -37,8 +37,8 @@ const DEPENDENCES: [(Dependence, &[&str]); 7] = [
     // What a heap says is compared with what memtrace reads, which is the same code everywhere; who
     // reads while threads write is a matter of chance that this machine plays more often.
     (ON_NEITHER, &["heap::busy::"]),
-    // Layouts of heaps and objects, read from outside; pools start their workers as their Python does.
-    (ON_SUITE, &["heap::", "objects::", "snapshot::memory::", "trees::workers"]),
+    // Layouts of heaps and objects, read from outside.
+    (ON_SUITE, &["heap::", "objects::", "snapshot::memory::"]),
     // Arithmetic, and a library that comes with the test: the events behind it are those of other tests.
     (
         ON_NEITHER,
@@ -76,6 +76,8 @@ const DEPENDENCES: [(Dependence, &[&str]); 7] = [
             "radar::",
             "timeline::",
             "trees::the_peak",
+            // An emulated machine would start Pythons for minutes; trees of processes have other tests.
+            "trees::workers",
         ],
     ),
     // They take packages that no suite of Debian has.
