@@ -1,9 +1,10 @@
 //! The lists of the garbage collector: all objects that it tracks. Up to 3.8 their heads are in
 //! `_PyRuntime`, then in each interpreter's state, where they are looked for: three generations,
 //! one that is never collected, all in circles. The incremental collector of the first releases of
-//! 3.14 has its young and its two old generations in the same places.
+//! 3.14 has its young and its two old generations in the same places. Later releases of 3.13 and 3.14
+//! ask for heads at multiples of four only (`_PyObject_MIN_ALIGNMENT`), which puts them there.
 
-use super::{arenas::Arenas, kind::Kind, reached::Reached, reader::Reader};
+use super::{arenas::Arenas, kind::Kind, reached::Reached, reader::Reader, view::ADDRESS_END};
 
 /// `sizeof(PyGC_Head)`, which lies before each object.
 pub(super) const HEAD: u64 = 16;
@@ -57,7 +58,7 @@ impl Reader<'_> {
                 break;
             }
             let end = state.checked_add(SEARCHED)?;
-            let mut places = (state..end).step_by(8);
+            let mut places = (state..end).step_by(4);
             if let Some(heads) = places.find_map(|first| self.heads(first)) {
                 return Some(heads);
             }
@@ -69,21 +70,23 @@ impl Reader<'_> {
     /// The heads, if the first of them is here: the youngest generation may change at any time, the
     /// others rarely do.
     fn heads(&mut self, first: u64) -> Option<[u64; 4]> {
-        let is_pointer = |word: u64| word != 0 && word.is_multiple_of(8) && word < 1 << 47;
-        self.view.word(first).filter(|next| is_pointer(*next & POINTER))?;
+        let next = self.view.word_at_half(first)? & POINTER;
+        (0 < next && next < ADDRESS_END).then_some(())?;
         // `generation0` points to the first and lies before the fourth, which 3.14 does without.
-        let between = self.view.word(first + 3 * GENERATION)?;
-        let fourth = 3 * GENERATION + if between == first { 8 } else { 0 };
-        (between == first || self.interpreter.structures.minor >= 14).then_some(())?;
-        let heads = [0, GENERATION, 2 * GENERATION, fourth].map(|offset| first + offset);
+        let behind = first + 3 * GENERATION;
+        let pointer = behind.next_multiple_of(8);
+        let has_pointer = self.view.word(pointer)? == first;
+        (has_pointer || self.interpreter.structures.minor >= 14).then_some(())?;
+        let fourth = if has_pointer { pointer + 8 } else { behind };
+        let heads = [first, first + GENERATION, first + 2 * GENERATION, fourth];
         heads[1..].iter().all(|head| self.is_head(*head)).then_some(heads)
     }
 
     fn is_head(&mut self, head: u64) -> bool {
-        let Some([next, previous]) = self.view.words(head) else { return false };
-        let back = self.view.word((next & POINTER).wrapping_add(8));
-        let forth = self.view.word(previous & POINTER);
-        [back, forth].iter().all(|link| link.is_some_and(|link| link & POINTER == head))
+        let back = self.link(head).and_then(|next| self.link(next.wrapping_add(8)));
+        let previous = self.link(head.wrapping_add(8));
+        let forth = previous.and_then(|previous| self.link(previous));
+        [back, forth] == [Some(head); 2]
     }
 
     /// Adds the objects of one list: forwards, and if that ends early, backwards from its end.
@@ -123,6 +126,11 @@ impl Reader<'_> {
     }
 
     fn next(&mut self, head: u64, link: u64) -> u64 {
-        self.view.word(head.wrapping_add(link)).unwrap_or(0) & POINTER
+        self.link(head.wrapping_add(link)).unwrap_or(0)
+    }
+
+    /// One of the two pointers of a head.
+    fn link(&mut self, place: u64) -> Option<u64> {
+        self.view.word_at_half(place).map(|link| link & POINTER)
     }
 }

@@ -113,6 +113,15 @@ impl<'m> View<'m> {
         self.chunk(address).map(u32::from_le_bytes)
     }
 
+    /// The eight bytes at a multiple of four.
+    pub(super) fn word_at_half(&mut self, address: u64) -> Option<u64> {
+        if address.is_multiple_of(8) {
+            return self.word(address);
+        }
+        let (low, high) = (self.half(address)?, self.half(address.checked_add(4)?)?);
+        Some(u64::from(high) << 32 | u64::from(low))
+    }
+
     pub(super) fn byte(&mut self, address: u64) -> Option<u8> {
         self.chunk(address).map(|[byte]| byte)
     }
