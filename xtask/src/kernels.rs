@@ -140,6 +140,7 @@ impl Laboratory {
         Ok(Machine {
             tools: &self.tools,
             kernel: self.kernels.get(kernel.name).context("a kernel that was not prepared")?,
+            counts_time: kernel.takes_counted_time,
             image: self.images.get(suite.name).map(Path::new).context("a suite without image")?,
         })
     }

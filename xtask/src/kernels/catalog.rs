@@ -18,6 +18,8 @@ pub struct Kernel {
     pub package: &'static str,
     /// Whether it is older than what memtrace needs.
     too_old: bool,
+    /// Whether it starts a second processor where time passes with the instructions.
+    pub takes_counted_time: bool,
 }
 
 /// The two numbers of a glibc. What was linked with one runs with all that are not older.
@@ -44,21 +46,29 @@ const LINUX_5_10: Kernel = Kernel {
     suites: &["bullseye", "bullseye-security"],
     package: "linux-image-cloud-amd64",
     too_old: true,
+    takes_counted_time: false,
 };
 const LINUX_6_1: Kernel = Kernel {
     name: "6.1",
     suites: &["bookworm", "bookworm-security"],
     package: "linux-image-cloud-amd64",
     too_old: false,
+    takes_counted_time: false,
 };
 const LINUX_6_12: Kernel = Kernel {
     name: "6.12",
     suites: &["bookworm", "bookworm-security"],
     package: "linux-image-6.12-cloud-amd64",
     too_old: false,
+    takes_counted_time: true,
 };
-const LINUX_SID: Kernel =
-    Kernel { name: "sid", suites: &["sid"], package: "linux-image-cloud-amd64", too_old: false };
+const LINUX_SID: Kernel = Kernel {
+    name: "sid",
+    suites: &["sid"],
+    package: "linux-image-cloud-amd64",
+    too_old: false,
+    takes_counted_time: true,
+};
 
 const KERNELS: [&Kernel; 4] = [&LINUX_5_10, &LINUX_6_1, &LINUX_6_12, &LINUX_SID];
 

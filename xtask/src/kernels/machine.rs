@@ -41,6 +41,8 @@ pub struct Machine<'a> {
     pub tools: &'a System,
     /// The kernel.
     pub kernel: &'a KernelFiles,
+    /// Whether its time passes with the instructions.
+    pub counts_time: bool,
     /// The disk. It is never written to.
     pub image: &'a Path,
 }
@@ -99,7 +101,9 @@ impl Machine<'_> {
         qemu.arg("-L").arg(self.tools.path("usr/share/qemu"));
         qemu.arg("-L").arg(self.tools.path("usr/share/seabios"));
         qemu.args(["-machine", "q35", "-cpu", "max", "-accel", ACCELERATOR, "-smp", "2"]);
-        qemu.args(["-icount", CLOCK]);
+        if self.counts_time {
+            qemu.args(["-icount", CLOCK]);
+        }
         qemu.args(["-m", MEMORY_MIB, "-append", KERNEL_ARGUMENTS, "-drive", &disk, "-kernel"]);
         qemu.arg(self.kernel.image()).arg("-initrd").arg(initramfs);
         qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
