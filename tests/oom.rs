@@ -92,6 +92,7 @@ fn a_killed_process_leaves_its_lines_behind() {
     assert_eq!((&incident["cause"], &incident["pid"]), (&"out_of_memory".into(), &pid.into()));
     assert_eq!(incident["limit"]["group"]["path"], *group.path);
     assert_eq!(incident["limit"]["group"]["limit_bytes"], 200 * MIB);
+    assert_what_was_in_use(&incident["limit"]);
     assert_eq!(incident["members"][0]["pid"], pid);
     let rss = incident["counted"]["rss_bytes"].as_u64().expect("the kernel counted it");
     let kernel =
@@ -125,6 +126,17 @@ fn without_probes_what_was_resident_tells_the_lines() {
     assert!((78.0..=82.0).contains(&share), "{share}");
     assert_eq!(total, rss);
     assert!(tiles + trails > rss / 2, "most of it is on the lines");
+}
+
+/// The group is empty when the report is written; what is told is from before.
+#[track_caller]
+fn assert_what_was_in_use(limit: &Value) {
+    let group = &limit["group"];
+    let bytes = |name: &str| group[name].as_u64().expect("it is known");
+    println!("{} in use {} s before", bytes("usage_bytes"), limit["looked_before_seconds"]);
+    assert!(bytes("usage_bytes") > 10 * MIB, "{limit}");
+    assert!(!group["stat"].as_object().expect("memory.stat").is_empty(), "{limit}");
+    assert!(bytes("peak_bytes") > 195 * MIB && group["kills"] == 1, "{limit}");
 }
 
 /// The report can be listed, shown, and drawn again.

@@ -1,33 +1,29 @@
 //! Control groups under watch: how near each is to its limit, and which one hit it.
 
+mod watched;
+
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
+use self::watched::{CLOSE, FAR, Watched, share};
 use crate::{
     process::{
         groups::{GroupMemory, Groups, around},
         host,
     },
-    profile::{Evidence, Group, Limit, Usual},
+    profile::{Evidence, Group, Limit},
 };
 
-/// Share of a limit, in percent, above which a kill is near; below the second one it is not.
-const NEAR: u64 = 90;
-const FAR: u64 = 80;
-/// Share of the time, in percent, for which processes wait for memory when a kill is near.
-const WAITING: u128 = 30;
-/// A group is not told of again sooner than this.
-const QUIET: Duration = Duration::from_mins(5);
-/// Above this share of a limit its group is looked at with every number it has.
-const CLOSE: u64 = 50;
-/// Otherwise this often.
+/// Of many groups, those that are far from their limits are looked at this often.
 const SELDOM: Duration = Duration::from_secs(2);
-/// Looks at a group that are remembered.
-const LOOKS: usize = 24;
+/// More groups than these are many.
+const FEW: usize = 64;
 /// Groups that are watched.
 const MAX_GROUPS: usize = 4096;
+/// How long a group is remembered that nobody asks for any more: a report about it may be due.
+const AFTERLIFE: Duration = Duration::from_secs(30);
 
 /// The path of everything.
 const MACHINE: &str = "/";
@@ -41,47 +37,65 @@ pub enum Alarm {
     Pressure(String),
 }
 
+impl Alarm {
+    /// The group.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::NearLimit(path) | Self::Pressure(path) => path,
+        }
+    }
+}
+
 /// The groups, by path.
 pub struct Limits {
     groups: Groups,
     watched: HashMap<String, Watched>,
-}
-
-#[derive(Default)]
-struct Watched {
-    /// The last looks: a report is written some moments after the kill, when all is over.
-    looks: VecDeque<(Duration, GroupMemory)>,
-    highest: u64,
-    usual: Usual,
-    /// When it was last told of, until it is far from its limit.
-    told: Option<Duration>,
+    /// When it was last said which are wanted.
+    wanted: Duration,
 }
 
 impl Limits {
     /// No groups yet.
     #[must_use]
     pub fn new(groups: Groups) -> Self {
-        Self { groups, watched: HashMap::new() }
+        Self { groups, watched: HashMap::new(), wanted: Duration::ZERO }
     }
 
-    /// Watches these groups and those around them, and no others.
-    pub fn watch<'a>(&mut self, paths: impl IntoIterator<Item = &'a str>) {
-        let mut wanted: Vec<_> = paths.into_iter().flat_map(around).collect();
-        wanted.push(MACHINE.to_owned());
-        wanted.sort_unstable();
-        wanted.dedup();
-        wanted.truncate(MAX_GROUPS);
-        self.watched.retain(|path, _| wanted.binary_search(path).is_ok());
-        for path in wanted {
-            self.watched.entry(path).or_default();
+    /// Watches the groups of these processes, one more, and those around them. Others are forgotten
+    /// after a while.
+    pub fn watch<'a>(
+        &mut self,
+        members: impl IntoIterator<Item = (&'a str, u32)>,
+        one_more: Option<&str>,
+        now: Duration,
+    ) {
+        let mut wanted = BTreeMap::from([(MACHINE.to_owned(), Vec::new())]);
+        wanted.extend(one_more.into_iter().flat_map(around).map(|path| (path, Vec::new())));
+        for (path, pid) in members {
+            for path in around(path).into_iter().chain([MACHINE.to_owned()]) {
+                wanted.entry(path).or_default().push(pid);
+            }
         }
+        for (path, mut pids) in wanted.into_iter().take(MAX_GROUPS) {
+            pids.sort_unstable();
+            let watched = self.watched.entry(path).or_default();
+            (watched.members, watched.wanted) = (pids, now);
+        }
+        let has_room = self.watched.len() < 2 * MAX_GROUPS;
+        self.watched.retain(|_, watched| {
+            watched.wanted == now || has_room && now < watched.wanted + AFTERLIFE
+        });
+        self.wanted = now;
     }
 
     /// Looks at the groups; returns what is to be told.
     pub fn look(&mut self, now: Duration) -> Vec<Alarm> {
         let mut alarms = Vec::new();
+        let are_few = self.watched.len() <= FEW;
         for (path, watched) in &mut self.watched {
-            if watched.is_due(now)
+            if watched.wanted == self.wanted
+                && (are_few || watched.is_due(now))
                 && let Some(memory) = read(&self.groups, path)
             {
                 watched.note(memory, now);
@@ -91,12 +105,34 @@ impl Limits {
         alarms
     }
 
+    /// A group that is near its limit is told of again.
+    pub fn untell(&mut self, path: &str) {
+        if let Some(watched) = self.watched.get_mut(path) {
+            watched.untell();
+        }
+    }
+
+    /// Whether a limit that was near is no longer, as far as the last look tells.
+    #[must_use]
+    pub fn is_over(&self, alarm: &Alarm) -> bool {
+        match alarm {
+            Alarm::NearLimit(path) => self.watched.get(path).is_none_or(Watched::is_far),
+            Alarm::Pressure(_) => false,
+        }
+    }
+
     /// A group as it was at a moment, at the latest.
     #[must_use]
     pub fn group(&self, path: &str, moment: Duration) -> Option<Group> {
         let watched = self.watched.get(path)?;
         let (_, memory) = watched.look_before(moment)?;
-        Some(watched.group(path, memory))
+        Some(self.counted(watched.group(path, memory)))
+    }
+
+    /// With what the kernel still knows: the look may be older than the peak and the kill.
+    fn counted(&self, group: Group) -> Group {
+        let Some(now) = read(&self.groups, &group.path) else { return group };
+        Group { peak: now.peak.max(group.peak), kills: now.kills.max(group.kills), ..group }
     }
 
     /// The limit that a process in a group hit at a moment: the one that the kernel's log names, else
@@ -128,20 +164,28 @@ impl Limits {
     /// Whether the limit of a group, used to a share before, was hit about then.
     fn has_hit(&self, path: &str, share: Option<u64>, moment: Duration) -> bool {
         let before = moment.saturating_sub(SELDOM);
-        let hits = self.watched.get(path).and_then(|watched| watched.look_before(before));
-        let (Some((_, before)), Some(now)) = (hits, read(&self.groups, path)) else { return false };
-        now.hits > before.hits && share.is_some_and(|share| share >= CLOSE)
+        let look = |watched: &Watched| {
+            let (_, memory) = watched.look_before(before).or_else(|| watched.first_look())?;
+            Some(memory.hits)
+        };
+        let before = self.watched.get(path).and_then(look);
+        let (Some(before), Some(now)) = (before, read(&self.groups, path)) else { return false };
+        now.hits > before && share.is_some_and(|share| share >= CLOSE)
     }
 
+    /// Nothing but its counters is known of a group in which nobody was traced: what it uses after
+    /// the kill is not what it used.
     fn limit(&self, path: &str, evidence: Evidence, moment: Duration) -> Option<Limit> {
-        let look = self.watched.get(path).and_then(|watched| {
-            let (at, memory) = watched.look_before(moment)?;
-            Some((watched.group(path, memory), *at))
-        });
-        // Nobody there was traced.
-        let unwatched =
-            || Some((Watched::default().group(path, &read(&self.groups, path)?), moment));
-        let (group, at) = look.or_else(unwatched)?;
+        let watched = self.watched.get(path);
+        let look = watched.and_then(|watched| Some((watched, watched.look_before(moment)?)));
+        let (group, at) = match look {
+            Some((watched, (at, memory))) => (watched.group(path, memory), *at),
+            None => {
+                let limit = read(&self.groups, path)?.limit;
+                (Group { path: path.to_owned(), limit, ..Group::default() }, moment)
+            }
+        };
+        let group = self.counted(group);
         Some(Limit { group, looked_before: moment.saturating_sub(at), evidence })
     }
 }
@@ -151,130 +195,40 @@ fn read(groups: &Groups, path: &str) -> Option<GroupMemory> {
     if path == MACHINE { host::memory() } else { groups.memory(path).ok() }
 }
 
-/// Percent of the limit that cannot be given back at once.
-fn share(memory: &GroupMemory) -> u64 {
-    let limit = u128::from(memory.limit.unwrap_or(u64::MAX).max(1));
-    u64::try_from(u128::from(memory.working_set()) * 100 / limit).unwrap_or(u64::MAX)
-}
-
-impl Watched {
-    fn note(&mut self, memory: GroupMemory, now: Duration) {
-        let working_set = memory.working_set();
-        self.highest = self.highest.max(working_set);
-        self.usual.note(working_set);
-        if self.looks.len() == LOOKS {
-            self.looks.pop_front();
-        }
-        self.looks.push_back((now, memory));
-        if self.share() < FAR && self.told.is_some_and(|told| now >= told + QUIET) {
-            self.told = None;
-        }
-    }
-
-    /// The last look up to a moment, or the first.
-    fn look_before(&self, moment: Duration) -> Option<&(Duration, GroupMemory)> {
-        self.looks.iter().rev().find(|(at, _)| *at <= moment).or_else(|| self.looks.front())
-    }
-
-    fn share(&self) -> u64 {
-        self.looks.back().map_or(0, |(_, memory)| share(memory))
-    }
-
-    fn is_due(&self, now: Duration) -> bool {
-        let is_old = self.looks.back().is_none_or(|(at, _)| now >= *at + SELDOM);
-        is_old || self.share() >= CLOSE
-    }
-
-    /// Whether processes spend their time waiting for memory.
-    fn waits(&self) -> bool {
-        let mut looks = self.looks.iter().rev();
-        let (Some((end, after)), Some((start, before))) = (looks.next(), looks.next()) else {
-            return false;
-        };
-        let (Some(before), Some(after)) = (before.stalled, after.stalled) else { return false };
-        let passed = end.saturating_sub(*start).as_millis();
-        after.saturating_sub(before).as_millis() * 100 > passed * WAITING
-    }
-
-    fn alarm(&mut self, path: &str, now: Duration) -> Option<Alarm> {
-        if self.told.is_some() {
-            return None;
-        }
-        let alarm = match self.share() >= NEAR {
-            true => Alarm::NearLimit(path.to_owned()),
-            false if self.waits() => Alarm::Pressure(path.to_owned()),
-            false => return None,
-        };
-        self.told = Some(now);
-        Some(alarm)
-    }
-
-    fn group(&self, path: &str, memory: &GroupMemory) -> Group {
-        Group {
-            path: path.to_owned(),
-            limit: memory.limit,
-            usage: memory.usage,
-            working_set: memory.working_set(),
-            peak: memory.peak,
-            highest_working_set: self.highest.max(memory.working_set()),
-            usual_working_set: self.usual.bytes().unwrap_or_else(|| memory.working_set()),
-            kills: memory.kills,
-            stat: memory.stat.clone(),
-            processes: Vec::new(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn memory(usage: u64, stalled: u64) -> GroupMemory {
-        let stalled = Some(Duration::from_millis(stalled));
-        GroupMemory { limit: Some(100), usage, stalled, ..GroupMemory::default() }
-    }
-
-    #[test]
-    fn a_group_is_told_of_once_until_it_is_far_from_its_limit() {
-        let mut watched = Watched::default();
-        let mut told = Vec::new();
-        for (second, usage) in [(1, 50), (2, 91), (3, 95), (50, 70), (51, 92), (302, 79), (303, 90)]
-        {
-            watched.note(memory(usage, 0), SECOND * second);
-            told.extend(watched.alarm("/a", SECOND * second).map(|_| second));
-        }
-        assert_eq!(told, [2, 303]);
-    }
-
-    #[test]
-    fn waiting_for_a_third_of_the_time_is_pressure() {
-        let mut watched = Watched::default();
-        watched.note(memory(10, 500), SECOND);
-        assert!(!watched.waits(), "since when?");
-        watched.note(memory(10, 1000), SECOND * 3);
-        assert!(!watched.waits(), "a quarter");
-        watched.note(memory(10, 1700), SECOND * 5);
-        assert_eq!(watched.alarm("/a", SECOND), Some(Alarm::Pressure("/a".into())));
-    }
-
-    #[test]
-    fn page_cache_that_can_go_brings_no_limit_near() {
-        let mut full = memory(99, 0);
-        full.stat = vec![("inactive_file".into(), 60)];
-        let mut watched = Watched::default();
-        watched.note(full, SECOND);
-        assert_eq!(watched.share(), 39);
-    }
-
     #[test]
     fn the_machine_is_a_group_with_a_limit() {
         let mut limits = Limits::new(Groups::find().unwrap());
-        limits.watch([]);
+        limits.watch([], None, SECOND);
         limits.look(SECOND);
         let limit = limits.hit(None, Some("/"), SECOND * 2).unwrap();
         assert!(limit.group.limit > Some(limit.group.usage), "{limit:?}");
         assert_eq!((limit.evidence, limit.looked_before), (Evidence::Log, SECOND));
+    }
+
+    #[test]
+    fn a_look_after_the_kill_tells_nothing_of_what_was_in_use() {
+        let mut limits = Limits::new(Groups::find().unwrap());
+        limits.watch([], None, SECOND * 3);
+        limits.look(SECOND * 3);
+        let limit = limits.hit(None, Some("/"), SECOND * 2).unwrap();
+        assert!(!limit.group.was_seen() && limit.group.usage == 0, "{limit:?}");
+        assert!(limit.group.limit > Some(0));
+    }
+
+    #[test]
+    fn a_group_that_nobody_is_in_any_more_is_remembered_for_a_while() {
+        let mut limits = Limits::new(Groups::find().unwrap());
+        limits.watch([("/a/b", 7)], None, SECOND);
+        let known = |limits: &Limits| limits.watched.contains_key("/a/b");
+        limits.watch([], Some("/c"), SECOND * 2);
+        assert!(known(&limits) && limits.watched.contains_key("/c"));
+        limits.watch([], None, SECOND + AFTERLIFE);
+        assert!(!known(&limits));
     }
 }

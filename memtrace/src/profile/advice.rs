@@ -93,26 +93,31 @@ impl Profile {
     #[must_use]
     pub fn advice(&self) -> Vec<Advice> {
         let groups = (0..).zip(&self.groups).filter(|(_, group)| group.path != "/");
-        let groups = groups.map(|(index, group)| self.advice_for_group(index, group));
+        let groups = groups.filter_map(|(index, group)| self.advice_for_group(index, group));
         let processes = 0..self.processes.len() as u32;
         groups.chain(processes.filter_map(|index| self.advice_for(index))).collect()
     }
 
-    /// The kernel's own peak of a group has page cache in it, which would have made room.
-    fn advice_for_group(&self, index: u32, group: &Group) -> Advice {
+    /// The kernel's own peak of a group has page cache in it, which would have made room. Of a group in
+    /// which nobody was traced too little is known.
+    fn advice_for_group(&self, index: u32, group: &Group) -> Option<Advice> {
+        if group.processes.is_empty() {
+            return None;
+        }
         let peak = match group.highest_working_set {
             0 => group.peak.unwrap_or(group.usage),
             highest => highest,
         };
-        let limit = self.incident.iter().filter_map(|incident| incident.limit.as_ref());
+        let incident = self.incident.iter().filter(|incident| incident.cause == Cause::OutOfMemory);
+        let limit = incident.filter_map(|incident| incident.limit.as_ref());
         let mut limit = limit.filter(|limit| limit.group.path == group.path);
         // Whoever hit a limit has used all of it, if only for a moment.
         let peak = peak.max(limit.next().and_then(|limit| limit.group.limit).unwrap_or(0));
-        let usual = group.usual_working_set.min(peak);
+        let usual = if group.was_seen() { group.usual_working_set.min(peak) } else { peak };
         let mut advice = Advice::new(Subject::Group(index), peak, usual, self);
         advice.was_killed = group.kills > 0;
         advice.largest = self.largest(&group.processes, peak, advice.headroom);
-        advice
+        Some(advice)
     }
 
     fn advice_for(&self, index: u32) -> Option<Advice> {
@@ -212,11 +217,21 @@ mod tests {
         profile.incident = Some(Incident { process: Some(0), ..Incident::default() });
         profile.groups = vec![
             Group { path: "/".into(), ..Group::default() },
-            Group { path: "/a".into(), highest_working_set: 3 << 30, kills: 1, ..Group::default() },
+            Group {
+                path: "/a".into(),
+                highest_working_set: 3 << 30,
+                kills: 1,
+                processes: vec![0],
+                ..Group::default()
+            },
         ];
         let advice = profile.advice();
         assert_eq!(advice[0].subject, Subject::Group(1), "the machine itself has no limit");
         assert_eq!(advice[0].limit, 3_994 * MIB / 16 / MIB * 16 * MIB + 16 * MIB);
         assert!(advice.iter().all(|advice| advice.was_killed));
+        assert_eq!(advice[0].request, advice[0].limit.min(3_392 * MIB), "nobody saw what it used");
+        profile.groups[1].processes.clear();
+        let of_a_group = |advice: &Advice| matches!(advice.subject, Subject::Group(_));
+        assert!(!profile.advice().iter().any(of_a_group), "nobody there was traced");
     }
 }

@@ -21,7 +21,7 @@ pub struct Group {
     pub usual_working_set: u64,
     /// How many of its processes the kernel has killed for want of memory.
     pub kills: u64,
-    /// `memory.stat`, in the kernel's words.
+    /// `memory.stat`, in the kernel's words; empty, and what is in use 0: it was not looked at in time.
     pub stat: Vec<(String, u64)>,
     /// Traced processes in it or in groups within it: indices into the profile's processes.
     pub processes: Vec<u32>,
@@ -35,6 +35,12 @@ impl Group {
     #[must_use]
     pub fn name(&self) -> Option<String> {
         group_name(&self.path)
+    }
+
+    /// Whether it was looked at in time, so that it is known what was in use.
+    #[must_use]
+    pub fn was_seen(&self) -> bool {
+        !self.stat.is_empty()
     }
 
     /// A number of `memory.stat`: of the group with those within it, under both versions' names.

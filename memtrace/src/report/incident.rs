@@ -75,7 +75,7 @@ pub(super) fn write(incident: &Incident, page: &mut Page) {
     if let Some(limit) = &incident.limit {
         page.blank();
         page.heading(&format!("Limit: {}", limit_sentence(limit)));
-        page.paragraph(&usage(&limit.group), "  ");
+        page.paragraph(&usage(limit, &incident.cause), "  ");
     }
     members(incident, page);
     if !incident.log.is_empty() {
@@ -137,8 +137,9 @@ fn limit_sentence(limit: &Limit) -> String {
     format!("{bytes}, of {whose}, {evidence}")
 }
 
-fn usage(group: &Group) -> String {
-    let mut parts = vec![format!("{} in use", Size(group.usage))];
+fn usage(limit: &Limit, cause: &Cause) -> String {
+    let group = &limit.group;
+    let mut parts = vec![in_use(limit, cause)];
     for (version_1, version_2, name) in STAT {
         let bytes = group.counted(version_1, version_2).filter(|bytes| *bytes > 0);
         parts.extend(bytes.map(|bytes| format!("{} {name}", Size(bytes))));
@@ -148,6 +149,18 @@ fn usage(group: &Group) -> String {
         parts.push(format!("{} killed so far", group.kills));
     }
     parts.join(" · ")
+}
+
+/// What was used is of a look, and the look is of some time before the kill.
+fn in_use(limit: &Limit, cause: &Cause) -> String {
+    let Limit { group, looked_before, .. } = limit;
+    match group.was_seen() {
+        false => "nobody looked at it before the kill: what was in use is not known".into(),
+        true if cause.is_kill() => {
+            format!("{} in use {} before the kill", Size(group.usage), Elapsed(*looked_before))
+        }
+        true => format!("{} in use", Size(group.usage)),
+    }
 }
 
 fn members(incident: &Incident, page: &mut Page) {
@@ -202,5 +215,29 @@ fn verdict(incident: &Incident) -> String {
             format!("{} itself grew most, or as much as any.", victim.text())
         }
         _ => "None has grown by much in the last minute.".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_in_use_is_of_a_look_before_the_kill() {
+        let stat = vec![("total_rss".to_owned(), 300 << 20)];
+        let group = Group { usage: 310 << 20, peak: Some(400 << 20), stat, ..Group::default() };
+        let looked_before = Duration::from_millis(193);
+        let mut limit = Limit { group, looked_before, ..Limit::default() };
+        assert_eq!(
+            usage(&limit, &Cause::OutOfMemory),
+            "310 MiB in use 193 ms before the kill · 300 MiB anonymous · at most 400 MiB ever"
+        );
+        assert!(usage(&limit, &Cause::NearLimit).starts_with("310 MiB in use · "));
+        limit.group = Group { peak: Some(400 << 20), kills: 2, ..Group::default() };
+        assert_eq!(
+            usage(&limit, &Cause::OutOfMemory),
+            "nobody looked at it before the kill: what was in use is not known · at most 400 MiB \
+             ever · 2 killed so far"
+        );
     }
 }

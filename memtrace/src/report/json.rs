@@ -75,7 +75,8 @@
 //! `GROUP` is a control group: `{ "path": "/jobs", "name": null, "limit_bytes": 1073741824,
 //! "usage_bytes": 64, "working_set_bytes": 64, "peak_bytes": 64, "highest_working_set_bytes": 64,
 //! "usual_working_set_bytes": 64, "kills": 0, "stat": { "anon": 64 }, "processes": [0] }`; `stat` is
-//! `memory.stat` in the kernel's words, `processes` are indices. `INCIDENT` is null, or why the
+//! `memory.stat` in the kernel's words, `processes` are indices; of a group that was not looked at before
+//! the kill, `stat` is empty and what is in use null. `INCIDENT` is null, or why the
 //! profile was written down: `{ "at_millis": 1793534400000, "cause": "out_of_memory", "killed_by":
 //! null, "pid": 4242, "comm": "python3", "command_line": "python3 job.py", "cgroup": "/jobs/1",
 //! "process": 0, "counted": { "rss_bytes": 64, "anonymous": 64, "shared": 0, "file": 0,

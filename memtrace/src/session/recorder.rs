@@ -1,5 +1,6 @@
 //! The flight recorder's loop: watch, freeze, report. It goes on until it is told to stop.
 
+mod ahead;
 mod reporting;
 mod selection;
 mod state;

@@ -110,9 +110,10 @@ impl Recorder {
         let began = slots.iter().filter_map(|slot| self.tracer.target(*slot));
         let since = began.map(|target| target.began).min().unwrap_or_default();
         let read: Vec<_> =
-            slots.iter().filter_map(|slot| Some((*slot, self.ahead.get(slot)?))).collect();
+            slots.iter().filter_map(|slot| Some((*slot, self.ahead.of(*slot)?))).collect();
         let ago = read.iter().map(|(_, (at, _))| victim.at.saturating_sub(*at)).max();
         let mut notes: Vec<_> = ago.map(read_before).into_iter().collect();
+        notes.extend(self.missed_ahead(victim));
         notes.extend(self.untraced());
         let decompositions = read.into_iter().map(|(slot, (_, read))| (slot, read.clone()));
         let resident = Resident { decompositions: decompositions.collect(), ..Resident::default() };

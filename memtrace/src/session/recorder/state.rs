@@ -1,34 +1,31 @@
 //! Everything that the recorder knows while it runs, and how it is kept up to date.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use memtrace_abi::kill::Kill;
-use tokio::task::{self, JoinHandle};
 
 use super::{
     super::{target::Target, tracer::Tracer},
     RecorderOptions,
+    ahead::Ahead,
     selection::Selection,
 };
 use crate::{
     cli,
-    decomposition::{LiveBlocks, Look},
     kernel::{Detaching, Kills},
-    objects::Objects,
-    oom::{Alarm, Archive, Census, Film, Limits, Victim},
+    oom::{Archive, Census, Film, Limits, Victim},
     process::{
-        Process,
         groups::Groups,
         host,
         kernel_log::KernelLog,
         survey::{self, Seen},
         survival,
     },
-    profile::{Cause, Decomposition},
+    profile::Cause,
 };
 
 /// How often all processes are looked at, if that is quickly done.
@@ -46,14 +43,6 @@ const AFTERLIFE: Duration = Duration::from_secs(10);
 /// How long it may take until the event of a kill is read.
 const TELLING: Duration = Duration::from_secs(5);
 
-/// What was read of processes ahead of a kill.
-pub struct Readings {
-    /// Whose, by slot.
-    decompositions: Vec<(u32, Decomposition)>,
-    /// The snapshot that is due.
-    victim: Victim,
-}
-
 /// The recorder.
 pub struct Recorder {
     /// The traced processes.
@@ -64,14 +53,12 @@ pub struct Recorder {
     pub(super) log: Option<KernelLog>,
     pub(super) archive: Archive,
     pub(super) selection: Selection,
-    /// What the resident memory consisted of when it was last read, by slot, and when that was.
-    pub(super) ahead: HashMap<u32, (Duration, Decomposition)>,
+    pub(super) ahead: Ahead,
     /// Kills that are not reported yet, and when the first of them came in.
     pub(super) pending: Vec<Victim>,
     pending_since: Option<Instant>,
     /// Slots whose kill is known.
     pub(super) killed: HashSet<u32>,
-    readings: Option<JoinHandle<Readings>>,
     groups: Groups,
     surveys: u32,
     next_survey: Instant,
@@ -101,11 +88,10 @@ impl Recorder {
             log: log.ok(),
             archive,
             selection: Selection::new(options.scope.clone()),
-            ahead: HashMap::new(),
+            ahead: Ahead::default(),
             pending: Vec::new(),
             pending_since: None,
             killed: HashSet::new(),
-            readings: None,
             groups,
             surveys: 0,
             next_survey: Instant::now(),
@@ -126,7 +112,7 @@ impl Recorder {
         self.take_census()?;
         self.next_survey = start + SURVEY.max(start.elapsed() * REST);
         self.follow();
-        self.watch_limits();
+        self.watch_limits(host::time_since_boot());
         self.sweep()
     }
 
@@ -157,18 +143,18 @@ impl Recorder {
             }
         }
         self.follow();
+        self.watch_limits(now);
     }
 
-    fn is_traced(&self, pid: u32) -> bool {
+    pub(super) fn is_traced(&self, pid: u32) -> bool {
         self.tracer.running().any(|target| target.pid == pid)
     }
 
     /// Watches the groups of what is traced.
-    fn watch_limits(&mut self) {
+    fn watch_limits(&mut self, now: Duration) {
         let pids = self.tracer.running().map(|target| target.pid);
-        let groups: HashSet<_> =
-            pids.filter_map(|pid| self.census.get(pid)?.cgroup.as_deref()).collect();
-        self.limits.watch(groups.into_iter().chain(self.selection.group()));
+        let placed = |pid| Some((self.census.get(pid)?.cgroup.as_deref()?, pid));
+        self.limits.watch(pids.filter_map(placed), self.selection.group(), now);
     }
 
     fn follow(&mut self) {
@@ -203,60 +189,6 @@ impl Recorder {
             self.sound(alarm, now);
         }
         Ok(())
-    }
-
-    /// Reads ahead of a kill what can be read only of the living.
-    fn sound(&mut self, alarm: Alarm, now: Duration) {
-        let (path, cause) = match alarm {
-            Alarm::NearLimit(path) => (path, Cause::NearLimit),
-            Alarm::Pressure(path) => (path, Cause::Pressure),
-        };
-        let in_group: HashMap<u32, u64> =
-            self.census.in_group(&path).map(|one| (one.identity.pid, one.resident)).collect();
-        let mut targets: Vec<_> = self
-            .tracer
-            .running()
-            .filter_map(|target| Some((*in_group.get(&target.pid)?, target)))
-            .collect();
-        targets.sort_by_key(|(resident, _)| std::cmp::Reverse(*resident));
-        let Some((_, largest)) = targets.first() else { return };
-        let victim = Victim {
-            pid: largest.pid,
-            comm: largest.comm.clone(),
-            cause,
-            at: now,
-            slot: Some(largest.slot),
-            counted: None,
-        };
-        let chosen = targets.iter().take(super::reporting::MAX_PROCESSES);
-        let processes: Vec<_> =
-            chosen.map(|(_, target)| (target.slot, target.process.clone())).collect();
-        if self.readings.is_none() {
-            let known = (self.tracer.objects(), self.tracer.live().into_slots());
-            self.readings = Some(task::spawn_blocking(|| read(victim, processes, known)));
-        }
-    }
-
-    /// Waits for what is being read.
-    pub async fn readings(&mut self) -> Option<Readings> {
-        match &mut self.readings {
-            Some(handle) => {
-                let read = handle.await.ok();
-                self.readings = None;
-                read
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Keeps what was read, and writes the snapshot, unless the kill was faster.
-    pub fn take_readings(&mut self, readings: Option<Readings>) {
-        let Some(Readings { decompositions, victim }) = readings else { return };
-        let now = host::time_since_boot();
-        self.ahead.extend(decompositions.into_iter().map(|(slot, read)| (slot, (now, read))));
-        if self.is_traced(victim.pid) {
-            self.report_and_say(victim);
-        }
     }
 
     /// Takes in kills.
@@ -317,7 +249,7 @@ impl Recorder {
         }
         self.film.forget(&past);
         for slot in &past {
-            self.ahead.remove(slot);
+            self.ahead.forget(*slot);
             self.killed.remove(slot);
         }
         self.tracer.forget(&past)
@@ -341,7 +273,9 @@ impl Recorder {
             self.kills += 1;
             let Some(target) = self.tracer.target(slot) else { continue };
             let cause = Cause::Signal { pid: 0, comm: String::new() };
-            let (pid, comm, at) = (target.pid, target.comm.clone(), host::time_since_boot());
+            let ago = target.ended.map(|ended| self.tracer.elapsed().saturating_sub(ended));
+            let at = host::time_since_boot().saturating_sub(ago.unwrap_or_default());
+            let (pid, comm) = (target.pid, target.comm.clone());
             self.report_and_say(Victim { pid, comm, cause, at, slot: Some(slot), counted: None });
         }
     }
@@ -383,18 +317,4 @@ fn seen(target: &Target) -> Option<Seen> {
         resident: status.memory.resident,
         is_dead: false,
     })
-}
-
-/// What the resident memory of processes consists of. A process without memory may take seconds to
-/// answer, so nobody waits for this.
-fn read(
-    victim: Victim,
-    processes: Vec<(u32, Process)>,
-    (objects, live): (Objects, HashMap<u32, LiveBlocks>),
-) -> Readings {
-    let read = |(slot, process): (u32, Process)| {
-        let look = Look::at(&process, &objects, live.get(&slot), None).ok()?;
-        Some((slot, look.decomposition))
-    };
-    Readings { decompositions: processes.into_iter().filter_map(read).collect(), victim }
 }
