@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -84,6 +86,30 @@ fn a_control_group_and_a_name_find_the_same_process() {
     }
     workload.work();
     workload.end();
+}
+
+/// Both run for longer than a new process is looked at again and again.
+#[test]
+fn whoever_begins_to_fit_later_is_found() {
+    let group = Group::make("late");
+    let program = compile("simple", &[]);
+    let name = program.file_name().expect("a name").to_str().expect("UTF-8");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "read line; exec "$0""]).arg(&program);
+    let mut becomes = shell.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a shell");
+    let mut moves = Command::new("python3");
+    moves.args(["-c", "print('ready', flush=True); input()"]);
+    let moves = Workload::start(&mut moves);
+    let mut tracing = Tracing::with(&["--comm", name, "--cgroup", &group.path]);
+    thread::sleep(Duration::from_secs(5));
+    becomes.stdin.as_mut().expect("a pipe").write_all(b"\n").expect("the shell reads it");
+    tracing.expect("memtrace: tracing process");
+    group.add(moves.pid());
+    tracing.expect("memtrace: tracing process");
+    let report = tracing.stop();
+    let found: Vec<_> = processes(&report).iter().map(|process| process["pid"].clone()).collect();
+    assert_eq!(found, [becomes.id(), moves.pid()].map(Value::from));
+    becomes.kill().and_then(|()| becomes.wait()).expect("the program ends");
 }
 
 #[test]

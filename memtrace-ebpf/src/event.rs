@@ -20,6 +20,8 @@ pub mod kind {
     pub const SPAWN: u32 = 7;
     /// A [`super::Change`]: the process touches more new pages than may be recorded one by one.
     pub const FAULTS: u32 = 8;
+    /// A [`super::Change`]: a process that is not traced has executed a program.
+    pub const PROGRAM: u32 = 9;
 }
 
 /// Something happened to a traced process.

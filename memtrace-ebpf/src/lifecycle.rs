@@ -26,6 +26,9 @@ static TASK_OFFSETS: Array<[u64; 6]> = Array::with_max_entries(1, 0);
 /// Process id of the loader.
 #[map]
 static LOADER: Array<u32> = Array::with_max_entries(1, 0);
+/// 1: the loader wants to hear of every program that begins.
+#[map]
+static SEARCHES: Array<u32> = Array::with_max_entries(1, 0);
 /// Pages of code that were reported as unmapped, so that each is reported once.
 #[map]
 static REPORTED: LruHashMap<[u64; 2], u32> = LruHashMap::with_max_entries(4096, 0);
@@ -44,6 +47,9 @@ fn process_exec(ctx: RawTracePointContext) -> i32 {
         threads::forget_current();
         execute(process_id, slot);
         debug!(&ctx, "process {} executes another program", process_id);
+    } else if SEARCHES.get(0).is_some_and(|searches| *searches != 0) {
+        let (kind, pid, address) = (kind::PROGRAM, process_id, NO_SLOT);
+        send(Change { kind, pid, address, ..Change::default() });
     }
     0
 }

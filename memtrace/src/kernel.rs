@@ -176,6 +176,11 @@ impl Kernel {
         self.write_process(slot, &process)
     }
 
+    /// From now on the kernel tells of every process that executes a program.
+    pub fn tell_of_programs(&mut self) -> Result<()> {
+        write(&mut self.ebpf, "SEARCHES", 1_u32)
+    }
+
     /// Lets the end of a process be seen.
     pub fn watch_process(&mut self, process_id: u32, slot: u32) -> Result<()> {
         self.slots.insert(process_id, slot, 0).context("write a process id")

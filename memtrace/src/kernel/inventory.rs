@@ -29,7 +29,7 @@ pub const SNAPSHOT_PROGRAMS: [&str; 2] = ["sample_thread", "thread_standings"];
 pub const EMPTY_PROGRAMS: [&str; 2] = ["empty_enter", "empty_return"];
 
 /// Maps that the loader fills or reads.
-pub const SHARED_MAPS: [&str; 29] = [
+pub const SHARED_MAPS: [&str; 30] = [
     "CAUGHT_UP",
     "CODES",
     "EVENTS",
@@ -52,6 +52,7 @@ pub const SHARED_MAPS: [&str; 29] = [
     "RULES",
     "SAMPLES",
     "SAMPLE_INTERVAL",
+    "SEARCHES",
     "STACKS",
     "SUBJECT",
     "TABLES",

@@ -1,7 +1,8 @@
 //! Which processes are wanted, other than by their ids, and the search for them.
 
-use std::{collections::HashMap, fs};
+mod search;
 
+pub use self::search::Search;
 use super::{
     CGROUP_LIMIT, Process,
     cgroup::{memory_cgroup, paths},
@@ -41,9 +42,6 @@ pub struct Facts {
 const MOUNT: &str = "/sys/fs/cgroup";
 /// Longest short name (`TASK_COMM_LEN` of the kernel, without the zero).
 const MAX_COMM: usize = 15;
-/// A process is looked at in so many searches: it may become another program, or be moved to
-/// another group, soon after it began.
-const LOOKS: u8 = 6;
 
 impl Wanted {
     /// Whether the process is meant.
@@ -84,44 +82,6 @@ fn is_within(path: &str, wanted: &str) -> bool {
 /// Whether a part of the path is the unit.
 fn is_of_unit(path: &str, wanted: &str) -> bool {
     path.split('/').any(|part| part == wanted || part.strip_suffix(".service") == Some(wanted))
-}
-
-/// A search that finds each process once.
-#[derive(Debug, Default)]
-pub struct Search {
-    wanted: Vec<Wanted>,
-    /// How often a process was looked at, by its id.
-    seen: HashMap<u32, u8>,
-}
-
-impl Search {
-    /// For these.
-    #[must_use]
-    pub fn new(wanted: Vec<Wanted>) -> Self {
-        Self { wanted, seen: HashMap::new() }
-    }
-
-    /// Those that are wanted and were not found before. memtrace itself never is.
-    pub fn find(&mut self) -> Vec<u32> {
-        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-        let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let ids: Vec<u32> = ids.filter(|id| *id != std::process::id()).collect();
-        let before = std::mem::take(&mut self.seen);
-        let mut found = Vec::new();
-        for id in ids {
-            let looks = before.get(&id).copied().unwrap_or_default();
-            let is_found = looks < LOOKS && self.is_wanted(id);
-            if is_found {
-                found.push(id);
-            }
-            self.seen.insert(id, if is_found { LOOKS } else { looks.saturating_add(1).min(LOOKS) });
-        }
-        found
-    }
-
-    fn is_wanted(&self, id: u32) -> bool {
-        Facts::read(id).is_some_and(|facts| self.wanted.iter().any(|wanted| wanted.fits(&facts)))
-    }
 }
 
 impl Facts {
@@ -184,16 +144,5 @@ mod tests {
         assert!(wanted.fits(&named("composite-worke")) && !wanted.fits(&named("composite")));
         assert!(Wanted::Comm("gunicorn".into()).fits(&facts("/")));
         assert!(!Wanted::Comm("gunicor".into()).fits(&facts("/")));
-    }
-
-    #[test]
-    fn a_process_is_found_once_and_memtrace_never() {
-        let own = fs::read_to_string("/proc/self/comm").unwrap();
-        let sleep = super::super::workload::Workload::spawn("sleep", &["1000"]);
-        let names = vec![Wanted::Comm(own.trim().into()), Wanted::Pid(sleep.pid())];
-        let mut search = Search::new(names);
-        let found = search.find();
-        assert!(found.contains(&sleep.pid()) && !found.contains(&std::process::id()));
-        assert!(!search.find().contains(&sleep.pid()));
     }
 }

@@ -44,6 +44,10 @@ fn prepare_inheritance(kernel: &mut Kernel, detail: Detail) -> Result<()> {
 
 impl Tracer {
     pub(super) fn handle_change(&mut self, change: Change, estates: &mut Estates) {
+        if change.kind == kind::PROGRAM {
+            self.search_again(change.pid);
+            return;
+        }
         let done = match change.kind {
             kind::LIBRARIES => {
                 self.refresh(change.process);

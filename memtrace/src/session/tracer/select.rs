@@ -59,6 +59,7 @@ impl Tracer {
             let _ = open(*pid, &mut objects);
         }
         let mut tracer = Self::load(objects, options)?;
+        tracer.kernel.tell_of_programs()?;
         if found.is_empty() {
             cli::say("no process fits; waiting for one");
         }
@@ -75,6 +76,13 @@ impl Tracer {
             self.take_in(found);
         }
         Ok(())
+    }
+
+    /// A process may fit now that it has become another program.
+    pub(super) fn search_again(&mut self, pid: u32) {
+        if let Some(selection) = &mut self.selection {
+            selection.search.look_again(pid);
+        }
     }
 
     /// Forgets half of those that have ended, if there are many. Children that are followed have what
