@@ -22,7 +22,7 @@ mod times;
 
 use std::{fs, mem, os::fd::AsFd as _, process};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, Queue},
@@ -194,7 +194,8 @@ impl Kernel {
 
     /// A slot for a process.
     pub fn take_slot(&mut self) -> Result<u32> {
-        self.free_slots.pop(0).context("no room for another process")
+        // The only reason, and the map's words for it say less.
+        self.free_slots.pop(0).map_err(|_| anyhow!("no room for another process"))
     }
 
     /// Takes note of where a forked child's mappings are, which are its parent's.

@@ -1,6 +1,7 @@
 //! The loaded kernel programs and the processes that they watch.
 
 mod announcement;
+mod failures;
 mod follow;
 mod groups;
 mod heaps;
@@ -41,6 +42,7 @@ use crate::{
     profile::BasisPoints,
 };
 use announcement::Announcement;
+use failures::Failures;
 pub use looks::Resident;
 pub use recorder::Told;
 use select::Selection;
@@ -73,6 +75,7 @@ pub struct Tracer {
     /// Of each target's CPU time; `None`: the probes stay, whatever they cost.
     limit: Option<BasisPoints>,
     notes: Vec<String>,
+    failures: Failures,
     detail: Detail,
     sample_interval: u64,
     verbose: bool,
@@ -163,6 +166,7 @@ impl Tracer {
             next_look: Instant::now(),
             limit: options.max_overhead,
             notes,
+            failures: Failures::default(),
             detail: options.detail,
             sample_interval,
             verbose: options.verbose,
@@ -241,12 +245,12 @@ impl Tracer {
 
     /// Tells the reader of the report what went wrong with a process.
     fn note_failure(&mut self, pid: u32, error: &Error) {
-        let names_it = error.is::<Unusable>() || error.is::<NoAllocator>();
-        self.notes.push(if names_it {
-            error.to_string()
+        if error.is::<Unusable>() || error.is::<NoAllocator>() {
+            // It names the process.
+            self.notes.push(error.to_string());
         } else {
-            format!("process {pid}: {error:#}")
-        });
+            self.failures.note(pid, &format!("{error:#}"));
+        }
     }
 
     fn refresh(&mut self, slot: u32) {
@@ -273,7 +277,7 @@ impl Tracer {
         target.ended = Some(self.began.elapsed());
         // The kernel has done so, unless it did not see the end.
         if let Err(error) = self.kernel.stop(slot) {
-            self.notes.push(format!("process {}: {error:#}", target.pid));
+            self.failures.note(target.pid, &format!("{error:#}"));
         }
         self.retired.extend(target.take_probes());
         self.kernel.forget_mappings(slot);
@@ -319,6 +323,7 @@ impl Tracer {
         let pages = self.settle_pages(&live);
         let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
         let resident = self.resident(&heaps, &live);
+        self.notes.extend(self.failures.take());
         self.notes.extend(unseen(&self.targets));
         self.meter.update(&self.kernel, true);
         let targets: Vec<_> = self.targets.iter().collect();

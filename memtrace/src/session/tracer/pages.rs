@@ -30,7 +30,7 @@ impl Tracer {
             && target.process.check().is_ok()
         {
             let pid = target.pid;
-            self.notes.push(format!("Of the pages of process {pid} not all is known: {error:#}."));
+            self.failures.note(pid, &format!("not all is known of its pages: {error:#}"));
         }
     }
 
@@ -138,7 +138,7 @@ impl Tracer {
                 // Its end is still to be told of.
                 Err(_) if target.is_gone() => Settled::estimate(owners, last),
                 Err(error) => {
-                    self.notes.push(format!("What is resident of process {pid}: {error:#}."));
+                    self.failures.note(pid, &format!("what is resident: {error:#}"));
                     Settled::estimate(owners, last)
                 }
             };

@@ -208,6 +208,7 @@ impl Tracer {
 
     /// What went wrong lately, for the user.
     pub fn say_notes(&mut self) {
+        self.notes.extend(self.failures.take());
         self.notes.drain(..).for_each(|note| cli::say(&note));
     }
 }

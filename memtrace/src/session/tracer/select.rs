@@ -1,6 +1,6 @@
 //! Processes that are found rather than named: those that run, and those that start later.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::Result;
 
@@ -16,7 +16,7 @@ use crate::{
 
 /// Processes in a run, of the 4,096 for which there is room, from which on the oldest of those that
 /// have ended make room for others.
-const CROWDED: usize = 3072;
+const CROWDED: usize = 2048;
 
 /// How long a process that has ended may still be told of by the kernel programs.
 const AFTERLIFE: Duration = Duration::from_secs(2);
@@ -85,22 +85,17 @@ impl Tracer {
         }
     }
 
-    /// Forgets half of those that have ended, if there are many. Children that are followed have what
-    /// they inherited from processes that may have ended.
+    /// Forgets half of those that have ended, if there are many, or more if they are too many.
     fn make_room(&mut self) -> Result<()> {
-        if self.targets.iter().count() < CROWDED || self.probes.follow() {
+        let Some(selection) = &mut self.selection else { return Ok(()) };
+        let count = self.targets.iter().count();
+        if count < CROWDED {
             return Ok(());
         }
-        let is_past = |target: &&Target| {
-            target.ended.is_some_and(|ended| ended + AFTERLIFE <= self.began.elapsed())
-        };
-        let ended = self.targets.iter().filter(is_past);
-        let mut ended: Vec<_> = ended.map(|target| target.slot).collect();
-        ended.truncate(ended.len().div_ceil(2));
-        if let Some(selection) = &mut self.selection {
-            selection.forgotten += ended.len();
-        }
-        self.forget(&ended)
+        let mut past = dispensable(self.targets.iter(), self.began.elapsed());
+        past.truncate(past.len().div_ceil(2).max(count - CROWDED));
+        selection.forgotten += past.len();
+        self.forget(&past)
     }
 
     /// Begins to record them. Those that are children of others have been followed already.
@@ -128,5 +123,46 @@ impl Tracer {
         self.follow_pages(slot, None);
         self.announce(slot);
         Ok(())
+    }
+}
+
+/// The slots of those that ended a while ago. What a child inherited is told with the names that its parent
+/// knows, so such parents stay.
+fn dispensable<'a>(targets: impl Iterator<Item = &'a Target> + Clone, now: Duration) -> Vec<u32> {
+    let has_inherited =
+        |target: &&Target| target.inheritance.as_ref().is_some_and(|had| !had.stacks.is_empty());
+    let heirs = targets.clone().filter(has_inherited);
+    let parents: HashSet<u32> = heirs.filter_map(|target| target.parent).collect();
+    let is_past = |target: &&Target| target.ended.is_some_and(|ended| ended + AFTERLIFE <= now);
+    let past = targets.filter(is_past).filter(|target| !parents.contains(&target.pid));
+    past.map(|target| target.slot).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::{
+        process::{Process, workload::Workload},
+        session::{Detail, inheritance::Inheritance},
+    };
+
+    #[test]
+    fn those_that_ended_make_room_unless_a_child_has_something_of_them() {
+        let sleep = Workload::spawn("sleep", &["1000"]);
+        let process = Process::open(sleep.pid()).unwrap();
+        let mut parent = Target::new(process, 0, false, Detail::Rss).unwrap();
+        parent.ended = Some(Duration::ZERO);
+        let child = |slot: u32| Target::forked(&parent, None, (1 << 30 | slot, slot));
+        let (mut heir, mut other, mut fresh) = (child(1), child(2), child(3));
+        heir.ended = Some(Duration::ZERO);
+        other.ended = Some(Duration::ZERO);
+        fresh.ended = Some(AFTERLIFE);
+        let stacks = [(7, (64, 1))].into();
+        heir.inheritance = Some(Rc::new(Inheritance { stacks }));
+        let all = [parent, heir, other, fresh];
+        assert_eq!(dispensable(all.iter(), AFTERLIFE), [1, 2]);
+        assert_eq!(dispensable(all[2..].iter().chain(&all[..1]), AFTERLIFE * 2), [2, 3, 0]);
     }
 }
