@@ -109,18 +109,12 @@ impl Archive {
     fn rotate(&self, newest: &Path) {
         let mut reports = stored(&self.folder);
         let mut bytes: u64 = reports.iter().map(Stored::bytes).sum();
-        while reports.len() > self.rotation.count || bytes > self.rotation.bytes {
-            // Of a kill there is one report, of the danger before it there may be many.
-            let ahead = reports.iter().filter(|report| report.is_ahead()).count();
-            let is_next = |report: &Stored| ahead * 4 <= reports.len() || report.is_ahead();
-            let Some(place) = reports.iter().position(is_next) else { break };
-            let oldest = reports.remove(place);
-            bytes = bytes.saturating_sub(oldest.bytes());
-            if oldest.folder == newest {
-                continue;
-            }
+        reports.retain(|report| report.folder != newest);
+        while reports.len() >= self.rotation.count || bytes > self.rotation.bytes {
+            let Some(report) = take_least(&mut reports) else { break };
+            bytes = bytes.saturating_sub(report.bytes());
             // What cannot be removed stays; the new report is written already.
-            let _ = fs::remove_dir_all(&oldest.folder);
+            let _ = fs::remove_dir_all(&report.folder);
         }
     }
 }
@@ -141,6 +135,16 @@ impl Next {
         let files = self.files.iter().map(|(_, file)| file).chain([&self.summary]);
         files.into_iter().try_for_each(File::sync_all).context("bring it to the disk")
     }
+}
+
+/// Takes out the report that can be missed most easily. Of a kill there is one report, of the danger before
+/// it there may be many, and of kills by other processes as well: those know why.
+fn take_least(reports: &mut Vec<Stored>) -> Option<Stored> {
+    let ahead = reports.iter().filter(|report| report.is_ahead()).count();
+    let surplus = || reports.iter().position(Stored::is_ahead).filter(|_| ahead * 4 > reports.len());
+    let by_signal = || reports.iter().position(Stored::is_by_signal);
+    let place = surplus().or_else(by_signal).unwrap_or(0);
+    (place < reports.len()).then(|| reports.remove(place))
 }
 
 /// What is live, or without probes what is resident.
@@ -165,7 +169,7 @@ fn sync(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::example;
+    use crate::profile::{Cause, Incident, example};
 
     const ROOMY: Rotation = Rotation { count: 3, bytes: u64::MAX };
 
@@ -202,6 +206,24 @@ mod tests {
         archive.write("20261126T055336Z-x-1", &example::profile()).unwrap();
         assert_eq!(names(folder.path()), ["20261126T055336Z-x-1"]);
         assert!(folder.path().join("20200101T000000Z-of-somebody-else").exists());
+    }
+
+    #[test]
+    fn kills_by_processes_go_before_those_by_the_kernel() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut archive = Archive::open(folder.path(), ROOMY).unwrap();
+        let signal = Cause::Signal { pid: 1, comm: "systemd".into() };
+        for (second, cause) in
+            [Cause::OutOfMemory, signal.clone(), Cause::OutOfMemory, signal, Cause::OutOfMemory]
+                .into_iter()
+                .enumerate()
+        {
+            let incident = Some(Incident { cause, ..Incident::default() });
+            let profile = Profile { incident, ..example::profile() };
+            archive.write(&format!("20261126T05533{second}Z-x-1"), &profile).unwrap();
+        }
+        let kept = [0, 2, 4].map(|second| format!("20261126T05533{second}Z-x-1"));
+        assert_eq!(names(folder.path()), kept);
     }
 
     #[test]

@@ -43,6 +43,13 @@ impl Stored {
         self.name().contains(AHEAD)
     }
 
+    /// Whether it is about a kill by another process.
+    #[must_use]
+    pub fn is_by_signal(&self) -> bool {
+        let headline = self.headline();
+        headline.contains(" was killed by ") && !headline.contains(" was killed by the kernel: ")
+    }
+
     /// What it says, in a line.
     #[must_use]
     pub fn headline(&self) -> String {

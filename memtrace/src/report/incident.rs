@@ -67,7 +67,7 @@ fn group_text(group: &Group) -> String {
 
 /// The account of it, above everything else of a summary.
 pub(super) fn write(incident: &Incident, page: &mut Page) {
-    page.heading(&headline(incident));
+    page.long_heading(&headline(incident));
     page.paragraph(&circumstances(incident), "  ");
     if let Some(counted) = incident.counted {
         page.paragraph(&kernel_numbers(&counted), "  ");
@@ -221,6 +221,21 @@ fn verdict(incident: &Incident) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::summary::Screen;
+
+    #[test]
+    fn the_first_line_says_it_all() {
+        let path = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod7f3c.slice";
+        let group = Group { path: path.into(), limit: Some(300 << 20), ..Group::default() };
+        let limit = Some(Limit { group, ..Limit::default() });
+        let incident = Incident { comm: "python3".into(), pid: 7, limit, ..Incident::default() };
+        let mut page = Page::new(Screen::default());
+        write(&incident, &mut page);
+        let whole = format!(
+            "python3 (7) was killed by the kernel: out of memory, limit 300 MiB of {path}"
+        );
+        assert_eq!(page.text().lines().next(), Some(&*whole));
+    }
 
     #[test]
     fn what_was_in_use_is_of_a_look_before_the_kill() {

@@ -41,6 +41,11 @@ impl Page {
         }
     }
 
+    /// A heading in one line, however long, for programs that read the line.
+    pub(in crate::report) fn long_heading(&mut self, text: &str) {
+        self.emphasise(BOLD, text);
+    }
+
     /// Columns of a table, and a name of a frame that may have to be cut.
     pub(in crate::report) fn row(&mut self, columns: &str, name: &str) {
         let name = fit_frame(name, self.width - length(columns));
