@@ -71,12 +71,12 @@ mod window;
 
 pub use account::{Account, Accounts, Charge, PageUse, Reason};
 pub use advice::{Advice, Basis, Remedy};
-pub use chunk::{Chunk, Chunks, State, size_for};
+pub use chunk::{Chunk, Chunks, HEADER, MIN_SIZE, State, size_for};
 pub(crate) use copy::Copy;
 pub use doubt::Doubt;
 pub use layout::{Layout, Version};
 pub use live::is_c_library;
-pub use memory::{Memory, PAGE};
+pub use memory::{Extent, Memory, PAGE};
 pub use parameters::Parameters;
 pub use read::{Arena, Heap, Mapped, Part};
 pub use refusal::Refusal;

@@ -55,6 +55,11 @@ impl<'m, M: Memory + ?Sized> Copy<'m, M> {
         }
     }
 
+    /// What it is a copy of.
+    pub(crate) const fn memory(&self) -> &'m M {
+        self.memory
+    }
+
     /// Keeps so much.
     pub(crate) fn keeping(self, bytes: u64) -> Self {
         Self { kept_bytes: bytes, ..self }

@@ -13,6 +13,15 @@ const MAX_LOOKS: usize = 100;
 /// How many of them follow each other without a pause.
 const HASTY_LOOKS: usize = 3;
 
+/// Addresses in a row that are mapped for one purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where they end.
+    pub end: u64,
+    /// Whether they are what `brk` moves.
+    pub is_break: bool,
+}
+
 /// The memory of a process, or something that looks like it.
 pub trait Memory {
     /// Fills `buffer` from `address` on, up to the first byte that is not in memory or may not be
@@ -42,6 +51,11 @@ pub trait Memory {
     /// Whether each page of the range, which is page-aligned and has 4 GiB at most, is in memory and
     /// the kernel counts it; fewer than the range has if not all could be asked for.
     fn resident(&self, range: Range) -> Vec<bool>;
+
+    /// What is mapped around an address; everything is one, where that is not known.
+    fn extent(&self, _address: u64) -> Option<Extent> {
+        Some(Extent { end: u64::MAX, is_break: false })
+    }
 
     /// Lets what changes the memory go on for a moment; `false` if it was waited for long enough.
     fn wait(&self) -> bool {

@@ -197,7 +197,7 @@ impl<'a> Graph<'a> {
             self.keep(arena, proposed.node);
             return true;
         }
-        let id = reader.type_of(object);
+        let id = object_at(reader, arena, object);
         let Some(id) = id.or_else(|| self.look_again(reader, tally, proposed)) else {
             return false;
         };
@@ -246,12 +246,18 @@ impl<'a> Graph<'a> {
         }
         let id = (self.second_looks > 0).then(|| {
             reader.view.refresh(node.object);
-            reader.type_of(node.object)
+            object_at(reader, self.arenas.position(node.object), node.object)
         });
         let id = id.flatten();
         tally.coverage.failed_objects += u64::from(id.is_none());
         id
     }
+}
+
+/// The type of the object at an address, in an arena or in none, if there can be one.
+fn object_at(reader: &mut Reader<'_>, arena: Option<usize>, object: u64) -> Option<TypeId> {
+    let id = reader.type_of(object)?;
+    (arena.is_some() || reader.is_held(object, id)).then_some(id)
 }
 
 /// Where an address is remembered.

@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result};
 use memtrace_abi::mapping::Range;
 
-use super::{Inventory, Limits};
+use super::{Inventory, Limits, extents::Extents};
 use crate::{
-    heap::{Memory, Window},
+    heap::{Extent, Memory, Window},
     process::{
         Process,
         mappings::{Mapping, Mappings},
@@ -77,13 +77,18 @@ impl Inventory {
 /// The memory of a running process.
 pub(super) struct Live {
     memory: memory::Memory,
+    extents: Extents,
     /// The first that was met; nothing is asked for after it.
     error: OnceLock<anyhow::Error>,
 }
 
 impl Live {
     pub(super) fn new(process: &Process) -> Result<Self> {
-        Ok(Self { memory: process.memory().of_this_program()?, error: OnceLock::new() })
+        Ok(Self {
+            memory: process.memory().of_this_program()?,
+            extents: Extents::new(process),
+            error: OnceLock::new(),
+        })
     }
 
     fn ask<T>(&self, question: impl FnOnce(&memory::Memory) -> Result<T>) -> Option<T> {
@@ -108,5 +113,9 @@ impl Memory for Live {
     fn resident(&self, range: Range) -> Vec<bool> {
         let pages = self.ask(|memory| memory.pages(range)).unwrap_or_default();
         pages.iter().map(|page| page.is_counted()).collect()
+    }
+
+    fn extent(&self, address: u64) -> Option<Extent> {
+        self.extents.at(address)
     }
 }

@@ -44,7 +44,12 @@ impl Reached {
             let start = *start;
             objects.clone().into_iter().map(move |unit| start + u64::from(unit) * UNIT)
         };
-        self.arenas.iter().flat_map(in_arena).chain(self.others.iter().map(|unit| unit * ALIGNMENT))
+        self.arenas.iter().flat_map(in_arena).chain(self.outside())
+    }
+
+    /// Those that are in no arena, by address.
+    pub(super) fn outside(&self) -> impl Iterator<Item = u64> {
+        self.others.iter().map(|unit| unit * ALIGNMENT)
     }
 
     pub(super) fn contains(&self, arena: Option<usize>, object: u64) -> bool {

@@ -20,6 +20,8 @@ pub(super) struct Reader<'m> {
     pub(super) interpreter: &'m Interpreter,
     /// The last that were asked for of a class.
     pub(super) shared_keys: Option<(TypeId, Table)>,
+    /// Whether chunks of glibc's malloc hold the objects that are in its memory.
+    pub(super) has_chunks: bool,
 }
 
 impl<'m> Reader<'m> {
@@ -31,7 +33,7 @@ impl<'m> Reader<'m> {
         bits: u32,
     ) -> Self {
         let view = View::new(memory, limits, bits);
-        Self { view, types: Types::default(), interpreter, shared_keys: None }
+        Self { view, types: Types::default(), interpreter, shared_keys: None, has_chunks: false }
     }
 
     /// The type of the object at an address, if there is an object that is in use.

@@ -112,6 +112,7 @@ impl Reader<'_> {
     ) -> Result<(Tally, Holders, Option<Spent>), Refusal> {
         let tracked = self.tracked(arenas, limits.objects);
         let tracked = tracked.ok_or(Refusal::Incomplete("list of the garbage collector"))?;
+        self.learn_chunks(&tracked.objects);
         let mut tally = Tally::new(limits.listed);
         tally.coverage.tracked = tracked.count as u64;
         tally.coverage.failed_objects = tracked.broken;

@@ -44,11 +44,12 @@ impl Reader<'_> {
     /// Whether an object may lie in a block of `room` bytes, its head included. What a block was used
     /// for before may look like one that says that it is much larger.
     pub(super) fn fits(&mut self, object: u64, id: TypeId, room: u64) -> bool {
-        let size = match self.described(id).kind {
+        let of = self.described(id);
+        let size = match of.kind {
             Kind::Str => self.str_state(object).and_then(|state| self.str_itself(&state)),
             Kind::Int | Kind::Tuple | Kind::Bytes | Kind::Other => self.size_of(object, id),
             // What they hold is elsewhere.
-            _ => return true,
+            _ => of.basic_size.checked_add(of.head()),
         };
         size.is_some_and(|size| size <= room)
     }

@@ -1,6 +1,7 @@
 //! The reader on real processes, and on what is left of one after bytes were changed.
 
 mod frames;
+mod room;
 
 use std::{
     collections::HashMap,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Limits, Spent};
-use crate::heap::{Copy, Memory, PAGE};
+use crate::heap::{Copy, Extent, Memory, PAGE};
 
 /// log2 of the bytes read at once, where they are gone through from the first to the last, and where
 /// references lead anywhere. Pools divide them, so that no block lies across two.
@@ -60,6 +60,11 @@ impl<'m> View<'m> {
         if self.spent == Some(Spent::Time) && Instant::now() < self.end {
             self.spent = None;
         }
+    }
+
+    /// What is mapped around an address.
+    pub(super) fn extent(&self, address: u64) -> Option<Extent> {
+        self.copy.memory().extent(address)
     }
 
     /// Reads what is around an address afresh.
