@@ -24,13 +24,14 @@ def full_name(of):
 
 
 def all_types():
-    found, stack = set(), [object]
+    # By identity: in Python 3.14 a type of `typing` says that it equals another one.
+    found, stack = {}, [object]
     while stack:
         of = stack.pop()
-        if of not in found:
-            found.add(of)
+        if id(of) not in found:
+            found[id(of)] = of
             stack.extend(type.__subclasses__(of))
-    return sorted({full_name(of) for of in found})
+    return sorted({full_name(of) for of in found.values()})
 
 
 def change():

@@ -212,6 +212,8 @@ mod tests {
         }
         assert_eq!(view.word(66 * PAGE + 8), Some(0x4242_4242_4242_4242));
         assert_eq!(view.words::<2>(67 * PAGE - 8), None);
+        assert_eq!(view.word_at_half(66 * PAGE + 12), Some(0x4242_4242_4242_4242));
+        assert_eq!(view.word_at_half(67 * PAGE - 4), None);
         assert_eq!(view.bytes(66 * PAGE + 4090, 100), [66; 6]);
     }
 
