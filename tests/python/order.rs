@@ -86,8 +86,12 @@ fn landmark(frame: &Value) -> String {
         return frame["name"].as_str().unwrap_or("?").to_owned();
     };
     let file = module.rsplit('/').next().unwrap_or_default();
-    let name = file.split(['.', '-']).next().unwrap_or_default();
-    if name.contains("python") { String::new() } else { name.to_owned() }
+    match file.split(['.', '-']).next().unwrap_or_default() {
+        // Up to glibc 2.33 threads begin in a library of their own.
+        "libpthread" => "libc".to_owned(),
+        name if name.contains("python") => String::new(),
+        name => name.to_owned(),
+    }
 }
 
 /// Whether two Python functions are neighbours; `None` if they do not both occur.

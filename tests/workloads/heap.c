@@ -5,6 +5,11 @@
 #include <malloc.h>
 #include <pthread.h>
 
+// Before glibc 2.33 there is one with numbers of 32 bits, which these heaps fit.
+#if __GLIBC_MINOR__ < 33
+#define mallinfo2 mallinfo
+#endif
+
 #define MAX_BLOCKS 2000000
 #define THREADS 8
 
