@@ -24,6 +24,8 @@ pub(super) const SUMMARY: &str = "summary.txt";
 /// The next report until it is complete; a leading dot keeps it out of lists.
 const NEXT: &str = ".next";
 const LOCK: &str = ".lock";
+/// Bytes that are enough for a report.
+const ROOM: u64 = 8 << 20;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
@@ -85,17 +87,50 @@ impl Archive {
     pub fn write(&mut self, name: &str, profile: &Profile) -> Result<PathBuf> {
         let folder = self.folder.clone();
         let context = || format!("write the report {name} in {}", folder.display());
-        if self.next.is_none() {
-            self.prepare().with_context(context)?;
+        if let Err(error) = self.fill(profile) {
+            if !is_full(&error) || !self.make_room() {
+                self.abandon();
+                return Err(error).with_context(context);
+            }
+            if let Err(error) = self.fill(profile) {
+                self.abandon();
+                return Err(error).with_context(context);
+            }
         }
-        let next = self.next.take().with_context(context)?;
-        next.write(profile).with_context(context)?;
         let place = self.free_place(name);
         fs::rename(self.folder.join(NEXT), &place).with_context(context)?;
         sync(&self.folder).with_context(context)?;
         self.rotate(&place);
-        self.prepare().with_context(context)?;
+        // It is tried again when the next report is due; this one is written.
+        let _ = self.prepare();
         Ok(place)
+    }
+
+    /// Writes the next report's files.
+    fn fill(&mut self, profile: &Profile) -> Result<()> {
+        if self.next.is_none() {
+            self.prepare()?;
+        }
+        self.next.take().context("no files for the report")?.write(profile)
+    }
+
+    /// Removes what was written of a report in vain, and has the next one's files open if that can be.
+    fn abandon(&mut self) {
+        let _ = self.prepare();
+    }
+
+    /// Removes old reports so that a new one fits on the disk; whether there were any.
+    fn make_room(&mut self) -> bool {
+        self.abandon();
+        let mut reports = stored(&self.folder);
+        let mut freed = 0;
+        while freed < ROOM
+            && let Some(report) = take_least(&mut reports)
+        {
+            let bytes = report.bytes();
+            freed += if fs::remove_dir_all(&report.folder).is_ok() { bytes } else { 0 };
+        }
+        freed > 0
     }
 
     /// The name, or with a number behind it if it is taken.
@@ -137,6 +172,13 @@ impl Next {
     }
 }
 
+/// Whether there is no room on the disk.
+fn is_full(error: &anyhow::Error) -> bool {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    let mut errors = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    errors.any(|error| full.contains(&error.kind()))
+}
+
 /// Takes out the report that can be missed most easily. Of a kill there is one report, of the danger before
 /// it there may be many, and of kills by other processes as well: those know why.
 fn take_least(reports: &mut Vec<Stored>) -> Option<Stored> {
@@ -168,6 +210,8 @@ fn sync(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
     use crate::profile::{Cause, Incident, example};
 
@@ -224,6 +268,58 @@ mod tests {
         }
         let kept = [0, 2, 4].map(|second| format!("20261126T05533{second}Z-x-1"));
         assert_eq!(names(folder.path()), kept);
+    }
+
+    #[test]
+    fn on_a_full_disk_old_reports_make_room() {
+        let disk = Disk::of(32 << 20);
+        let mut archive = Archive::open(disk.0.path(), ROOMY).unwrap();
+        for second in 1..=3 {
+            let old = disk.0.path().join(format!("20261126T05533{second}Z-x-1"));
+            fs::create_dir(&old).unwrap();
+            fs::write(old.join(SUMMARY), vec![b'x'; 9 << 20]).unwrap();
+        }
+        // The rest belongs to somebody else.
+        fs::write(disk.0.path().join("filler"), vec![b'x'; 9 << 20]).unwrap_err();
+        archive.write("20261126T055334Z-x-1", &example::profile()).unwrap();
+        let kept = [2, 3, 4].map(|second| format!("20261126T05533{second}Z-x-1"));
+        assert_eq!(names(disk.0.path()), kept);
+        fs::write(disk.0.path().join("filler"), "").unwrap();
+        archive.write("20261126T055335Z-x-1", &example::profile()).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_without_old_reports_is_an_error_and_not_the_end() {
+        let disk = Disk::of(1 << 20);
+        let mut archive = Archive::open(disk.0.path(), ROOMY).unwrap();
+        let filler = disk.0.path().join("filler");
+        fs::write(&filler, vec![b'x'; 2 << 20]).unwrap_err();
+        let error = archive.write("20261126T055334Z-x-1", &example::profile()).unwrap_err();
+        assert!(is_full(&error), "{error:#}");
+        assert_eq!(names(disk.0.path()), Vec::<String>::new());
+        fs::remove_file(&filler).unwrap();
+        archive.write("20261126T055335Z-x-1", &example::profile()).unwrap();
+    }
+
+    /// A disk of its own.
+    struct Disk(tempfile::TempDir);
+
+    impl Disk {
+        fn of(bytes: u64) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let size = format!("size={bytes}");
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path());
+            assert!(mount.status().unwrap().success());
+            Self(folder)
+        }
+    }
+
+    impl Drop for Disk {
+        fn drop(&mut self) {
+            let unmounted = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+            assert!(unmounted.unwrap().success());
+        }
     }
 
     #[test]

@@ -51,6 +51,14 @@ pub fn headline(incident: &Incident) -> String {
     }
 }
 
+/// What is not in the headline, in a line: when, where, and what was in use.
+#[must_use]
+pub fn brief(incident: &Incident) -> String {
+    let limit = incident.limit.as_ref();
+    let usage = limit.map(|limit| format!("; limit: {}; {}", limit_sentence(limit), usage(limit, &incident.cause)));
+    format!("{}{}", circumstances(incident), usage.unwrap_or_default())
+}
+
 /// `limit 300 MiB of /jobs`.
 fn limit_text(group: &Group) -> String {
     let whose = if group.path == "/" { "the machine".into() } else { group_text(group) };
@@ -222,6 +230,18 @@ fn verdict(incident: &Incident) -> String {
 mod tests {
     use super::*;
     use crate::report::summary::Screen;
+
+    #[test]
+    fn two_lines_tell_what_is_known() {
+        let group = Group { path: "/a".into(), limit: Some(300 << 20), ..Group::default() };
+        let limit = Some(Limit { group, evidence: Evidence::Log, ..Limit::default() });
+        let incident = Incident { pid: 7, limit, process: Some(0), ..Incident::default() };
+        assert_eq!(
+            brief(&incident),
+            "1970-01-01 00:00:00 UTC; limit: 300 MiB, of /a, as the kernel's log says; nobody \
+             looked at it before the kill: what was in use is not known"
+        );
+    }
 
     #[test]
     fn the_first_line_says_it_all() {

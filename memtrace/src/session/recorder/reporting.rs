@@ -55,7 +55,13 @@ impl Recorder {
         complete(&mut profile, incident);
         let name = profile.incident.as_ref().map(folder_name).context("it was just made")?;
         let headline = profile.incident.as_ref().map(incident::headline).unwrap_or_default();
-        Ok((headline, self.archive.write(&name, &profile)?))
+        let written = self.archive.write(&name, &profile);
+        if let (Err(_), Some(incident)) = (&written, &profile.incident) {
+            // Whoever reads the journal has this at least.
+            cli::say(&headline);
+            cli::say(&incident::brief(incident));
+        }
+        Ok((headline, written?))
     }
 
     /// What the kernel's log says of a kill.
