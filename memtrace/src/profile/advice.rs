@@ -42,6 +42,8 @@ pub struct Advice {
     pub high: u64,
     /// `MemoryMax=` of systemd.
     pub max: u64,
+    /// Of the peak, what a worker has together with its parent and its like; counts once for all of them.
+    pub shared: u64,
     /// What could be saved first.
     pub largest: Option<Largest>,
 }
@@ -58,13 +60,16 @@ pub struct Largest {
 }
 
 impl Advice {
-    /// How many such workers fit into a budget, each up to its limit.
+    /// How many such workers fit into a budget, each up to its limit; what they share counts once.
     #[must_use]
-    pub const fn workers(&self, budget: u64) -> u64 {
-        match budget.checked_div(self.limit) {
-            Some(workers) => workers,
-            None => 0,
-        }
+    pub fn workers(&self, budget: u64) -> u64 {
+        budget.saturating_sub(self.shared) / self.each()
+    }
+
+    /// What each worker may need for itself.
+    #[must_use]
+    pub fn each(&self) -> u64 {
+        with(self.peak.saturating_sub(self.shared), self.headroom)
     }
 
     fn new(subject: Subject, peak: u64, usual: u64, profile: &Profile) -> Self {
@@ -83,6 +88,7 @@ impl Advice {
             limit,
             high: with(peak, headroom / 3).min(limit),
             max: limit,
+            shared: 0,
             largest: None,
         }
     }
@@ -129,6 +135,10 @@ impl Profile {
         advice.was_killed = incident.is_some_and(|incident| {
             incident.process == Some(index) && incident.cause == Cause::OutOfMemory
         });
+        // Of those whose parent is not traced it is not known with whom they share.
+        let sharing = process.sharing.filter(|_| process.parent.is_some());
+        let inherited = process.amounts.inherited.bytes;
+        advice.shared = sharing.map_or(inherited, |sharing| sharing.shared).min(peak);
         advice.largest = self.largest(&[index], peak, advice.headroom);
         Some(advice)
     }
@@ -163,7 +173,7 @@ fn with(bytes: u64, percent: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Amount, Amounts, Builder, Frame, Incident, Process, Session};
+    use crate::profile::{Amount, Amounts, Builder, Frame, Incident, Process, Session, Sharing};
 
     const MIB: u64 = 1 << 20;
 
@@ -194,6 +204,21 @@ mod tests {
         assert_eq!((advice.request, advice.high, advice.max), (448 * MIB, 1056 * MIB, 1152 * MIB));
         assert_eq!((advice.workers(16 << 30), advice.workers(0)), (14, 0));
         assert!(!advice.was_killed);
+    }
+
+    #[test]
+    fn what_workers_share_counts_once() {
+        let mut profile = profile(DAY);
+        profile.processes[0].sharing = Some(Sharing { shared: 800 * MIB, ..Sharing::default() });
+        assert_eq!(profile.advice()[0].workers(2 << 30), 1, "with whom is not known");
+        profile.processes[0].parent = Some(1);
+        let advice = &profile.advice()[0];
+        assert_eq!((advice.shared, advice.each()), (800 * MIB, 240 * MIB));
+        assert_eq!((advice.limit, advice.workers(2 << 30)), (1152 * MIB, 5));
+        assert_eq!(advice.workers(100 * MIB), 0);
+        profile.processes[0].sharing = None;
+        profile.processes[0].amounts.inherited.bytes = 700 * MIB;
+        assert_eq!(profile.advice()[0].shared, 700 * MIB, "it has ended");
     }
 
     #[test]

@@ -66,8 +66,16 @@ fn largest(advice: &Advice, names: &[String]) -> Option<String> {
 }
 
 fn workers(advice: &Advice, budget: u64) -> String {
-    let workers = advice.workers(budget);
-    format!("{} of them fit into {}, each up to its limit", Count(workers), Size(budget))
+    let (workers, budget) = (Count(advice.workers(budget)), Size(budget));
+    match advice.shared {
+        0 => format!("{workers} of them fit into {budget}, each up to its limit"),
+        shared => format!(
+            "{workers} of them fit into {budget}: {} for each, and once the {} that they share with \
+             their parent and each other, as long as nobody writes to it",
+            Size(advice.each()),
+            Size(shared),
+        ),
+    }
 }
 
 /// What the numbers rest on.

@@ -36,7 +36,7 @@
 //!   "advice": [ { "process": 0, "group": null, "peak_bytes": 8192, "usual_bytes": 4095,
 //!     "observed_seconds": 3600.0, "was_killed": false, "headroom_percent": 30,
 //!     "request_bytes": 16777216, "limit_bytes": 16777216, "high_bytes": 16777216,
-//!     "max_bytes": 16777216, "largest": { "frame": 0, "bytes": 64,
+//!     "max_bytes": 16777216, "shared_bytes": 0, "each_bytes": 16777216, "largest": { "frame": 0, "bytes": 64,
 //!     "limit_without_bytes": 16777216 } } ],
 //!   "losses": [ { "what": "allocations without a stack", "count": 1, "advice": "raise it" } ],
 //!   "notes": [ "The malloc probes were taken off." ],

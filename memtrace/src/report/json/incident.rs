@@ -117,6 +117,8 @@ pub(super) fn advice(advice: &Advice) -> Value {
         "limit_bytes": advice.limit,
         "high_bytes": advice.high,
         "max_bytes": advice.max,
+        "shared_bytes": advice.shared,
+        "each_bytes": advice.each(),
         "largest": advice.largest.as_ref().map(largest),
     })
 }
