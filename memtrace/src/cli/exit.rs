@@ -13,6 +13,7 @@ use crate::{
     output::{self, SeveralErrors, Unwritable},
     process::{
         rights,
+        selection::NoSuchGroup,
         unusable::{self, Unusable},
     },
     recording::Unreadable,
@@ -154,6 +155,8 @@ fn classify(error: &Error) -> (Exit, Option<String>) {
         (Exit::Failure, Some(blind.hint()))
     } else if let Some(not_started) = error.downcast_ref::<NotStarted>() {
         (not_started.exit(), Some(not_started.hint()))
+    } else if error.is::<NoSuchGroup>() {
+        (Exit::TargetGone, Some(NoSuchGroup::hint().into()))
     } else if error.is::<UnknownFormat>() {
         (Exit::Usage, Some("for a flame graph: -o NAME.svg".into()))
     } else if error.is::<NotInFormat>() {

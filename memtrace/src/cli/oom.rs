@@ -13,7 +13,7 @@ use super::{DEFAULT_MAX_OVERHEAD, Exit, Level, units};
 use crate::{
     oom::{self, Rotation},
     output::Outputs,
-    process::groups::Groups,
+    process::{groups::Groups, selection::NoSuchGroup},
     session::{self, Detail, Goal, RecorderOptions, Scope},
 };
 
@@ -122,8 +122,7 @@ fn options(record: Record) -> Result<RecorderOptions> {
     let scope = match (record.cgroup, &*record.pid) {
         (Some(path), _) => {
             let groups = Groups::find().context("find the control groups")?;
-            let resolved = groups.resolve(&path);
-            Scope::Group(resolved.with_context(|| format!("find the control group {path}"))?)
+            Scope::Group(groups.resolve(&path).map_err(|_| NoSuchGroup::named(&path))?)
         }
         (None, []) => Scope::All(record.min_rss),
         (None, pids) => Scope::Processes(pids.to_vec()),

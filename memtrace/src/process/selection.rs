@@ -2,11 +2,18 @@
 
 mod search;
 
+use std::{
+    error::Error,
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
 pub use self::search::Search;
 use super::{
     CGROUP_LIMIT, Process,
     cgroup::{memory_cgroup, paths},
     directory::Directory,
+    groups::Groups,
     place::Place,
 };
 
@@ -60,7 +67,47 @@ impl Wanted {
             Self::Container(wanted) => places.any(|place| place.is_container(wanted)),
         }
     }
+
+    /// An error for a control group that is in no hierarchy. Units, containers and programs may come
+    /// later.
+    pub fn check(&self) -> Result<(), NoSuchGroup> {
+        let Self::Cgroup(path) = self else { return Ok(()) };
+        let within = path.trim_start_matches('/');
+        let hierarchies = fs::read_dir(MOUNT).into_iter().flatten().filter_map(Result::ok);
+        let mut folders: Vec<_> = hierarchies.map(|entry| entry.path().join(within)).collect();
+        folders.extend([path.into(), Path::new(MOUNT).join(within)]);
+        let is_group = |folder: &PathBuf| folder.join("cgroup.procs").exists();
+        let is_elsewhere = || Groups::find().is_ok_and(|groups| groups.resolve(path).is_ok());
+        let exists = folders.iter().any(is_group) || is_elsewhere();
+        if exists { Ok(()) } else { Err(NoSuchGroup::named(path)) }
+    }
 }
+
+/// A control group that does not exist.
+#[derive(Debug)]
+pub struct NoSuchGroup(String);
+
+impl NoSuchGroup {
+    /// By the path that was typed.
+    #[must_use]
+    pub fn named(path: &str) -> Self {
+        Self(path.into())
+    }
+
+    /// What helps.
+    #[must_use]
+    pub const fn hint() -> &'static str {
+        "see what there is: systemd-cgls, or of a process: cat /proc/PID/cgroup"
+    }
+}
+
+impl fmt::Display for NoSuchGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no control group {}", self.0)
+    }
+}
+
+impl Error for NoSuchGroup {}
 
 /// Whether a path is that of the wanted group or of one in it. Users may give the path with the
 /// folder where the groups are mounted, in version 1 one for each controller.
@@ -127,6 +174,19 @@ mod tests {
             assert!(fits(mounted), "{mounted}");
         }
         assert!(!fits("/sys/fs/cgroup/memory/other.slice"));
+    }
+
+    #[test]
+    fn only_a_group_that_exists_can_be_watched() {
+        let own = fs::read("/proc/self/cgroup").unwrap();
+        let own = memory_cgroup(&own).unwrap();
+        for exists in [own.clone(), own.trim_start_matches('/').to_owned()] {
+            assert!(Wanted::Cgroup(exists.clone()).check().is_ok(), "{exists}");
+        }
+        for missing in ["/never/was", "/sys/fs/cgroup/never/was"] {
+            assert!(Wanted::Cgroup(missing.into()).check().is_err(), "{missing}");
+        }
+        assert!(Wanted::Unit("never-was".into()).check().is_ok(), "it may come later");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::profile::{Amount, Frame, Process, Profile, View, printable, printable
 
 use super::{
     resident, shedding,
-    units::{Count, Elapsed, Share, Size},
+    units::{Count, Elapsed, Share, Size, Things},
 };
 
 /// Stands for stacks without any frame.
@@ -93,7 +93,7 @@ fn lost(profile: &Profile, view: View) -> Option<String> {
         parts.push(format!("frames missing in {}", Share(incomplete, coverage.stacks.bytes)));
     }
     if times > 0 {
-        parts.push(format!("{} losses", Count(times)));
+        parts.push(Things(times, "loss").to_string());
     }
     (!parts.is_empty()).then(|| parts.join(" · "))
 }

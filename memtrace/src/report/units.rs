@@ -14,7 +14,7 @@ pub struct Elapsed(pub Duration);
 #[derive(Clone, Copy, Debug)]
 pub struct Count(pub u64);
 
-/// A number of things, which have a plural in `s`: `1 block`, `2 blocks`.
+/// A number of things, which have a plural in `s` or `es`: `1 block`, `2 blocks`, `3 losses`.
 #[derive(Clone, Copy, Debug)]
 pub struct Things(pub u64, pub &'static str);
 
@@ -70,7 +70,11 @@ impl fmt::Display for Count {
 
 impl fmt::Display for Things {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.0 == 1 { "" } else { "s" };
+        let plural = match self.0 {
+            1 => "",
+            _ if self.1.ends_with('s') => "es",
+            _ => "s",
+        };
         write!(f, "{} {}{plural}", Count(self.0), self.1)
     }
 }
@@ -115,6 +119,13 @@ mod tests {
         let times = [5, 1_500, 125_000, 7_380_000].map(Duration::from_millis);
         let texts = times.map(|time| Elapsed(time).to_string());
         assert_eq!(texts, ["5 ms", "1.5 s", "2 min 05 s", "2 h 03 min"]);
+    }
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        let texts = [(1, "loss"), (2, "loss"), (1, "block"), (0, "block")];
+        let texts = texts.map(|(count, thing)| Things(count, thing).to_string());
+        assert_eq!(texts, ["1 loss", "2 losses", "1 block", "0 blocks"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     profile::BasisPoints,
-    report::units::{Count, Elapsed, Size},
+    report::units::{Count, Elapsed, Size, Things},
 };
 
 /// The line.
@@ -77,7 +77,7 @@ fn describe(state: &State, rate: u64, width: usize) -> String {
     let probes = state.share.map_or_else(|| "probes off".into(), |share| format!("probes {share}"));
     let losses = match state.losses {
         0 => "nothing lost".to_owned(),
-        losses => format!("{} losses", Count(losses)),
+        losses => Things(losses, "loss").to_string(),
     };
     let mut parts = vec![
         "memtrace".to_owned(),

@@ -56,10 +56,16 @@ pub fn run_recorder(options: &RecorderOptions) -> Result<Exit> {
 /// What can be done so that memtrace outlives those that it watches; what cannot is said.
 fn survive(groups: &Groups, scope: &Scope) {
     if let Err(error) = survival::refuse_to_be_chosen() {
-        cli::say(&format!("the OOM killer may choose memtrace itself: {error}"));
+        cli::complain(
+            &format!("the OOM killer may choose memtrace itself: {error}"),
+            "give it CAP_SYS_RESOURCE, or let systemd set OOMScoreAdjust: memtrace oom unit",
+        );
     }
     if let Err(error) = survival::lock_memory() {
-        cli::say(&format!("memtrace may have to wait for its own memory: {error}"));
+        cli::complain(
+            &format!("memtrace may have to wait for its own memory: {error}"),
+            "lift the limit on locked memory: ulimit -l unlimited",
+        );
     }
     let own = survey::cgroup(std::process::id()).unwrap_or_default();
     let is_watched = matches!(scope, Scope::Group(path) if around(&own).contains(path));

@@ -51,8 +51,12 @@ impl Selection {
 impl Tracer {
     /// Traces the processes that are wanted. It is no error if there is none yet.
     pub fn select(wanted: Vec<Wanted>, options: &Options) -> Result<Self> {
+        let missing = wanted.iter().find_map(|wanted| wanted.check().err());
         let mut search = Search::new(wanted);
         let found = search.find();
+        if let Some(missing) = missing.filter(|_| found.is_empty()) {
+            return Err(missing.into());
+        }
         let mut objects = Objects::with_cache();
         for pid in &found {
             // The rows of all unwind tables must fit. Who cannot be opened is told of later.
