@@ -95,7 +95,7 @@ fn whoever_begins_to_fit_later_is_found() {
     let program = compile("simple", &[]);
     let name = program.file_name().expect("a name").to_str().expect("UTF-8");
     let mut shell = Command::new("sh");
-    shell.args(["-c", "read line; exec "$0""]).arg(&program);
+    shell.args(["-c", "read line; exec $0"]).arg(&program);
     let mut becomes = shell.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a shell");
     let mut moves = Command::new("python3");
     moves.args(["-c", "print('ready', flush=True); input()"]);

@@ -42,7 +42,7 @@ pub mod survival;
 pub mod threads;
 pub mod unusable;
 #[cfg(test)]
-mod workload;
+pub(crate) mod workload;
 
 /// How long the kernel may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(2);

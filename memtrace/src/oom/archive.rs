@@ -183,7 +183,8 @@ fn is_full(error: &anyhow::Error) -> bool {
 /// it there may be many, and of kills by other processes as well: those know why.
 fn take_least(reports: &mut Vec<Stored>) -> Option<Stored> {
     let ahead = reports.iter().filter(|report| report.is_ahead()).count();
-    let surplus = || reports.iter().position(Stored::is_ahead).filter(|_| ahead * 4 > reports.len());
+    let surplus =
+        || reports.iter().position(Stored::is_ahead).filter(|_| ahead * 4 > reports.len());
     let by_signal = || reports.iter().position(Stored::is_by_signal);
     let place = surplus().or_else(by_signal).unwrap_or(0);
     (place < reports.len()).then(|| reports.remove(place))

@@ -178,13 +178,11 @@ impl Limits {
     fn limit(&self, path: &str, evidence: Evidence, moment: Duration) -> Option<Limit> {
         let watched = self.watched.get(path);
         let look = watched.and_then(|watched| Some((watched, watched.look_before(moment)?)));
-        let (group, at) = match look {
-            Some((watched, (at, memory))) => (watched.group(path, memory), *at),
-            None => {
-                let limit = read(&self.groups, path)?.limit;
-                (Group { path: path.to_owned(), limit, ..Group::default() }, moment)
-            }
-        };
+        let look = look.map(|(watched, (at, memory))| (watched.group(path, memory), *at));
+        let (group, at) = look.or_else(|| {
+            let limit = read(&self.groups, path)?.limit;
+            Some((Group { path: path.to_owned(), limit, ..Group::default() }, moment))
+        })?;
         let group = self.counted(group);
         Some(Limit { group, looked_before: moment.saturating_sub(at), evidence })
     }

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// A child process that is killed and collected at the end.
-pub(super) struct Workload {
+pub(crate) struct Workload {
     child: Child,
     first_line: String,
     /// Kept open: a script that prints more would fail.
@@ -23,7 +23,7 @@ pub(super) struct Workload {
 }
 
 impl Workload {
-    pub(super) fn spawn(program: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn spawn(program: &str, arguments: &[&str]) -> Self {
         let child = Command::new(program).args(arguments).spawn().unwrap();
         let workload = Self { child, first_line: String::new(), _output: None };
         workload.wait_for_state('S');
@@ -43,7 +43,7 @@ impl Workload {
         Self { child, first_line: first_line.trim_end().into(), _output: Some(output) }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 

@@ -55,7 +55,9 @@ pub fn headline(incident: &Incident) -> String {
 #[must_use]
 pub fn brief(incident: &Incident) -> String {
     let limit = incident.limit.as_ref();
-    let usage = limit.map(|limit| format!("; limit: {}; {}", limit_sentence(limit), usage(limit, &incident.cause)));
+    let usage = limit.map(|limit| {
+        format!("; limit: {}; {}", limit_sentence(limit), usage(limit, &incident.cause))
+    });
     format!("{}{}", circumstances(incident), usage.unwrap_or_default())
 }
 
@@ -251,9 +253,8 @@ mod tests {
         let incident = Incident { comm: "python3".into(), pid: 7, limit, ..Incident::default() };
         let mut page = Page::new(Screen::default());
         write(&incident, &mut page);
-        let whole = format!(
-            "python3 (7) was killed by the kernel: out of memory, limit 300 MiB of {path}"
-        );
+        let whole =
+            format!("python3 (7) was killed by the kernel: out of memory, limit 300 MiB of {path}");
         assert_eq!(page.text().lines().next(), Some(&*whole));
     }
 

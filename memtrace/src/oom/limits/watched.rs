@@ -197,8 +197,7 @@ mod tests {
 
     #[test]
     fn waiting_for_a_third_of_the_time_is_pressure() {
-        let mut watched = Watched::default();
-        watched.members = vec![1];
+        let mut watched = inhabited();
         watched.note(memory(10, 500), SECOND);
         assert!(!watched.waits(), "since when?");
         watched.note(memory(10, 1000), SECOND * 3);
