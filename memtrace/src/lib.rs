@@ -90,6 +90,11 @@
 //! What a child inherits is its parent's live memory at that moment: the sum is the kernel's, the
 //! stacks are what the session reads of the totals when the event comes in.
 //!
+//! Processes that are found rather than named are searched for twice a second (`process::selection`). Each is
+//! looked at in its first searches, whenever it has executed a program, which the kernel tells of while there is a
+//! search, when it is in a wanted group, and else in turn. When there are many, those that have ended make room,
+//! unless a child has inherited something of them.
+//!
 //! # Resident memory
 //!
 //! `VmRSS` is taken apart into classes that add up. `/proc/PID/smaps` says how much of each mapping
@@ -167,6 +172,11 @@
 //! of a second later the report is written: by then the kernel's log names the limit. Of the victim's own
 //! memory nothing is read any more; what its RSS consisted of is from a reading ahead, at 90 % of a
 //! limit or when processes wait for memory.
+//!
+//! By then the group may be empty. So its looks of before the kill are kept, also when nobody is in it any
+//! more, and a report tells of the last of them and how old it is; of what came after only what the kernel
+//! counts, the peak and the kills. Snapshots ahead of kills (`session::recorder::ahead`) are read in the
+//! background, one group after the other.
 //!
 //! A report is a folder. Its files are opened before the kill, and it is renamed when it is complete
 //! and on the disk. Slots of processes that have ended are cleared together, and used again; of the
