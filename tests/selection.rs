@@ -135,6 +135,30 @@ fn all_processes_are_looked_at_without_probes() {
     workload.work();
 }
 
+/// More than there is room for, and each begins where another one has been.
+#[test]
+fn those_that_ended_make_room() {
+    let mut crowd = Command::new(compile("short_lived", &[]));
+    let mut crowd = Workload::start(crowd.args(["500", "10"]));
+    let mut tracing = Tracing::with(&["--all"]);
+    tracing.expect("memtrace: tracing process");
+    let pid = tracing.pid();
+    let working = thread::spawn(move || {
+        crowd.go();
+        crowd.expect("done");
+        // SAFETY: the call takes two integers; memtrace has not been waited for.
+        unsafe { libc::kill(pid.cast_signed(), libc::SIGINT) };
+    });
+    let report = tracing.end();
+    working.join().expect("all have been started");
+    let texts = |list: &str| report.0[list].to_string();
+    assert!(texts("notes").contains("processes that ended are left out"), "{}", texts("notes"));
+    assert!(!texts("losses").contains("not followed"), "{}", texts("losses"));
+    // Nobody has what another process had.
+    let (live, _) = report.total("live");
+    assert!(live < 1 << 36, "{live}");
+}
+
 fn processes(report: &Report) -> &[Value] {
     report.0["processes"].as_array().expect("processes")
 }

@@ -36,6 +36,8 @@ impl Kernel {
     pub fn forget(&mut self, slots: &BTreeSet<u32>) -> Result<Forgotten> {
         for slot in slots {
             self.processes.set(*slot, Process::default(), 0).context("clear a process slot")?;
+            // Programs that are executed begin in free slots before the loader knows of them.
+            self.pages.set_heap_end(*slot, 0)?;
         }
         let forgotten = codes(&mut self.ebpf, slots)?;
         self.counts.forget(slots)?;
