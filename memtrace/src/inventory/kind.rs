@@ -40,6 +40,8 @@ pub(super) enum Kind {
     TypedArray,
     /// `struct.Struct`.
     Struct,
+    /// `datetime.time` and `datetime.datetime`.
+    Time,
     Cell,
     Module,
     Code,
@@ -91,6 +93,7 @@ impl Kind {
             "module" => Self::Module,
             "code" => Self::Code,
             "frame" => Self::Frame,
+            "datetime.time" | "datetime.datetime" => Self::Time,
             "generator" | "coroutine" | "async_generator" => Self::Generator,
             _ if scalar_bytes(name).is_some() => Self::NumpyScalar,
             _ => return None,

@@ -13,6 +13,10 @@ use crate::python::Locals;
 /// Bytes of a deque's block, and the items in one (Modules/_collectionsmodule.c).
 const BLOCK_BYTES: u64 = 66 * 8;
 pub(super) const BLOCK_ITEMS: u64 = 64;
+/// In a time or a date with one: whether it has a time zone (`hastzinfo` in
+/// Include/datetime.h); without, it lacks the last member, though its `__sizeof__` counts it.
+const HAS_ZONE: u64 = 24;
+const ZONE_BYTES: u64 = 8;
 /// Larger ones are not believed: 1 TiB.
 const MAX_SIZE: u64 = 1 << 40;
 
@@ -48,6 +52,11 @@ impl Reader<'_> {
         let size = match of.kind {
             Kind::Str => self.str_state(object).and_then(|state| self.str_itself(&state)),
             Kind::Int | Kind::Tuple | Kind::Bytes | Kind::Other => self.size_of(object, id),
+            Kind::Time => {
+                let has_zone = self.view.byte(object.wrapping_add(HAS_ZONE));
+                let absent = if has_zone == Some(0) { ZONE_BYTES } else { 0 };
+                self.size_of(object, id).and_then(|size| size.checked_sub(absent))
+            }
             // What they hold is elsewhere.
             _ => of.basic_size.checked_add(of.head()),
         };

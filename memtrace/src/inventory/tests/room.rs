@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use memtrace_abi::mapping::Range;
 
 use super::{super::live::Live, Python, Reader, interpreters, limits};
-use crate::heap::{Extent, Memory};
+use crate::{
+    heap::{Extent, Memory},
+    inventory::Inventory,
+};
 
 /// Each version without pymalloc; prints the address of an object that its class and its value make
 /// like a `re.RegexFlag`.
@@ -63,5 +66,31 @@ fn an_object_outside_pymalloc_is_not_larger_than_what_holds_it() {
         assert!(is_held(flag, 0, 0) && is_held(list, 0, 0), "{path}");
         assert!(!is_held(flag, flag + 16, 1 << 24), "{path}: digits");
         assert!(!is_held(list, list + 32, 1 << 36), "{path}: room for items");
+    }
+}
+
+/// Times and dates with and without a zone, a subclass, and what they take in blocks of pymalloc.
+const TIMES: &str = "import sys\nfrom datetime import *\nclass Day(datetime): pass\n\
+    keep = [[time(n), time(n, tzinfo=timezone.utc), datetime(n + 1, 1, 1), Day(n + 1, 1, 1), \
+    datetime(n + 1, 1, 1, tzinfo=timezone.utc)] for n in range(24)]\n\
+    print('ready', 'done', sep='\\n', flush=True)\nsys.stdin.readline()\nsys.stdin.readline()";
+
+#[test]
+fn times_without_a_zone_are_found_in_their_smaller_blocks() {
+    let allocators = ["PYTHONMALLOC=malloc", "PYTHONMALLOC=pymalloc"];
+    let each = interpreters().into_iter().flat_map(|path| allocators.map(|of| (path.clone(), of)));
+    for (path, allocator) in each {
+        let path = path.to_str().unwrap();
+        let python = Python::start(&PathBuf::from("env"), &[allocator, path, "-c", TIMES]);
+        let (process, interpreter) = python.interpreter();
+        let inventory = Inventory::of_process(&process, &interpreter, &limits()).unwrap();
+        for (name, least) in
+            [("datetime.time", 48), ("datetime.datetime", 48), ("__main__.Day", 24)]
+        {
+            let found = inventory.types.iter().find(|of| of.name == name);
+            let count = found.map_or(0, |of| of.count);
+            // The module has some of its own.
+            assert!((least..least + 10).contains(&count), "{path} {allocator} {name} {count}");
+        }
     }
 }
