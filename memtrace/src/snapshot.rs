@@ -10,7 +10,7 @@ mod threads;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 pub use self::arenas::ArenaGroup;
 pub use self::model::{
@@ -19,21 +19,24 @@ pub use self::model::{
 };
 use crate::{
     objects::Objects,
-    process::{Process, host, mappings::Mappings, status::Status},
+    process::{
+        Process, host,
+        mappings::Mappings,
+        status::Status,
+        unusable::{Reason, Unusable},
+    },
 };
 
 /// Takes a snapshot of a process, for at most about `limit`; learns the files that it has mapped.
 pub fn take(process: &Process, objects: &mut Objects, limit: Duration) -> Result<Snapshot> {
     let begin = Instant::now();
-    let before = process.status()?;
-    let scene = Scene::look(process, objects, begin + limit);
-    let mut snapshot = Snapshot { subject: subject(process, &before), ..Snapshot::default() };
-    scene.describe(&mut snapshot);
-    let after = process.status().ok();
-    let resident = after.map(|after| (before.memory.resident, after.memory.resident));
-    snapshot.cost.resident = resident;
-    snapshot.session = session(begin.elapsed());
-    Ok(snapshot)
+    let taken =
+        Scene::look(process, objects, begin + limit).and_then(|scene| scene.snapshot(begin));
+    if taken.is_err() {
+        // That it has ended explains whatever failed.
+        process.check()?;
+    }
+    taken
 }
 
 /// What every part of a snapshot is read with.
@@ -42,15 +45,57 @@ struct Scene<'process> {
     mappings: Result<Mappings>,
     objects: &'process Objects,
     deadline: Instant,
+    before: Status,
+    /// Tells its program from others.
+    mark: u64,
 }
 
 impl<'process> Scene<'process> {
-    fn look(process: &'process Process, objects: &'process mut Objects, deadline: Instant) -> Self {
+    fn look(
+        process: &'process Process,
+        objects: &'process mut Objects,
+        deadline: Instant,
+    ) -> Result<Self> {
+        let (before, mark) = (process.status()?, process.program_mark()?);
         let mappings = process.mappings();
         if let Ok(mappings) = &mappings {
             objects.learn(process, mappings);
         }
-        Self { process, mappings, objects, deadline }
+        Ok(Self { process, mappings, objects, deadline, before, mark })
+    }
+
+    /// A part that was read; it is whole only if the program is still there.
+    fn part<T>(&self, read: Result<T>) -> Part<T> {
+        if self.process.program_mark().is_ok_and(|mark| mark == self.mark) {
+            return read.into();
+        }
+        Part::Missing("the process ended, or became another program, before it was read".to_owned())
+    }
+
+    /// Whether the process has ended: first of all it loses its memory.
+    fn has_ended(&self) -> bool {
+        let has_no_memory =
+            self.mark != 0 && self.process.program_mark().is_ok_and(|mark| mark == 0);
+        let is_there =
+            self.process.check().map_or_else(|error| error.is_of_main_thread(), |()| true);
+        has_no_memory || !is_there
+    }
+
+    /// The snapshot, which was begun at that time.
+    fn snapshot(&self, begin: Instant) -> Result<Snapshot> {
+        let subject = subject(self.process, &self.before);
+        let mut snapshot = Snapshot { subject, ..Snapshot::default() };
+        self.describe(&mut snapshot);
+        if self.has_ended() {
+            let gone = Unusable { pid: self.process.pid(), reason: Reason::Zombie };
+            ensure!(snapshot.has_data(), gone);
+            snapshot.end();
+        }
+        let (before, after) = (&self.before, self.process.status().ok());
+        let resident = after.map(|after| (before.memory.resident, after.memory.resident));
+        snapshot.cost.resident = resident.filter(|_| !snapshot.ended);
+        snapshot.session = session(begin.elapsed());
+        Ok(snapshot)
     }
 
     fn describe(&self, snapshot: &mut Snapshot) {
@@ -61,7 +106,8 @@ impl<'process> Scene<'process> {
             snapshot.subject.python = interpreter.version();
             snapshot.notes.extend(interpreter.refusals);
         }
-        snapshot.threads = threads::read(self, snapshot).into();
+        let threads = threads::read(self, snapshot);
+        snapshot.threads = threads.into();
         memory::read(self, snapshot);
     }
 
@@ -97,5 +143,54 @@ fn session(duration: Duration) -> Session {
         command_line: std::env::args().collect::<Vec<_>>().join(" "),
         host: host::name(),
         kernel: host::kernel(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn sleeper() -> (Child, Process) {
+        let child = Command::new("python3").args(["-c", "import time; time.sleep(1000)"]).spawn();
+        let child = child.unwrap();
+        let process = Process::open(child.id()).unwrap();
+        (child, process)
+    }
+
+    #[test]
+    fn of_a_process_that_ends_first_there_is_no_snapshot() {
+        let (mut child, process) = sleeper();
+        let mut objects = Objects::with_cache();
+        let begin = Instant::now();
+        let scene = Scene::look(&process, &mut objects, begin + Duration::from_secs(5)).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let error = scene.snapshot(begin).unwrap_err();
+        assert!(error.is::<Unusable>(), "{error:#}");
+        let error = take(&process, &mut Objects::with_cache(), Duration::from_secs(5)).unwrap_err();
+        assert!(error.is::<Unusable>(), "{error:#}");
+    }
+
+    #[test]
+    fn of_a_process_that_ends_meanwhile_nothing_false_is_said() {
+        let (mut child, process) = sleeper();
+        let mut objects = Objects::with_cache();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let scene = Scene::look(&process, &mut objects, deadline).unwrap();
+        let mut snapshot = Snapshot::default();
+        let read = scene.part(Ok(Vec::new()));
+        assert_eq!(read, Part::Read(Vec::new()));
+        snapshot.shared = read;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(scene.has_ended());
+        assert_eq!(scene.part(Ok(())).read(), None, "it may be only a part");
+        scene.describe(&mut snapshot);
+        snapshot.end();
+        let reasons =
+            [snapshot.glibc.reason(), snapshot.objects.reason(), snapshot.memory.reason()];
+        assert_eq!(reasons, [Some("the process had ended"); 3]);
     }
 }

@@ -54,6 +54,12 @@ pub enum Reason {
 }
 
 impl Unusable {
+    /// Whether the process goes on without its main thread.
+    #[must_use]
+    pub const fn is_of_main_thread(&self) -> bool {
+        matches!(self.reason, Reason::MainThreadGone)
+    }
+
     /// What helps, as a sentence with the exact command where there is one.
     #[must_use]
     pub fn hint(&self) -> String {

@@ -22,15 +22,18 @@ const LISTED: usize = 1000;
 /// Reads all of it; what is late or cannot be read is missing.
 pub(super) fn read(scene: &Scene<'_>, snapshot: &mut Snapshot) {
     let look = Look::at(scene.process, scene.objects, None, None);
-    snapshot.shared = match &look {
-        Ok(look) => Part::Read(decomposition::segments(&[(0, look)])),
-        Err(error) => Part::Missing(format!("{error:#}")),
+    let look = scene.part(look);
+    (snapshot.shared, snapshot.memory) = match look {
+        Part::Read(look) => {
+            let segments = decomposition::segments(&[(0, &look)]);
+            (scene.part(Ok(segments)), Part::Read(look.decomposition))
+        }
+        Part::Missing(reason) => (Part::Missing(reason.clone()), Part::Missing(reason)),
     };
-    snapshot.memory = look.map(|look| look.decomposition).into();
-    let (heap, objects) = rayon::join(|| glibc(scene), || objects(scene));
-    snapshot.glibc = heap.into();
+    let (heap, objects) = rayon::join(|| scene.part(glibc(scene)), || scene.part(objects(scene)));
+    snapshot.glibc = heap;
     snapshot.other_allocators = other_allocators(scene).unwrap_or_default();
-    snapshot.objects = objects.into();
+    snapshot.objects = objects;
     snapshot.uses = uses(snapshot);
 }
 

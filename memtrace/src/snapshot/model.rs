@@ -32,8 +32,36 @@ pub struct Snapshot {
     pub shared: Part<Vec<Segment>>,
     /// What the look did to the process.
     pub cost: Cost,
+    /// Whether the process ended meanwhile: what is here was read before.
+    pub ended: bool,
     /// What else the reader must know, one sentence each.
     pub notes: Vec<String>,
+}
+
+impl Snapshot {
+    /// Takes note that the process has ended: that is why the rest is missing.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        let reason = "the process had ended";
+        self.shared.excuse(reason);
+        self.memory.excuse(reason);
+        self.glibc.excuse(reason);
+        self.objects.excuse(reason);
+        self.threads.excuse(reason);
+        if let Part::Read(threads) = &mut self.threads {
+            threads.iter_mut().for_each(|thread| thread.stack.excuse(reason));
+        }
+    }
+
+    /// Whether anything is known of it that only the process itself could tell.
+    pub(super) fn has_data(&self) -> bool {
+        let threads = self.threads.read();
+        let has_stack = threads
+            .is_some_and(|threads| threads.iter().any(|thread| thread.stack.read().is_some()));
+        has_stack
+            || [self.memory.read().is_some(), self.glibc.read().is_some()].contains(&true)
+            || self.objects.read().is_some()
+    }
 }
 
 /// A part of a snapshot.
@@ -57,6 +85,21 @@ impl<T> Part<T> {
         match self {
             Self::Read(part) => Some(part),
             Self::Missing(_) => None,
+        }
+    }
+
+    /// Why it is missing.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Read(_) => None,
+            Self::Missing(reason) => Some(reason),
+        }
+    }
+
+    /// Gives a better reason, if it is missing.
+    fn excuse(&mut self, why: &str) {
+        if let Self::Missing(reason) = self {
+            why.clone_into(reason);
         }
     }
 }

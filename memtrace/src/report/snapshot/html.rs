@@ -36,12 +36,16 @@ pub(super) fn write(snapshot: &Snapshot, mut to: impl Write) -> Result<()> {
 fn page(snapshot: &Snapshot) -> String {
     let title = escape(&format!("{}: snapshot", remarks::subject(snapshot)));
     let head = head(&title, STYLE);
+    let first = match remarks::first(snapshot) {
+        "" => String::new(),
+        first => format!("<p><b>{first}</b></p>\n"),
+    };
     let circumstances = escape(&remarks::circumstances(snapshot));
     let command = escape(&printable(&snapshot.subject.command_line));
     let (threads, caveats) = (threads(snapshot), caveats(snapshot));
     let sections: String = sections(snapshot).iter().map(section).collect();
     format!(
-        "{head}<h1>{title}</h1>\n<p>{circumstances} · <a href=\"#caveats\">caveats</a></p>\n\
+        "{head}<h1>{title}</h1>\n{first}<p>{circumstances} · <a href=\"#caveats\">caveats</a></p>\n\
          <p class=\"aside name\">{command}</p>\n{threads}{sections}{caveats}</body></html>\n"
     )
 }

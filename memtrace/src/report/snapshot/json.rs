@@ -37,18 +37,19 @@
 //!   "shared": [ { "name": "/dev/shm/psm_1", "resident_bytes": 4096, "exact": true } ],
 //!   "cost": { "interrupted_threads": 0, "interrupted_seconds": 0.0, "rss_bytes_before": 4096,
 //!     "rss_bytes_after": 4096 },
+//!   "ended": false,
 //!   "missing": [ { "part": "threads", "reason": "no answer within 2s" } ],
 //!   "notes": [ "libc.so.6: no usable table." ]
 //! }
 //! ```
 //!
 //! A part that is missing is `null`. `FRAME` and `DECOMPOSITION` are as in JSON reports of tracing;
-//! frames are outermost first. `other_allocators` are files that bring a `malloc` of their own. `heap_uses` adds up to the class `untraced`. The fields of `ACCOUNT`
-//! are those of [`crate::heap::Account`]. `HOLDER` is `{ "kind": "local", "path": "job.rows",
+//! frames are outermost first. `other_allocators` are files that bring a `malloc` of their own.
+//! `heap_uses` adds up to the class `untraced`. The fields of `ACCOUNT` are those of [`crate::heap::Account`]. `HOLDER` is `{ "kind": "local", "path": "job.rows",
 //! "function": "work", "file": "job.py", "thread": 4243 }`, or null; kinds are `local`, `module` and
 //! `object`, and the last three fields are null for the others.
-//! `moment` says whether the frames are of one moment: `waiting` and `running` are, `moving` need
-//! not be, `partial` was started from half the registers. `schema` grows when a field changes its
+//! `ended` says whether the process ended meanwhile. `moment` says whether the frames are of one
+//! moment: `waiting` and `running` are, `moving` need not be, `partial` was started from half the registers. `schema` grows when a field changes its
 //! meaning or goes away.
 
 mod memory;
@@ -89,6 +90,7 @@ fn document(snapshot: &Snapshot) -> Value {
         "other_allocators": snapshot.other_allocators,
         "shared": snapshot.shared.read().map(|segments| memory::shared(segments)),
         "cost": cost(&snapshot.cost),
+        "ended": snapshot.ended,
         "missing": missing.collect::<Vec<_>>(),
         "notes": snapshot.notes,
     })

@@ -3,7 +3,7 @@
 use super::super::units::{Count, Elapsed, Size};
 use crate::{
     profile::printable,
-    snapshot::{Cost, Part, Snapshot},
+    snapshot::{Cost, Snapshot},
 };
 
 /// `python3 (4242)`.
@@ -28,6 +28,15 @@ pub(super) fn circumstances(snapshot: &Snapshot) -> String {
         parts.push(format!("on {}", printable(&session.host)));
     }
     parts.join(" · ")
+}
+
+/// What a reader must know first; empty if there is nothing.
+pub(super) const fn first(snapshot: &Snapshot) -> &'static str {
+    if snapshot.ended {
+        "The process ended while it was read: what is here was read before that."
+    } else {
+        ""
+    }
 }
 
 /// What the look did to the process.
@@ -58,18 +67,11 @@ pub(super) fn cost(cost: &Cost) -> String {
 /// Parts that are missing, with the reason.
 pub(super) fn missing(snapshot: &Snapshot) -> Vec<(&'static str, &str)> {
     let reasons = [
-        ("threads", reason(&snapshot.threads)),
-        ("memory", reason(&snapshot.memory)),
-        ("heap", reason(&snapshot.glibc)),
-        ("objects", reason(&snapshot.objects)),
-        ("shared", reason(&snapshot.shared)),
+        ("threads", snapshot.threads.reason()),
+        ("memory", snapshot.memory.reason()),
+        ("heap", snapshot.glibc.reason()),
+        ("objects", snapshot.objects.reason()),
+        ("shared", snapshot.shared.reason()),
     ];
     reasons.into_iter().filter_map(|(part, reason)| Some((part, reason?))).collect()
-}
-
-fn reason<T>(part: &Part<T>) -> Option<&str> {
-    match part {
-        Part::Read(_) => None,
-        Part::Missing(reason) => Some(reason),
-    }
 }

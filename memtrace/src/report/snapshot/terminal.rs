@@ -32,6 +32,7 @@ const BRIEF_ROWS: usize = 3;
 pub fn print(snapshot: &Snapshot, brief: bool, screen: Screen, mut to: impl Write) -> Result<()> {
     let mut page = Page::new(screen);
     page.heading(&remarks::subject(snapshot));
+    page.paragraph(remarks::first(snapshot), "  ");
     page.paragraph(&remarks::circumstances(snapshot), "  ");
     threads(snapshot, brief, &mut page);
     for section in sections(snapshot) {
