@@ -111,6 +111,11 @@ impl<'process> Scene<'process> {
         memory::read(self, snapshot);
     }
 
+    /// How much more time it may take.
+    fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// What the process had mapped.
     fn mappings(&self) -> Result<&Mappings> {
         match &self.mappings {
@@ -148,13 +153,19 @@ fn session(duration: Duration) -> Session {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Child, Command};
+    use std::{
+        io::Read as _,
+        process::{Child, Command, Stdio},
+    };
 
     use super::*;
 
-    fn sleeper() -> (Child, Process) {
-        let child = Command::new("python3").args(["-c", "import time; time.sleep(1000)"]).spawn();
-        let child = child.unwrap();
+    /// A process that has long begun.
+    pub(super) fn sleeper() -> (Child, Process) {
+        let script = "import time; print(flush=True); time.sleep(1000)";
+        let mut python = Command::new("python3");
+        let mut child = python.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let process = Process::open(child.id()).unwrap();
         (child, process)
     }

@@ -47,6 +47,9 @@ const MIMALLOC: [(&str, Meaning); 15] = [
     ("recalloc", Meaning::ReallocateArray),
 ];
 
+/// One of these that every mimalloc has.
+pub const OF_MIMALLOC: &str = "zalloc";
+
 /// An allocating or releasing function, by its symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named<'symbol> {

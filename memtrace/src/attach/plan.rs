@@ -116,6 +116,15 @@ impl Plan {
         self.probes.iter().any(|probe| probe.program == Program::AllocationEnter)
     }
 
+    /// Whether there is a `malloc` in the file: besides one of mimalloc, if it is known that the file
+    /// does not use that. CPython has it from 3.13 on.
+    #[must_use]
+    pub fn brings_malloc(&self, is_mimalloc_unused: bool) -> bool {
+        let named = |name| self.entries().filter(move |probe| probe.site.function == name);
+        let has_mimalloc = named(allocators::OF_MIMALLOC).next().is_some();
+        named("malloc").count() > usize::from(is_mimalloc_unused && has_mimalloc)
+    }
+
     /// How many functions are probed: what the caller's next first number grows by.
     #[must_use]
     pub fn function_count(&self) -> usize {
@@ -262,6 +271,22 @@ mod tests {
         let offsets: Vec<_> = of("malloc").map(|probe| probe.site.file_offset).collect();
         assert_eq!(offsets[0], offsets[1]);
         assert_eq!(of("free").map(|probe| probe.program).collect::<Vec<_>>(), [Program::Release]);
+    }
+
+    #[test]
+    fn an_unused_mimalloc_is_no_malloc_of_a_file() {
+        let plan = Plan::of(&mapped("libc"), NUMBERS).unwrap();
+        assert!(plan.brings_malloc(false) && plan.brings_malloc(true));
+        let mut interpreter = Plan::default();
+        let mut malloc =
+            plan.entries().find(|probe| probe.site.function == "malloc").unwrap().clone();
+        malloc.site.entry += 1;
+        let mut zalloc = malloc.clone();
+        zalloc.site.function = allocators::OF_MIMALLOC;
+        interpreter.probes = vec![malloc.clone(), zalloc];
+        assert!(interpreter.brings_malloc(false) && !interpreter.brings_malloc(true));
+        interpreter.probes.push(malloc);
+        assert!(interpreter.brings_malloc(true), "another one is linked in");
     }
 
     #[test]

@@ -66,8 +66,10 @@ pub enum Allocator {
     Pymalloc,
     /// pymalloc, with bytes around each block to find errors: `PYTHONMALLOC=debug` or `-X dev`.
     PymallocDebug,
-    /// Not pymalloc: the C library's with `PYTHONMALLOC=malloc`, or mimalloc. Objects are found by
-    /// following references only.
+    /// glibc's malloc: `PYTHONMALLOC=malloc`. Objects are found by following references only, as they
+    /// are with others.
+    Malloc,
+    /// Another one, such as mimalloc.
     Other,
 }
 

@@ -1,6 +1,6 @@
 //! What holds the memory of a snapshot: resident memory by use, glibc's heap, Python's objects.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     decomposition::{self, Look},
     heap::{self, Accounts, Advice, Chunk, Heap},
-    inventory::{Inventory, Limits},
+    inventory::{Allocator, Inventory, Limits},
     process::mappings::Mapping,
     profile::Class,
 };
@@ -32,13 +32,15 @@ pub(super) fn read(scene: &Scene<'_>, snapshot: &mut Snapshot) {
     };
     let (heap, objects) = rayon::join(|| scene.part(glibc(scene)), || scene.part(objects(scene)));
     snapshot.glibc = heap;
-    snapshot.other_allocators = other_allocators(scene).unwrap_or_default();
     snapshot.objects = objects;
+    let objects = snapshot.objects.read();
+    let allocator = objects.map(|objects| objects.inventory.allocator);
+    snapshot.other_allocators = other_allocators(scene, allocator).unwrap_or_default();
     snapshot.uses = uses(snapshot);
 }
 
 fn left(scene: &Scene<'_>) -> Result<Duration> {
-    let left = scene.deadline.saturating_duration_since(Instant::now());
+    let left = scene.time_left();
     if left.is_zero() {
         bail!("there was no time to read it");
     }
@@ -73,8 +75,8 @@ impl Glibc {
     }
 }
 
-/// Files besides the C library that bring a `malloc`.
-fn other_allocators(scene: &Scene<'_>) -> Result<Vec<String>> {
+/// Files besides the C library that bring a `malloc`; of the interpreter it is known what that uses.
+fn other_allocators(scene: &Scene<'_>, of_python: Option<Allocator>) -> Result<Vec<String>> {
     let executables = scene.mappings()?.executables();
     let (libraries, others): (Vec<&Mapping>, Vec<_>) =
         executables.iter().map(|group| group[0]).partition(|mapping| heap::is_c_library(mapping));
@@ -82,8 +84,9 @@ fn other_allocators(scene: &Scene<'_>) -> Result<Vec<String>> {
     let others = if libraries.is_empty() { Vec::new() } else { others };
     let known = others.into_iter().filter_map(|mapping| {
         let known = scene.objects.known(scene.objects.number(mapping)?)?;
-        let mut functions = known.plan.probes.iter().map(|probe| probe.site.function);
-        functions.any(|function| function == "malloc").then(|| known.name())
+        let is_interpreter = matches!(known.runtime, Ok(Some(_)));
+        let brings_unused = is_interpreter && of_python.is_some_and(|of| of != Allocator::Other);
+        known.plan.brings_malloc(brings_unused).then(|| known.name())
     });
     Ok(known.collect())
 }

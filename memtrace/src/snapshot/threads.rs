@@ -1,5 +1,7 @@
 //! The threads of a snapshot: what each waits for, and its stack with names.
 
+use std::time::Instant;
+
 use anyhow::{Context as _, Result};
 use memtrace_abi::{mapping::Mapping, python::Python};
 use syscalls::Sysno;
@@ -15,6 +17,9 @@ use crate::{
     process::threads::{self, SystemCall, Wait},
     python::lock,
 };
+
+/// Of the time that is left, stacks may take one of so many parts.
+const THREADS_SHARE: u32 = 4;
 
 /// Every thread. Stacks that cannot be read are missing in their threads.
 pub(super) fn read(scene: &Scene<'_>, snapshot: &mut Snapshot) -> Result<Vec<Thread>> {
@@ -99,7 +104,7 @@ fn reader<'scene>(
     Reader {
         code: Code { mappings, objects: scene.objects, python },
         memory: scene.process.memory(),
-        deadline: scene.deadline,
+        deadline: Instant::now() + scene.time_left() / THREADS_SHARE,
     }
 }
 
@@ -135,4 +140,23 @@ fn holder(scene: &Scene<'_>, interpreter: &Interpreter<'_>) -> Option<u64> {
     let pages = Pages::new(scene.process.memory());
     let start = runtime.runtime.start.wrapping_add(bias);
     lock::holder(runtime.version.minor, start, |address| pages.word(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{super::tests::sleeper, *};
+    use crate::objects::Objects;
+
+    #[test]
+    fn stacks_leave_time_for_the_rest() {
+        let (mut child, process) = sleeper();
+        let mut objects = Objects::with_cache();
+        let begin = Instant::now();
+        let scene = Scene::look(&process, &mut objects, begin + Duration::from_hours(1)).unwrap();
+        let deadline = reader(&scene, &[], Python::default()).deadline;
+        child.kill().and_then(|()| child.wait()).unwrap();
+        assert!(deadline <= begin + Duration::from_mins(16) && deadline > begin, "{deadline:?}");
+    }
 }

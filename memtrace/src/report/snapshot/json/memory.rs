@@ -76,6 +76,7 @@ pub(super) fn objects(objects: &PythonObjects) -> Value {
     let allocator = match inventory.allocator {
         Allocator::Pymalloc => "pymalloc",
         Allocator::PymallocDebug => "pymalloc_debug",
+        Allocator::Malloc => "malloc",
         Allocator::Other => "other",
     };
     json!({
