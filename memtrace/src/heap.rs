@@ -61,6 +61,7 @@ mod parameters;
 mod read;
 mod refusal;
 mod resident;
+mod scattered;
 mod step;
 mod strip;
 #[cfg(test)]

@@ -111,6 +111,8 @@ pub(super) struct Finder<'a, M> {
     pub(super) memory: &'a M,
     pub(super) layout: &'a Layout,
     pub(super) parameters: &'a Parameters,
+    /// Writable mappings without a file.
+    pub(super) anonymous: &'a [Range],
 }
 
 impl<M: Memory> Finder<'_, M> {
@@ -133,6 +135,12 @@ impl<M: Memory> Finder<'_, M> {
             arenas.push(arena);
         }
         Ok((arenas, next == main))
+    }
+
+    /// Whether the top is where `brk` moves the end.
+    pub(super) fn is_at_break(&self, arena: &Descriptor) -> bool {
+        let is_mapped = self.anonymous.iter().any(|range| range.contains(arena.top));
+        arena.address == self.layout.main_arena && !is_mapped
     }
 
     pub(super) fn descriptor(&self, address: u64) -> Option<Descriptor> {
@@ -164,20 +172,25 @@ impl<M: Memory> Finder<'_, M> {
         if !arena.has_memory(self.layout) {
             Vec::new()
         } else if arena.address == self.layout.main_arena {
-            self.main_parts(arena).into_iter().collect()
+            self.main_parts(arena)
         } else {
             self.thread_parts(arena)
         }
     }
 
-    /// Where the main arena did not grow by `brk` alone, only its last part can be found: that
-    /// begins where its mapping does, which is left to the caller.
-    fn main_parts(&self, arena: &Descriptor) -> Option<Part> {
-        let (arena, end) = self.main_end(arena.address)?;
-        let start = self.parameters.start.checked_next_multiple_of(ALIGNMENT)?;
-        let is_whole = arena.is_contiguous() && start <= arena.top;
-        let start = if is_whole { start } else { arena.top };
-        Some(Part { range: Range { start, end }, first: start, has_top: true })
+    fn main_parts(&self, arena: &Descriptor) -> Vec<Part> {
+        let Some((arena, end)) = self.main_end(arena.address) else { return Vec::new() };
+        let start = self.parameters.start.checked_next_multiple_of(ALIGNMENT);
+        let start = start.filter(|start| arena.is_contiguous() && *start <= arena.top);
+        let part = |start| Part { range: Range { start, end }, first: start, has_top: true };
+        if let Some(start) = start {
+            return vec![part(start)];
+        }
+        let mut parts = self.scattered_parts(&arena);
+        if !parts.iter().any(|part| part.has_top) {
+            parts.push(part(arena.top));
+        }
+        parts
     }
 
     /// The main arena and where it ends. The header of a top that has just been moved is not there
@@ -193,7 +206,7 @@ impl<M: Memory> Finder<'_, M> {
         })
     }
 
-    fn top_end(&self, arena: &Descriptor) -> Option<u64> {
+    pub(super) fn top_end(&self, arena: &Descriptor) -> Option<u64> {
         let size = size_of(*read_words(self.memory, arena.top.checked_add(SIZE)?, 1)?.first()?);
         let end = arena.top.checked_add(size)?;
         (size >= MIN_SIZE && end.is_multiple_of(PAGE)).then_some(end)
@@ -239,6 +252,9 @@ impl<M: Memory> Finder<'_, M> {
     /// The part as it is now, if it is still there.
     pub(super) fn again(&self, arena: u64, part: Part) -> Option<Part> {
         if arena == self.layout.main_arena {
+            if !part.has_top {
+                return Some(part);
+            }
             // The end stays as it was known if it cannot be told.
             let end = self.main_end(arena).map_or(part.range.end, |(_, end)| end);
             let end = if end > part.first { end } else { part.range.end };

@@ -78,7 +78,7 @@ impl<'a, M: Memory> Search<'a, M> {
 
     /// Chunks that begin on any page.
     fn scan(&mut self, range: Range, budget: &mut u64) {
-        let mut starts = Starts { memory: self.memory, first: 0, words: Vec::new() };
+        let mut starts = Starts::new(self.memory);
         let mut copy = Copy::new(self.memory, ANYWHERE);
         let mut place = range.start;
         while place < range.end && *budget > 0 && !self.is_complete() {
@@ -141,15 +141,19 @@ fn words(copy: &mut Copy<'_, impl Memory>, address: u64) -> Option<[u64; 2]> {
 }
 
 /// The first words of pages, some thousand at a time: the pages themselves need not be copied.
-struct Starts<'a, M> {
+pub(super) struct Starts<'a, M> {
     memory: &'a M,
     /// Number of the first page.
     first: u64,
     words: Vec<Option<[u64; 2]>>,
 }
 
-impl<M: Memory> Starts<'_, M> {
-    fn at(&mut self, address: u64) -> Option<[u64; 2]> {
+impl<'a, M: Memory> Starts<'a, M> {
+    pub(super) const fn new(memory: &'a M) -> Self {
+        Self { memory, first: 0, words: Vec::new() }
+    }
+
+    pub(super) fn at(&mut self, address: u64) -> Option<[u64; 2]> {
         let number = address / PAGE;
         let is_there = (self.first..self.first + self.words.len() as u64).contains(&number);
         if !is_there {

@@ -49,6 +49,8 @@ pub struct Arena {
     pub address: u64,
     /// Whether it is the one that grows by `brk`.
     pub is_main: bool,
+    /// Whether its end can be given back by `brk`.
+    pub shrinks: bool,
     /// What it has got from the kernel by its own count, bytes; `parts` may cover less.
     pub system_bytes: u64,
     /// Its memory, by address.
@@ -97,7 +99,7 @@ impl Heap {
         anonymous: &[Range],
     ) -> Result<Self, Refusal> {
         let parameters = Parameters::read(memory, layout)?;
-        let finder = Finder { memory, layout, parameters: &parameters };
+        let finder = Finder { memory, layout, parameters: &parameters, anonymous };
         let (descriptors, is_whole) = finder.arenas()?;
         let is_used = descriptors.iter().any(|arena| arena.has_memory(layout));
         if !is_used && parameters.mapped_count == 0 {
@@ -129,7 +131,7 @@ impl Heap {
         let mut found = finder.parts(descriptor);
         // Parts come and go while others are read.
         for _ in 0..MAX_LISTINGS {
-            found.retain(|part| !parts.contains_key(&part.range.start));
+            found.retain(|found| !parts.values().any(|part| overlap(part, found.range)));
             if found.is_empty() {
                 break;
             }
@@ -147,6 +149,7 @@ impl Heap {
         let arena = Arena {
             address: descriptor.address,
             is_main: descriptor.address == self.layout.main_arena,
+            shrinks: finder.is_at_break(descriptor),
             system_bytes: descriptor.system,
             parts: parts.into_values().collect(),
         };
@@ -246,6 +249,11 @@ impl Arena {
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| length(part.chunks.range())).sum()
     }
+}
+
+fn overlap(part: &Part, range: Range) -> bool {
+    let own = part.chunks.range();
+    own.start < range.end && range.start < own.end
 }
 
 pub(super) fn length(range: Range) -> u64 {

@@ -63,6 +63,7 @@ impl Rules {
         }
         match (size, end - place) {
             (0, HEADER) => chunk(HEADER, State::Own),
+            (HEADER, HEADER) if self.is_main => chunk(size, State::Own),
             (HEADER | MIN_SIZE, rest) if rest == size + HEADER => chunk(size, State::Own),
             _ => None,
         }

@@ -81,7 +81,7 @@ impl Memory for Recorder<'_> {
 /// The pages of a process's heap by number, where to begin, and where mapped chunks may be.
 type Recording = (BTreeMap<u64, [u8; PAGE as usize]>, Layout, Vec<Range>);
 
-fn recording() -> (Pages, Layout, Vec<Range>) {
+pub(super) fn recording() -> (Pages, Layout, Vec<Range>) {
     static RECORDING: OnceLock<Recording> = OnceLock::new();
     let (pages, layout, anonymous) = RECORDING.get_or_init(record);
     (Pages { pages: pages.clone(), ..Pages::default() }, *layout, anonymous.clone())

@@ -3,8 +3,8 @@
 //!
 //! Chunks in fastbins are first merged with their free neighbours (2.43 has none). Then the whole
 //! pages within each free chunk are given back, but not those with the chunk's first 48 bytes. Last
-//! the end of the main arena is cut off, that of other arenas is not. What threads keep in their
-//! caches stays.
+//! the end of the main arena is cut off if `brk` gave it; that of other arenas is not. What threads
+//! keep in their caches stays.
 
 use memtrace_abi::mapping::Range;
 
@@ -34,7 +34,7 @@ pub fn trimmable(heap: &Heap, arena: &Arena) -> Vec<Range> {
                 State::Top => {
                     let start = run.take().map_or(chunk.address, |run| run.start);
                     let top = Range { start, end: chunk.end() };
-                    ranges.extend(arena.is_main.then(|| end_of(top, unit)).flatten());
+                    ranges.extend(arena.shrinks.then(|| end_of(top, unit)).flatten());
                 }
                 _ => ranges.extend(run.take().and_then(inside)),
             }

@@ -80,7 +80,8 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
         ),
         Doubt::Unknown(bytes) => {
             format!(
-                "{} of the arenas could not be read: they changed or went away, or held too many blocks.",
+                "{} of the arenas could not be read: they changed or went away, held too many blocks, or \
+                 are another user's of brk.",
                 Size(bytes)
             )
         }
