@@ -38,8 +38,8 @@
 //!
 //! # Layers
 //!
-//! `layout` finds the allocator in the file, `parameters` and `arena` read its variables, `walk`
-//! the chunks (`step` tells one, `anchors` where to begin again), `lists` the free chunks that look
+//! `layout` finds the allocator in the file, `parameters` and `arena` read its variables,
+//! `scattered` finds memory that `brk` did not give, `walk` the chunks (`step` tells one, `anchors` where to begin again), `lists` the free chunks that look
 //! live, `mapped` those with mappings of their own; `read` does it all. These are pure over
 //! [`Memory`]; `live` is the memory of a process. `account`, `strip`, `trim` and `advice` are pure
 //! over what was read.

@@ -160,7 +160,7 @@ mod tests {
             Range { start: BASE + 5 * PAGE, end: BASE + 8 * PAGE },
         ];
         assert!(parts.contains(&low) && parts.contains(&high), "{parts:x?}");
-        let chunks = heap.chunks().filter(|chunk| chunk.address >= BASE);
+        let chunks = heap.chunks().filter(|chunk| range.contains(chunk.address));
         let states: Vec<_> = chunks.map(|chunk| (chunk.size, chunk.state)).collect();
         use State::{Live, Own, Top};
         let last = 4 * PAGE - 2 * HEADER - 1536;
