@@ -34,3 +34,35 @@ pub enum Doubt {
     /// Reading was ended after this time; there was more.
     Late(Duration),
 }
+
+impl Doubt {
+    /// Bytes of the allocator that no part of the heap stands for.
+    #[must_use]
+    pub const fn unread_bytes(&self) -> u64 {
+        match *self {
+            Self::Arena(bytes) | Self::Elsewhere(bytes) => bytes,
+            Self::Mapped { counted_bytes, found_bytes, .. } => {
+                counted_bytes.saturating_sub(found_bytes)
+            }
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_found_is_unread() {
+        let mapped = Doubt::Mapped {
+            counted: 3,
+            counted_bytes: 300,
+            found: 2,
+            found_bytes: 200,
+            is_changing: false,
+        };
+        let doubts = [Doubt::Arena(5), Doubt::Elsewhere(7), mapped, Doubt::Unknown(9)];
+        assert_eq!(doubts.map(|doubt| doubt.unread_bytes()), [5, 7, 100, 0]);
+    }
+}

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     decomposition::{self, Look},
-    heap::{self, Accounts, Advice, Chunk, Heap},
+    heap::{self, Accounts, Advice, Chunk, Doubt, Heap},
     inventory::{Allocator, Inventory, Limits},
     process::mappings::Mapping,
     profile::Class,
@@ -131,11 +131,14 @@ fn uses(snapshot: &Snapshot) -> Vec<Usage> {
         take(Use::PythonBlocks, used);
         take(Use::PythonFree, arenas - used);
     }
-    if let Some(Glibc { total, .. }) = snapshot.glibc.read() {
+    if let Some(Glibc { total, doubts, .. }) = snapshot.glibc.read() {
         take(Use::Live, total.live_resident);
         take(Use::Trimmable, total.trimmable);
         take(Use::Pinned, total.pinned);
         take(Use::Kept, total.kept);
+        let known = total.live_resident + total.free_resident();
+        let unread = doubts.iter().map(Doubt::unread_bytes).fold(0, u64::saturating_add);
+        take(Use::Unread, total.resident.saturating_sub(known).saturating_add(unread));
     }
     take(Use::Rest, u64::MAX);
     uses.retain(|usage| usage.bytes > 0);

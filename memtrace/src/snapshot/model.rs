@@ -229,7 +229,9 @@ pub enum Use {
     Pinned,
     /// Free pages that `malloc_trim(0)` would not return.
     Kept,
-    /// Mapped by the program itself or by another allocator, or not read.
+    /// Memory of glibc's malloc that was not read or understood, at most so much.
+    Unread,
+    /// Mapped by the program itself or by another allocator, if glibc's malloc was read.
     Rest,
 }
 
@@ -244,6 +246,7 @@ impl Use {
             Self::Trimmable => "trimmable",
             Self::Pinned => "pinned",
             Self::Kept => "kept",
+            Self::Unread => "unread",
             Self::Rest => "rest",
         }
     }

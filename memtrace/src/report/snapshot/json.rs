@@ -45,12 +45,13 @@
 //!
 //! A part that is missing is `null`. `FRAME` and `DECOMPOSITION` are as in JSON reports of tracing;
 //! frames are outermost first. `other_allocators` are files that bring a `malloc` of their own.
-//! `heap_uses` adds up to the class `untraced`. The fields of `ACCOUNT` are those of [`crate::heap::Account`]. `HOLDER` is `{ "kind": "local", "path": "job.rows",
+//! `heap_uses` adds up to the class `untraced`; `rest` is not malloc's if the heap was read. The fields
+//! of `ACCOUNT` are those of [`crate::heap::Account`]. `HOLDER` is `{ "kind": "local", "path": "job.rows",
 //! "function": "work", "file": "job.py", "thread": 4243 }`, or null; kinds are `local`, `module` and
 //! `object`, and the last three fields are null for the others.
 //! `ended` says whether the process ended meanwhile. `moment` says whether the frames are of one
-//! moment: `waiting` and `running` are, `moving` need not be, `partial` was started from half the registers. `schema` grows when a field changes its
-//! meaning or goes away.
+//! moment: `waiting` and `running` are, `moving` need not be, `partial` was started from half the
+//! registers. `schema` grows when a field changes its meaning or goes away.
 
 mod memory;
 

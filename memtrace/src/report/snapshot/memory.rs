@@ -37,12 +37,12 @@ pub(super) fn uses(snapshot: &Snapshot) -> Section {
 
 fn heap_uses(snapshot: &Snapshot, memory: &Decomposition, section: &mut Section) {
     for usage in &snapshot.uses {
-        let name = format!("  {}", label(usage.what));
+        let name = format!("  {}", label(usage.what, snapshot.glibc.read().is_some()));
         section.row(sizes(usage.bytes, memory.resident), name);
     }
 }
 
-const fn label(what: Use) -> &'static str {
+const fn label(what: Use, is_malloc_read: bool) -> &'static str {
     match what {
         Use::PythonBlocks => "small Python objects, in use (pymalloc)",
         Use::PythonFree => "free in pymalloc's arenas",
@@ -50,6 +50,10 @@ const fn label(what: Use) -> &'static str {
         Use::Trimmable => "malloc, free: malloc_trim(0) would return it",
         Use::Pinned => "malloc, free, on pages with something in use",
         Use::Kept => "malloc, free, on pages that malloc keeps",
+        Use::Unread => "malloc's, not read: at most so much",
+        Use::Rest if !is_malloc_read => {
+            "malloc's, mapped directly, or another allocator's: not read"
+        }
         Use::Rest => "not malloc's: mapped directly, or by another allocator",
     }
 }
