@@ -20,6 +20,7 @@ mod columns;
 mod data_frames;
 mod dictionary;
 mod edge;
+mod elements;
 mod extents;
 mod formats;
 mod frames;

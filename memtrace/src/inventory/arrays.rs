@@ -31,15 +31,9 @@ pub(super) struct RawArray {
     pub(super) shape: Vec<u64>,
     strides: Vec<i64>,
     pub(super) base: u64,
-    description: u64,
+    pub(super) description: u64,
     pub(super) item_size: u64,
     owns: bool,
-}
-
-/// An element type as it is in memory.
-struct Element {
-    kind: u8,
-    size: u64,
 }
 
 impl RawArray {
@@ -141,54 +135,6 @@ impl Reader<'_> {
                 Some(id) => Owner::Base { address, type_name: self.described(id).name.clone() },
                 None => Owner::Unknown,
             },
-        }
-    }
-
-    /// NumPy 2 made `elsize` and `alignment` words and put 64 bits of flags where they had been;
-    /// their upper half is zero, and no alignment is.
-    fn element(&mut self, description: u64) -> Option<Element> {
-        let kind = self.view.byte(description.wrapping_add(24))?;
-        let [size, alignment] =
-            [32, 36].map(|member| self.view.half(description.wrapping_add(member)));
-        let size = match (size?, alignment?) {
-            (_, 0) => self.view.word(description.wrapping_add(40))?,
-            (size, _) => size.into(),
-        };
-        (size < 1 << 40).then_some(Element { kind, size })
-    }
-
-    /// The name of the element type as NumPy prints it, `float64`.
-    pub(super) fn dtype(&mut self, array: &RawArray) -> String {
-        let description = array.description;
-        let named = self.element(description).and_then(|Element { kind, size }| {
-            let bits = size * 8;
-            Some(match kind {
-                b'b' => "bool".to_owned(),
-                b'i' => format!("int{bits}"),
-                b'u' => format!("uint{bits}"),
-                b'f' => format!("float{bits}"),
-                b'c' => format!("complex{bits}"),
-                b'O' => "object".to_owned(),
-                b'S' => format!("S{size}"),
-                b'U' => format!("U{}", size / 4),
-                b'M' => "datetime64".to_owned(),
-                b'm' => "timedelta64".to_owned(),
-                _ => return None,
-            })
-        });
-        named.unwrap_or_else(|| self.scalar_name(description, array.item_size))
-    }
-
-    /// The name of the type that elements become; with a size for records.
-    fn scalar_name(&mut self, description: u64, size: u64) -> String {
-        let scalar = self.view.word(description.wrapping_add(16));
-        let name = scalar.and_then(|scalar| self.resolve(scalar)).map(|id| {
-            let name = &self.described(id).name;
-            name.strip_prefix("numpy.").unwrap_or(name).to_owned()
-        });
-        match name.as_deref() {
-            Some("void") | None => format!("void{}", size * 8),
-            Some(name) => name.to_owned(),
         }
     }
 
