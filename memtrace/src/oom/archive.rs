@@ -87,15 +87,9 @@ impl Archive {
     pub fn write(&mut self, name: &str, profile: &Profile) -> Result<PathBuf> {
         let folder = self.folder.clone();
         let context = || format!("write the report {name} in {}", folder.display());
-        if let Err(error) = self.fill(profile) {
-            if !is_full(&error) || !self.make_room() {
-                self.abandon();
-                return Err(error).with_context(context);
-            }
-            if let Err(error) = self.fill(profile) {
-                self.abandon();
-                return Err(error).with_context(context);
-            }
+        if let Err(error) = self.fill_or_make_room(profile) {
+            self.abandon();
+            return Err(error).with_context(context);
         }
         let place = self.free_place(name);
         fs::rename(self.folder.join(NEXT), &place).with_context(context)?;
@@ -104,6 +98,16 @@ impl Archive {
         // It is tried again when the next report is due; this one is written.
         let _ = self.prepare();
         Ok(place)
+    }
+
+    /// Writes the next report's files, at the cost of older reports if the disk is full. For the danger
+    /// of a kill no report of a kill is given up.
+    fn fill_or_make_room(&mut self, profile: &Profile) -> Result<()> {
+        let is_ahead = profile.incident.as_ref().is_some_and(|one| !one.cause.is_kill());
+        match self.fill(profile) {
+            Err(error) if !is_ahead && is_full(&error) && self.make_room() => self.fill(profile),
+            filled => filled,
+        }
     }
 
     /// Writes the next report's files.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Cause, Group, Line, Profile, View};
+use super::{Amounts, Cause, Group, Line, Process, Profile, View};
 
 /// Sizes are rounded up to whole ones of these.
 const STEP: u64 = 16 << 20;
@@ -135,10 +135,7 @@ impl Profile {
         advice.was_killed = incident.is_some_and(|incident| {
             incident.process == Some(index) && incident.cause == Cause::OutOfMemory
         });
-        // Of those whose parent is not traced it is not known with whom they share.
-        let sharing = process.sharing.filter(|_| process.parent.is_some());
-        let inherited = process.amounts.inherited.bytes;
-        advice.shared = sharing.map_or(inherited, |sharing| sharing.shared).min(peak);
+        advice.shared = shared(process, peak);
         advice.largest = self.largest(&[index], peak, advice.headroom);
         Some(advice)
     }
@@ -153,6 +150,16 @@ impl Profile {
         let bytes = Some(held(line)).filter(|bytes| *bytes > 0)?.min(peak);
         let limit_without = with(peak - bytes, headroom);
         Some(Largest { frame: line.frame, bytes, limit_without })
+    }
+}
+
+/// What a process has together with its parent and its like. Of those whose parent is not traced it is not
+/// known with whom they share; of those that have ended, no more than they inherited and have not added.
+fn shared(process: &Process, peak: u64) -> u64 {
+    let Amounts { peak: own, inherited, .. } = process.amounts;
+    match process.sharing.filter(|_| process.parent.is_some()) {
+        Some(sharing) => sharing.shared.min(peak),
+        None => inherited.bytes.min(peak.saturating_sub(own.bytes)),
     }
 }
 
@@ -173,7 +180,7 @@ fn with(bytes: u64, percent: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Amount, Amounts, Builder, Frame, Incident, Process, Session, Sharing};
+    use crate::profile::{Amount, Builder, Frame, Incident, Session, Sharing};
 
     const MIB: u64 = 1 << 20;
 
@@ -219,6 +226,8 @@ mod tests {
         profile.processes[0].sharing = None;
         profile.processes[0].amounts.inherited.bytes = 700 * MIB;
         assert_eq!(profile.advice()[0].shared, 700 * MIB, "it has ended");
+        profile.processes[0].amounts.peak.bytes = 400 * MIB;
+        assert_eq!(profile.advice()[0].shared, 600 * MIB, "it has taken more itself");
     }
 
     #[test]
