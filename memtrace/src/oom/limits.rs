@@ -19,7 +19,7 @@ use crate::{
 /// Of many groups, those that are far from their limits are looked at this often.
 const SELDOM: Duration = Duration::from_secs(2);
 /// More groups than these are many.
-const FEW: usize = 64;
+const FEW: usize = 16;
 /// Groups that are watched.
 const MAX_GROUPS: usize = 4096;
 /// How long a group is remembered that nobody asks for any more: a report about it may be due.
