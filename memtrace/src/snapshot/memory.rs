@@ -132,13 +132,16 @@ fn uses(snapshot: &Snapshot) -> Vec<Usage> {
         take(Use::PythonFree, arenas - used);
     }
     if let Some(Glibc { total, doubts, .. }) = snapshot.glibc.read() {
-        take(Use::Live, total.live_resident);
+        let known = total.live_resident + total.free_resident();
+        let others = total.resident.saturating_sub(known);
+        let unknown = others.min(total.unknown);
+        // What is left are headers and descriptors: malloc's own.
+        take(Use::Live, total.live_resident + (others - unknown));
         take(Use::Trimmable, total.trimmable);
         take(Use::Pinned, total.pinned);
         take(Use::Kept, total.kept);
-        let known = total.live_resident + total.free_resident();
-        let unread = doubts.iter().map(Doubt::unread_bytes).fold(0, u64::saturating_add);
-        take(Use::Unread, total.resident.saturating_sub(known).saturating_add(unread));
+        let missing = doubts.iter().map(Doubt::unread_bytes).fold(unknown, u64::saturating_add);
+        take(Use::Unread, missing);
     }
     take(Use::Rest, u64::MAX);
     uses.retain(|usage| usage.bytes > 0);

@@ -221,7 +221,7 @@ pub enum Use {
     PythonBlocks,
     /// The rest of pymalloc's arenas.
     PythonFree,
-    /// Chunks of glibc's malloc in use.
+    /// Chunks of glibc's malloc in use, and what it needs itself.
     Live,
     /// Free chunks that `malloc_trim(0)` would return.
     Trimmable,
