@@ -197,7 +197,7 @@ impl<'a> Graph<'a> {
             self.keep(arena, proposed.node);
             return true;
         }
-        let id = object_at(reader, arena, object);
+        let id = self.object_at(reader, arena, object);
         let Some(id) = id.or_else(|| self.look_again(reader, tally, proposed)) else {
             return false;
         };
@@ -209,6 +209,19 @@ impl<'a> Graph<'a> {
             tally.count(reader, object, id);
         }
         true
+    }
+
+    /// The type of the object at an address, in an arena or in none, if there can be one: of tracked
+    /// ones there is no doubt.
+    fn object_at(
+        &self,
+        reader: &mut Reader<'_>,
+        arena: Option<usize>,
+        object: u64,
+    ) -> Option<TypeId> {
+        let id = reader.type_of(object)?;
+        let is_certain = arena.is_some() || self.tracked.contains(None, object);
+        (is_certain || reader.is_held(object, id)).then_some(id)
     }
 
     /// Adds a node; whether it is new.
@@ -246,18 +259,12 @@ impl<'a> Graph<'a> {
         }
         let id = (self.second_looks > 0).then(|| {
             reader.view.refresh(node.object);
-            object_at(reader, self.arenas.position(node.object), node.object)
+            self.object_at(reader, self.arenas.position(node.object), node.object)
         });
         let id = id.flatten();
         tally.coverage.failed_objects += u64::from(id.is_none());
         id
     }
-}
-
-/// The type of the object at an address, in an arena or in none, if there can be one.
-fn object_at(reader: &mut Reader<'_>, arena: Option<usize>, object: u64) -> Option<TypeId> {
-    let id = reader.type_of(object)?;
-    (arena.is_some() || reader.is_held(object, id)).then_some(id)
 }
 
 /// Where an address is remembered.

@@ -22,6 +22,8 @@ pub(super) struct Reader<'m> {
     pub(super) shared_keys: Option<(TypeId, Table)>,
     /// Whether chunks of glibc's malloc hold the objects that are in its memory.
     pub(super) has_chunks: bool,
+    /// Whether they hold most of those that pymalloc does not.
+    pub(super) is_malloc: bool,
 }
 
 impl<'m> Reader<'m> {
@@ -33,7 +35,14 @@ impl<'m> Reader<'m> {
         bits: u32,
     ) -> Self {
         let view = View::new(memory, limits, bits);
-        Self { view, types: Types::default(), interpreter, shared_keys: None, has_chunks: false }
+        Self {
+            view,
+            types: Types::default(),
+            interpreter,
+            shared_keys: None,
+            has_chunks: false,
+            is_malloc: false,
+        }
     }
 
     /// The type of the object at an address, if there is an object that is in use.

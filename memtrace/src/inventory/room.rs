@@ -29,18 +29,22 @@ const DEBUG_HEAD: u64 = 16;
 
 impl Reader<'_> {
     /// Finds out from tracked objects, of which there is no doubt, whether chunks of glibc's malloc
-    /// hold what is in the ranges that are its own.
+    /// hold what is in the ranges that are its own, and whether they hold most objects.
     pub(super) fn learn_chunks(&mut self, tracked: &Reached) {
-        let [mut chunks, mut others] = [0, 0];
-        for object in tracked.outside().take(SAMPLES) {
+        let [mut chunks, mut others, mut elsewhere] = [0, 0, 0];
+        let step = tracked.outside().count() / SAMPLES + 1;
+        for object in tracked.outside().step_by(step) {
             let Some(id) = self.type_of(object) else { continue };
             let start = self.start(object, id);
-            if self.is_in_heap(object) {
-                let is_chunk = self.chunk_room(start).is_some();
-                *(if is_chunk { &mut chunks } else { &mut others }) += 1;
-            }
+            let number = match self.is_in_heap(object) {
+                true if self.chunk_room(start).is_some() => &mut chunks,
+                true => &mut others,
+                false => &mut elsewhere,
+            };
+            *number += 1;
         }
         self.has_chunks = chunks > others * EXCEPTIONS;
+        self.is_malloc = self.has_chunks && chunks > elsewhere;
     }
 
     /// Whether an object outside pymalloc's arenas is not larger than what may hold it.

@@ -47,7 +47,7 @@ impl Inventory {
         let (mut tally, mut holders, spent) = reached?;
         let spent = spent.or(of_blocks.view.spent()).or(reader.view.spent());
         let allocator = match blocks.are_hooked() {
-            None if reader.has_chunks => Allocator::Malloc,
+            None if reader.is_malloc => Allocator::Malloc,
             None => Allocator::Other,
             Some(true) => Allocator::PymallocDebug,
             Some(false) => Allocator::Pymalloc,

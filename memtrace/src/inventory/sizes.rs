@@ -49,7 +49,8 @@ impl Reader<'_> {
     /// for before may look like one that says that it is much larger.
     pub(super) fn fits(&mut self, object: u64, id: TypeId, room: u64) -> bool {
         let of = self.described(id);
-        let size = match of.kind {
+        let (kind, basic, head) = (of.kind, of.basic_size, of.head());
+        let size = match kind {
             Kind::Str => self.str_state(object).and_then(|state| self.str_itself(&state)),
             Kind::Int | Kind::Tuple | Kind::Bytes | Kind::Other => self.size_of(object, id),
             Kind::Time => {
@@ -57,8 +58,9 @@ impl Reader<'_> {
                 let absent = if has_zone == Some(0) { ZONE_BYTES } else { 0 };
                 self.size_of(object, id).and_then(|size| size.checked_sub(absent))
             }
+            Kind::Type if !self.is_heap_type(object) => Some(self.interpreter.structures.type_size),
             // What they hold is elsewhere.
-            _ => of.basic_size.checked_add(of.head()),
+            _ => basic.checked_add(head),
         };
         size.is_some_and(|size| size <= room)
     }
