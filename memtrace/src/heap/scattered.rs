@@ -115,7 +115,12 @@ const fn is_first(word: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Heap, State, memory::tests::Pages, tests::recording},
+        super::{
+            Heap,
+            State::{Live, Own, Top},
+            memory::tests::Pages,
+            tests::recording,
+        },
         *,
     };
 
@@ -162,7 +167,6 @@ mod tests {
         assert!(parts.contains(&low) && parts.contains(&high), "{parts:x?}");
         let chunks = heap.chunks().filter(|chunk| range.contains(chunk.address));
         let states: Vec<_> = chunks.map(|chunk| (chunk.size, chunk.state)).collect();
-        use State::{Live, Own, Top};
         let last = 4 * PAGE - 2 * HEADER - 1536;
         let expected = [
             (512, Live),

@@ -78,13 +78,11 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
              them.",
             Size(bytes)
         ),
-        Doubt::Unknown(bytes) => {
-            format!(
-                "{} of the arenas could not be read: they changed or went away, held too many blocks, or \
-                 are another user's of brk.",
-                Size(bytes)
-            )
-        }
+        Doubt::Unknown(bytes) => format!(
+            "{} of the arenas could not be read: they changed or went away, held too many blocks, or \
+             are another user's of brk.",
+            Size(bytes)
+        ),
         Doubt::Fast(arenas) => {
             format!(
                 "The fastbins of {} changed while they were read, or are too long.",

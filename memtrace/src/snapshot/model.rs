@@ -49,7 +49,9 @@ impl Snapshot {
         self.objects.excuse(reason);
         self.threads.excuse(reason);
         if let Part::Read(threads) = &mut self.threads {
-            threads.iter_mut().for_each(|thread| thread.stack.excuse(reason));
+            for thread in threads {
+                thread.stack.excuse(reason);
+            }
         }
     }
 
