@@ -330,7 +330,7 @@ mod tests {
         assert!(process.mappings().unwrap_err().is::<Unanswered>());
         assert_eq!(process.status().unwrap().state, 'S', "no question about the memory map");
         process.check().unwrap();
-        assert!(start.elapsed() < Duration::from_millis(500));
+        assert!(start.elapsed() < PATIENCE, "waited again");
         thread::sleep(Duration::from_millis(1500));
         process.mappings().unwrap();
     }

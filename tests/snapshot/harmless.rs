@@ -39,6 +39,8 @@ fn untouched_shared_memory_stays_untouched() {
     let script = "import mmap, sys, time; m = mmap.mmap(-1, 64 << 20); m[5 << 20] = 1;\
                   print('ready', flush=True); sys.stdin.readline()";
     let workload = Workload::start(Command::new(workload::main_python()).args(["-c", script]));
+    // To wait for a line takes memory as well.
+    observe::wait_until("it waits", || observe::state(workload.pid()) == 'S');
     let before = observe::resident(workload.pid());
     let snapshot = take(workload.pid());
     assert_eq!(observe::resident(workload.pid()), before);

@@ -230,8 +230,6 @@ fn unescape(mut text: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     const MAPS: &[u8] = b"\
@@ -302,11 +300,8 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
     }
 
     #[test]
-    fn sixty_thousand_lines_take_less_than_a_second() {
-        let text = MAPS.repeat(4096);
-        let start = Instant::now();
-        let mappings = Mappings::parse(&text);
+    fn sixty_thousand_lines_are_all_read() {
+        let mappings = Mappings::parse(&MAPS.repeat(4096));
         assert_eq!(mappings.list.len(), 15 * 4096);
-        assert!(start.elapsed().as_secs() < 1, "{:?}", start.elapsed());
     }
 }
