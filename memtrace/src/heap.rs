@@ -72,7 +72,8 @@ mod window;
 
 pub use account::{Account, Accounts, Charge, PageUse, Reason};
 pub use advice::{Advice, Basis, Remedy};
-pub use chunk::{Chunk, Chunks, HEADER, MIN_SIZE, State, size_for};
+pub use chunk::{ALIGNMENT, Chunk, Chunks, HEADER, MIN_SIZE, State, size_for};
+pub(crate) use chunk::{MAPPED, PREVIOUS_IN_USE, SIZE, size_of};
 pub(crate) use copy::Copy;
 pub use doubt::Doubt;
 pub use layout::{Layout, Version};

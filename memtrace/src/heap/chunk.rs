@@ -12,11 +12,11 @@ pub const HEADER: u64 = 16;
 /// The smallest chunk (`MINSIZE`).
 pub const MIN_SIZE: u64 = 32;
 /// From the start of a chunk to its size, whose low three bits are flags.
-pub(super) const SIZE: u64 = 8;
+pub(crate) const SIZE: u64 = 8;
 
 /// The flags of a size (`PREV_INUSE`, `IS_MMAPPED`, `NON_MAIN_ARENA`).
-pub(super) const PREVIOUS_IN_USE: u64 = 1;
-pub(super) const MAPPED: u64 = 2;
+pub(crate) const PREVIOUS_IN_USE: u64 = 1;
+pub(crate) const MAPPED: u64 = 2;
 pub(super) const NON_MAIN: u64 = 4;
 const FLAGS: u64 = 7;
 
@@ -29,7 +29,7 @@ pub const fn size_for(bytes: u64) -> u64 {
 }
 
 /// The size without its flags.
-pub(super) const fn size_of(word: u64) -> u64 {
+pub(crate) const fn size_of(word: u64) -> u64 {
     word & !FLAGS
 }
 

@@ -7,17 +7,12 @@ use super::{
     reader::{OB_TYPE, Reader},
     types::TypeId,
 };
-use crate::heap::{Extent, HEADER, MIN_SIZE};
+use crate::heap::{ALIGNMENT, Extent, HEADER, MAPPED, MIN_SIZE, PREVIOUS_IN_USE, SIZE, size_of};
 
 /// Objects beyond doubt by which it is found out whether chunks of glibc's malloc hold them.
 const SAMPLES: usize = 1000;
 /// Of so many of them one may look otherwise.
 const EXCEPTIONS: usize = 20;
-/// A chunk's size lies right before what the program gets. Its lowest bits are flags.
-const SIZE: u64 = 8;
-const FLAGS: u64 = 7;
-const PREVIOUS_IN_USE: u64 = 1;
-const MAPPED: u64 = 2;
 /// What is behind a larger chunk is not looked at: it may be far away.
 const NEAR: u64 = 16 << 10;
 /// Address ranges of glibc's thread arenas lie at multiples of this; with huge pages, of more.
@@ -88,9 +83,10 @@ impl Reader<'_> {
         let head = if hook & !0xff == FORBIDDEN { DEBUG_HEAD } else { 0 };
         let chunk = start.checked_sub(head + HEADER)?;
         let word = self.view.word(chunk.checked_add(SIZE)?)?;
-        let size = word & !FLAGS;
+        let size = size_of(word);
         let next = chunk.checked_add(size)?.checked_add(SIZE)?;
-        let is_sane = chunk.is_multiple_of(16) && size.is_multiple_of(16) && size >= MIN_SIZE;
+        let is_sane =
+            chunk.is_multiple_of(ALIGNMENT) && size.is_multiple_of(ALIGNMENT) && size >= MIN_SIZE;
         let is_used = |reader: &mut Self| {
             size > NEAR || reader.view.word(next).is_none_or(|next| next & PREVIOUS_IN_USE != 0)
         };
