@@ -6,7 +6,7 @@ use std::{
 };
 
 use memtrace::{
-    inventory::{Array, Inventory, Limits, Owner, Root},
+    inventory::{Array, Holder, Inventory, Limits, Owner, Root},
     process::Process,
     python::Interpreter,
 };
@@ -62,6 +62,7 @@ fn a_stuck_worker_tells_what_it_holds() {
         check_blocks(&worker);
         check_arrays(&worker);
         check_containers(&worker);
+        check_buffers(&worker);
     }
 }
 
@@ -165,6 +166,24 @@ fn check_containers(Stuck { name, inventory, .. }: &Stuck) {
     assert_eq!(held("__main__.MEMBERS"), ("set", 50_000), "{name}");
     assert_eq!(held("__main__.FLOATS"), ("list", 50_000), "{name}");
     assert_eq!(held("__main__.QUEUE"), ("collections.deque", 10_000), "{name}");
+}
+
+fn check_buffers(Stuck { name, inventory, .. }: &Stuck) {
+    let expected = [
+        ("__main__.LONG", "str", 1_000_000),
+        ("__main__.RAW[1]", "bytes", 204_800),
+        ("__main__.GROWING.value", "bytearray", 300_000),
+        ("__main__.TYPED['doubles']", "array.array", 320_000),
+    ];
+    for (path, type_name, bytes) in expected {
+        let buffers = inventory.buffers.iter();
+        let is_here = |holder: &Holder| holder.path == path;
+        let found = buffers.clone().find(|buffer| buffer.holder.as_ref().is_some_and(is_here));
+        let found = found.unwrap_or_else(|| panic!("{name}: nobody holds {path}: {buffers:#?}"));
+        assert_eq!(found.type_name, type_name, "{name}: {path}");
+        // A head, and room to grow.
+        assert!((bytes..bytes / 16 * 17).contains(&found.bytes), "{name}: {path}: {found:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The Python objects of a process, read while it goes on: how many of which type, the NumPy
-//! arrays, the pandas data frames, the largest containers, and who holds them.
+//! arrays, the pandas data frames, the largest strings, buffers and containers, and who holds them.
 //!
 //! [`Inventory::read`] is pure over a [`Memory`]; it stops nothing and asks the process for nothing.
 //! It looks at memory three ways. All blocks of pymalloc's pools are looked at one by one; they hold
@@ -15,6 +15,7 @@ mod arrays;
 mod arrow;
 mod attributes;
 mod blocks;
+mod buffers;
 mod collector;
 mod columns;
 mod data_frames;
@@ -43,6 +44,6 @@ mod types;
 mod view;
 
 pub use model::{
-    Allocator, Arena, Array, Container, Coverage, DataFrame, Holder, Inventory, Limits, Owner,
-    Root, Spent, TypeTotal,
+    Allocator, Arena, Array, Buffer, Container, Coverage, DataFrame, Holder, Inventory, Limits,
+    Owner, Root, Spent, TypeTotal,
 };

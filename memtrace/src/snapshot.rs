@@ -14,7 +14,7 @@ use anyhow::{Result, bail, ensure};
 
 pub use self::arenas::ArenaGroup;
 pub use self::model::{
-    ArrayUse, Cost, Glibc, GlibcArena, Moment, Part, PythonObjects, Session, Snapshot, Stack,
+    Cost, Glibc, GlibcArena, InMemory, Moment, Part, PythonObjects, Session, Snapshot, Stack,
     Subject, Thread, Usage, Use,
 };
 use crate::{

@@ -77,6 +77,9 @@ POINTS = [Point(number, -number) for number in range(3_000)]
 TEXTS = ["é" * (number % 50) + str(number) for number in range(10_000)]
 QUEUE = collections.deque(range(10_000))
 LONG = "long text " * 100_000
+RAW = [None, bytes(range(256)) * 800]
+GROWING = Plain(bytearray(300_000))
+TYPED = {"doubles": array.array("d", range(40_000))}
 MEMBERS = {f"member {number}" for number in range(50_000)}
 
 UTF8 = "caché" * 10

@@ -15,6 +15,10 @@ use super::{
 /// Pages that are looked at: 8 GiB.
 const MAX_PAGES: u64 = 2 << 20;
 
+/// Chunks that are looked at in walks that lead nowhere: pages that look like a beginning may each
+/// lead to the same end.
+const MAX_ASTRAY: u64 = 16 << 20;
+
 impl<M: Memory> Finder<'_, M> {
     /// The stretches, by address, with the one that `brk` gave. What is not found is missing: malloc
     /// counts how much there must be.
@@ -24,6 +28,7 @@ impl<M: Memory> Finder<'_, M> {
             arena,
             copy: Copy::new(self.memory, ALONG),
             left: arena.system.saturating_add(PAGE),
+            astray: MAX_ASTRAY,
             parts: Vec::new(),
         };
         search.of_break();
@@ -41,6 +46,8 @@ struct Search<'a, M> {
     copy: Copy<'a, M>,
     /// Bytes of the arena that are still to be found.
     left: u64,
+    /// Chunks that may still be looked at in vain.
+    astray: u64,
     parts: Vec<Part>,
 }
 
@@ -60,7 +67,7 @@ impl<M: Memory> Search<'_, M> {
     fn scan(&mut self, range: Range, budget: &mut u64) {
         let mut starts = Starts::new(self.finder.memory);
         let mut place = range.start;
-        while place < range.end && *budget > 0 && self.left > PAGE {
+        while place < range.end && *budget > 0 && self.astray > 0 && self.left > PAGE {
             *budget -= 1;
             let is_one = starts.at(place).is_some_and(|[_, word]| is_first(word));
             let room = Range { start: place, end: range.end };
@@ -77,12 +84,22 @@ impl<M: Memory> Search<'_, M> {
 
     /// The stretch at the start of `room`, if chunks lead from there to an end.
     fn stretch(&mut self, room: Range) -> Option<Part> {
+        let mut chunks = 0;
+        let part = self.walk(room, &mut chunks);
+        if part.is_none() {
+            self.astray = self.astray.saturating_sub(chunks);
+        }
+        part
+    }
+
+    fn walk(&mut self, room: Range, chunks: &mut u64) -> Option<Part> {
         let mut place = room.start;
         let part = |end, has_top| {
             let range = Range { start: room.start, end };
             Some(Part { range, first: room.start, has_top })
         };
-        while place < room.end && place - room.start <= self.left {
+        while place < room.end && place - room.start <= self.left && *chunks < self.astray {
+            *chunks += 1;
             if place == self.arena.top {
                 return part(self.finder.top_end(self.arena)?, true);
             }

@@ -109,7 +109,8 @@ impl Kind {
             Self::List => 40,
             Self::Set => 200,
             Self::Deque => 72,
-            Self::NumpyArray => 64,
+            Self::ByteArray => 56,
+            Self::NumpyArray | Self::TypedArray => 64,
             Self::Cell => 24,
             _ => 16,
         }
@@ -119,6 +120,11 @@ impl Kind {
     pub(super) fn is_container(self) -> bool {
         use Kind::{Deque, Dict, List, OrderedDict, Set, Tuple};
         matches!(self, Dict | OrderedDict | List | Tuple | Set | Deque)
+    }
+
+    /// Whether they hold data and no objects.
+    pub(super) const fn is_buffer(self) -> bool {
+        matches!(self, Self::Bytes | Self::Str | Self::ByteArray | Self::TypedArray)
     }
 }
 
@@ -147,8 +153,10 @@ impl Type {
         u64::from(self.has(flag::HAVE_GC)) * 16 + u64::from(managed && self.minor >= 11) * 16
     }
 
-    /// Whether its objects hold references that are worth following.
+    /// Whether it matters who holds its objects, however small: they refer to others, or to data
+    /// elsewhere.
     pub(super) fn refers(&self) -> bool {
-        self.has(flag::HAVE_GC) || self.kind == Kind::NumpyArray
+        use Kind::{ByteArray, NumpyArray, TypedArray};
+        self.has(flag::HAVE_GC) || matches!(self.kind, NumpyArray | ByteArray | TypedArray)
     }
 }

@@ -17,7 +17,7 @@ pub struct Limits {
     pub kept_bytes: usize,
     /// Objects that references are followed through; each takes about 20 bytes.
     pub objects: usize,
-    /// Arrays, frames and containers that are listed, each.
+    /// Arrays, data frames, buffers and containers that are listed, each.
     pub listed: usize,
 }
 
@@ -53,6 +53,8 @@ pub struct Inventory {
     pub array_bytes: u64,
     /// The largest pandas data frames, most bytes first.
     pub data_frames: Vec<DataFrame>,
+    /// The largest strings and buffers, of those from 16 KiB on; most bytes first.
+    pub buffers: Vec<Buffer>,
     /// The largest containers, most bytes first.
     pub containers: Vec<Container>,
     /// How much could be looked at.
@@ -153,6 +155,21 @@ pub struct DataFrame {
     /// Columns by element type, most bytes first: name, columns, bytes.
     pub dtypes: Vec<(String, u64, u64)>,
     /// Who holds the frame.
+    pub holder: Option<Holder>,
+}
+
+/// A `str`, `bytes`, `bytearray` or `array.array`: data that Python does not look into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Address of the object.
+    pub address: u64,
+    /// Name of its type.
+    pub type_name: String,
+    /// Its bytes, data included.
+    pub bytes: u64,
+    /// Addresses of the data.
+    pub data: Range,
+    /// Who holds it.
     pub holder: Option<Holder>,
 }
 

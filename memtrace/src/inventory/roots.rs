@@ -137,10 +137,12 @@ impl Reader<'_> {
             arena.types.iter_mut().for_each(|(of, _)| *of = places[*of]);
         }
         let mut coverage = tally.coverage;
-        let lists = [tally.containers, tally.arrays, tally.data_frames].map(Top::into_list);
+        let lists = [tally.containers, tally.buffers, tally.arrays, tally.data_frames];
+        let lists = lists.map(Top::into_list);
         holders.find(&lists.iter().flatten().map(|(_, object)| *object).collect());
-        let [containers, arrays, data_frames] = lists.map(Vec::into_iter);
+        let [containers, buffers, arrays, data_frames] = lists.map(Vec::into_iter);
         let containers = containers.filter_map(|entry| self.container(entry, holders)).collect();
+        let buffers = buffers.filter_map(|entry| self.buffer(entry, holders)).collect();
         let arrays = arrays.filter_map(|(_, object)| self.listed_array(object, holders)).collect();
         let mut data_frames: Vec<_> =
             data_frames.filter_map(|(_, object)| self.data_frame(object, holders)).collect();
@@ -155,6 +157,7 @@ impl Reader<'_> {
             array_count: tally.array_count,
             array_bytes: tally.array_bytes,
             data_frames,
+            buffers,
             containers,
             coverage,
         }

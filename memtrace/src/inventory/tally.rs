@@ -9,6 +9,9 @@ use super::{
     types::{TypeId, Types},
 };
 
+/// Buffers below are not listed.
+const LARGE: u64 = 16 << 10;
+
 /// The largest of many.
 pub(super) struct Top {
     heap: BinaryHeap<Reverse<(u64, u64)>>,
@@ -43,6 +46,7 @@ impl Top {
 pub(super) struct Tally {
     totals: Vec<(u64, u64)>,
     pub(super) containers: Top,
+    pub(super) buffers: Top,
     pub(super) arrays: Top,
     pub(super) data_frames: Top,
     pub(super) array_count: u64,
@@ -55,6 +59,7 @@ impl Tally {
         Self {
             totals: Vec::new(),
             containers: Top::new(listed),
+            buffers: Top::new(listed),
             arrays: Top::new(listed),
             data_frames: Top::new(listed),
             array_count: 0,
@@ -96,6 +101,7 @@ impl Tally {
             self.add(*id, count, bytes);
         }
         self.containers.append(other.containers);
+        self.buffers.append(other.buffers);
         self.arrays.append(other.arrays);
         self.data_frames.append(other.data_frames);
         self.array_count += other.array_count;
@@ -108,6 +114,8 @@ impl Tally {
         match reader.described(id).kind {
             Kind::NumpyArray => self.list_array(reader, object),
             kind if kind.is_container() => self.containers.add(bytes, object),
+            kind if kind.is_buffer() && bytes < LARGE => {}
+            kind if kind.is_buffer() => self.buffers.add(bytes, object),
             _ => self.data_frames.add(bytes, object),
         }
     }

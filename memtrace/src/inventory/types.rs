@@ -148,7 +148,10 @@ impl Reader<'_> {
         Some(Type {
             address,
             kind,
-            is_listed: kind == Kind::NumpyArray || kind.is_container() || is_data_frame(&name),
+            is_listed: kind == Kind::NumpyArray
+                || kind.is_container()
+                || kind.is_buffer()
+                || is_data_frame(&name),
             name,
             basic_size,
             item_size,

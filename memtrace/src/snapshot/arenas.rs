@@ -61,7 +61,8 @@ impl PythonObjects {
         let limits = Limits { time, objects: 0, listed: 0, ..Limits::default() };
         let inventory = Inventory::of_process(process, &interpreter, &limits)?;
         let arena_bytes = arena_bytes(&process.memory(), &inventory, deadline);
-        Ok(Some(Self { inventory, arrays: Vec::new(), arena_bytes }))
+        let (arrays, buffers) = (Vec::new(), Vec::new());
+        Ok(Some(Self { inventory, arrays, buffers, arena_bytes }))
     }
 
     /// Arenas by how full they are, the emptiest first.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use memtrace_abi::mapping::Range;
 
 use super::{
-    ArrayUse, Glibc, GlibcArena, Part, PythonObjects, Scene, Snapshot, Usage, Use,
+    Glibc, GlibcArena, InMemory, Part, PythonObjects, Scene, Snapshot, Usage, Use,
     arenas::arena_bytes,
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     profile::Class,
 };
 
-/// Arrays, data frames and containers that are listed, each.
+/// Arrays, data frames, buffers and containers that are listed, each.
 const LISTED: usize = 1000;
 
 /// Reads all of it; what is late or cannot be read is missing.
@@ -102,14 +103,16 @@ fn objects(scene: &Scene<'_>) -> Result<PythonObjects> {
     let limits = Limits { time: left(scene)?, listed: LISTED, ..Limits::default() };
     let inventory = Inventory::of_process(scene.process, &interpreter, &limits)?;
     let memory = scene.process.memory();
+    let resident = |data: Range| memory.resident(data, scene.deadline).ok();
     let arrays = inventory.arrays.iter();
-    let arrays = arrays.map(|array| ArrayUse {
-        array: array.clone(),
-        resident: memory.resident(array.data, scene.deadline).ok(),
-    });
-    let arrays = arrays.collect();
+    let arrays =
+        arrays.map(|array| InMemory { object: array.clone(), resident: resident(array.data) });
+    let buffers = inventory.buffers.iter();
+    let buffers =
+        buffers.map(|buffer| InMemory { object: buffer.clone(), resident: resident(buffer.data) });
+    let (arrays, buffers) = (arrays.collect(), buffers.collect());
     let arena_bytes = arena_bytes(&memory, &inventory, scene.deadline);
-    Ok(PythonObjects { inventory, arrays, arena_bytes })
+    Ok(PythonObjects { inventory, arrays, buffers, arena_bytes })
 }
 
 /// The heap's part of the resident memory, divided further, as far as its readers know.

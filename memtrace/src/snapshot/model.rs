@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     heap::{Account, Advice, Doubt, Strip},
-    inventory::{Array, Inventory},
+    inventory::{Array, Buffer, Inventory},
     process::threads,
     profile::{Decomposition, Frame, Segment},
 };
@@ -298,18 +298,20 @@ pub struct PythonObjects {
     /// What was found.
     pub inventory: Inventory,
     /// Its arrays, in the same order, with what is resident of each.
-    pub arrays: Vec<ArrayUse>,
+    pub arrays: Vec<InMemory<Array>>,
+    /// Its strings and buffers, likewise.
+    pub buffers: Vec<InMemory<Buffer>>,
     /// Bytes of each of pymalloc's arenas that are in memory, in the order of the inventory; `None`
     /// if not all could be looked at.
     pub arena_bytes: Option<Vec<u64>>,
 }
 
-/// A NumPy array and its resident part.
+/// An object with data, and its resident part.
 #[derive(Clone, Debug)]
-pub struct ArrayUse {
-    /// The array.
-    pub array: Array,
-    /// Bytes of its elements that are in memory; `None` if that could not be looked at.
+pub struct InMemory<T> {
+    /// The object.
+    pub object: T,
+    /// Bytes of its data that are in memory; `None` if that could not be looked at.
     pub resident: Option<u64>,
 }
 

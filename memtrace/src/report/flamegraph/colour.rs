@@ -13,7 +13,7 @@ pub(super) const ROOT: Colour = [225, 225, 225];
 pub(super) const LEGEND: [(&str, Colour); 4] = [
     ("Python", [140, 185, 235]),
     ("native code", [248, 178, 100]),
-    ("frames missing", [165, 165, 165]),
+    ("no or partial stack", [165, 165, 165]),
     ("process", [190, 220, 190]),
 ];
 

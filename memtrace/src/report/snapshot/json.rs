@@ -29,6 +29,8 @@
 //!     "array_count": 1, "array_bytes": 24,
 //!     "data_frames": [ { "address": 4096, "rows": 3, "columns": 1, "bytes": 24,
 //!       "dtypes": [ { "dtype": "int64", "columns": 1, "bytes": 24 } ], "holder": HOLDER } ],
+//!     "buffers": [ { "address": 4096, "type": "bytes", "bytes": 65536, "resident_bytes": 65536,
+//!       "holder": HOLDER } ],
 //!     "containers": [ { "address": 4096, "type": "dict", "length": 3, "bytes": 192,
 //!       "holder": HOLDER } ],
 //!     "coverage": { "objects": 9, "failed_objects": 0, "changed_references": 0, "pools": 1,

@@ -1,6 +1,6 @@
-//! Python objects by type, arrays, data frames and containers, with who holds them.
+//! Python objects by type, arrays, data frames, buffers and containers, with who holds them.
 
-use std::collections::HashMap;
+use std::{cmp::Reverse, collections::HashMap};
 
 use super::{
     super::units::{Count, Share, Size, Things},
@@ -8,9 +8,9 @@ use super::{
     section::Section,
 };
 use crate::{
-    inventory::{Array, Container, Coverage, DataFrame, Holder, Inventory, Owner, Spent},
+    inventory::{Array, Buffer, Container, Coverage, DataFrame, Holder, Inventory, Owner, Spent},
     profile::printable,
-    snapshot::{ArrayUse, PythonObjects, Snapshot},
+    snapshot::{InMemory, PythonObjects, Snapshot},
 };
 
 /// All tables of objects.
@@ -26,6 +26,9 @@ pub(super) fn sections(snapshot: &Snapshot) -> Vec<Section> {
     sections.push(arrays(objects));
     if !objects.inventory.data_frames.is_empty() {
         sections.push(data_frames(&objects.inventory.data_frames));
+    }
+    if !objects.buffers.is_empty() {
+        sections.push(buffers(&objects.buffers));
     }
     sections.push(containers(&objects.inventory.containers));
     sections
@@ -82,20 +85,8 @@ fn arrays(objects: &PythonObjects) -> Section {
     let (count, bytes) = (objects.inventory.array_count, objects.inventory.array_bytes);
     let title = format!("NumPy arrays: {}, which own {}", Count(count), Size(bytes));
     let mut section = Section::new(title, &["bytes", "resident", "array"]);
-    for alike in alike(&objects.arrays) {
-        let bytes = alike.iter().map(|array| array.array.bytes).fold(0, u64::saturating_add);
-        let resident = alike.iter().map(|array| array.resident).sum::<Option<u64>>();
-        let resident = resident.map_or_else(|| "?".to_owned(), |bytes| Size(bytes).to_string());
-        let name = array_name(&alike[0].array);
-        let holder = alike[0].array.holder.as_ref();
-        let more = if alike.len() > 1 && holder.is_some() { " and the like" } else { "" };
-        let name = match alike.len() {
-            1 => name,
-            count => format!("{} x {name}", Count(count as u64)),
-        };
-        let aside = held(holder) + more;
-        section.row_with([Size(bytes).to_string(), resident], name, aside);
-    }
+    let arrays = &objects.arrays;
+    section.groups(arrays, |array| (array_name(array), array.bytes, array.holder.as_ref()));
     let listed = objects.arrays.len() as u64;
     let smaller = count.saturating_sub(listed);
     if smaller > 0 {
@@ -105,25 +96,56 @@ fn arrays(objects: &PythonObjects) -> Section {
     section
 }
 
-/// Arrays of one shape and type that are held alike, together, at the place of the first.
-fn alike(arrays: &[ArrayUse]) -> Vec<Vec<&ArrayUse>> {
-    let mut groups: Vec<Vec<&ArrayUse>> = Vec::new();
-    let mut places = HashMap::new();
-    for array in arrays {
-        let Array { dtype, shape, owner, holder, .. } = &array.array;
-        let owner = match owner {
-            Owner::Base { type_name, .. } => Some(type_name),
-            Owner::Itself | Owner::Unknown => None,
-        };
-        // In `batch[3]` and `self.batch[4].data` the numbers make no difference.
-        let holder = holder.as_ref().map(|holder| without_digits(&holder.to_string()));
-        let index = *places.entry((dtype, shape, owner, holder)).or_insert(groups.len());
-        match groups.get_mut(index) {
-            Some(group) => group.push(array),
-            None => groups.push(vec![array]),
+/// Objects that are alike.
+struct Group<'a> {
+    name: String,
+    /// Of the first.
+    holder: Option<&'a Holder>,
+    count: u64,
+    bytes: u64,
+    resident: Option<u64>,
+}
+
+impl Section {
+    /// Rows of objects, of each its name, bytes and holder; those of one name that are held alike
+    /// together.
+    fn groups<'a, T>(
+        &mut self,
+        objects: &'a [InMemory<T>],
+        describe: impl Fn(&'a T) -> (String, u64, Option<&'a Holder>),
+    ) {
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        let mut places = HashMap::new();
+        for InMemory { object, resident } in objects {
+            let (name, bytes, holder) = describe(object);
+            // In `batch[3]` and `self.batch[4].data` the numbers make no difference.
+            let held = holder.map(|holder| without_digits(&holder.to_string()));
+            let place = *places.entry((name.clone(), held)).or_insert(groups.len());
+            if place == groups.len() {
+                groups.push(Group { name, holder, count: 0, bytes: 0, resident: Some(0) });
+            }
+            groups[place].add(bytes, *resident);
+        }
+        groups.sort_by_key(|group| Reverse(group.bytes));
+        for group in groups {
+            self.group(group);
         }
     }
-    groups
+
+    fn group(&mut self, Group { name, holder, count, bytes, resident }: Group<'_>) {
+        let resident = resident.map_or_else(|| "?".to_owned(), |bytes| Size(bytes).to_string());
+        let more = if count > 1 && holder.is_some() { " and the like" } else { "" };
+        let name = if count == 1 { name } else { format!("{} x {name}", Count(count)) };
+        self.row_with([Size(bytes).to_string(), resident], name, held(holder) + more);
+    }
+}
+
+impl Group<'_> {
+    fn add(&mut self, bytes: u64, resident: Option<u64>) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.resident = self.resident.zip(resident).map(|(sum, bytes)| sum + bytes);
+    }
 }
 
 fn without_digits(text: &str) -> String {
@@ -151,6 +173,14 @@ fn data_frames(frames: &[DataFrame]) -> Section {
         let name = format!("{rows}, {columns} ({})", dtypes.join(", "));
         section.row_with([Size(frame.bytes).to_string()], name, held(frame.holder.as_ref()));
     }
+    section
+}
+
+fn buffers(buffers: &[InMemory<Buffer>]) -> Section {
+    let mut section = Section::new("Largest strings and buffers", &["bytes", "resident", "object"]);
+    section.groups(buffers, |buffer| {
+        (printable(&buffer.type_name), buffer.bytes, buffer.holder.as_ref())
+    });
     section
 }
 

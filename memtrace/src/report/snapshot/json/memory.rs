@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 use super::super::super::heap::doubt;
 use crate::{
     heap::{Account, Advice, Basis, Remedy},
-    inventory::{Allocator, Container, DataFrame, Holder, Inventory, Owner, Root},
+    inventory::{Allocator, Array, Buffer, Container, DataFrame, Holder, Inventory, Owner, Root},
     profile::Segment,
-    snapshot::{ArenaGroup, ArrayUse, Glibc, GlibcArena, PythonObjects, Usage},
+    snapshot::{ArenaGroup, Glibc, GlibcArena, InMemory, PythonObjects, Usage},
 };
 
 /// What the heap's part of the resident memory is used for.
@@ -91,6 +91,7 @@ pub(super) fn objects(objects: &PythonObjects) -> Value {
         "array_count": inventory.array_count,
         "array_bytes": inventory.array_bytes,
         "data_frames": inventory.data_frames.iter().map(data_frame).collect::<Vec<_>>(),
+        "buffers": objects.buffers.iter().map(buffer).collect::<Vec<_>>(),
         "containers": inventory.containers.iter().map(container).collect::<Vec<_>>(),
         "coverage": coverage(inventory),
     })
@@ -123,7 +124,7 @@ fn coverage(inventory: &Inventory) -> Value {
     })
 }
 
-fn array(ArrayUse { array, resident }: &ArrayUse) -> Value {
+fn array(InMemory { object: array, resident }: &InMemory<Array>) -> Value {
     let base = match &array.owner {
         Owner::Itself => None,
         Owner::Base { type_name, .. } => Some(&**type_name),
@@ -151,6 +152,16 @@ fn data_frame(frame: &DataFrame) -> Value {
         "bytes": frame.bytes,
         "dtypes": dtypes.collect::<Vec<_>>(),
         "holder": frame.holder.as_ref().map(holder),
+    })
+}
+
+fn buffer(InMemory { object: buffer, resident }: &InMemory<Buffer>) -> Value {
+    json!({
+        "address": buffer.address,
+        "type": buffer.type_name,
+        "bytes": buffer.bytes,
+        "resident_bytes": resident,
+        "holder": buffer.holder.as_ref().map(holder),
     })
 }
 
