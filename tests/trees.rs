@@ -124,6 +124,23 @@ fn workers_of_every_kind_of_pool_are_accounted_by_line() {
 }
 
 #[test]
+fn what_processes_share_counts_once_though_all_have_ended() {
+    let script = source("sharing.py");
+    let report = trace_command(&[main_python().as_os_str(), script.as_os_str()], &[], 0);
+    let private = |process: &Value| process["sharing"]["private_bytes"].as_u64().expect("known");
+    let private: Vec<_> = processes(&report).iter().map(private).collect();
+    assert_eq!(private.iter().filter(|bytes| (16_000_000..32_000_000).contains(*bytes)).count(), 2);
+    let together = &report.0["together"];
+    let bytes = |name: &str| together[name].as_u64().expect("bytes");
+    // The parent's array, and each child's; and what the interpreter and NumPy have written.
+    let (once, all) = (bytes("counted_once_bytes"), bytes("resident_bytes"));
+    assert!((64_000_000..130_000_000).contains(&once), "{together}");
+    assert!(all > once + 2 * 32_000_000, "{together}");
+    let own = bytes("counted_once_private_bytes");
+    assert!((32_000_000..once - 32_000_000).contains(&own), "{together}");
+}
+
+#[test]
 fn the_peak_of_a_tree_is_not_the_sum_of_its_peaks() {
     let script = source("one_after_the_other.py");
     let report = trace_command(&[main_python().as_os_str(), script.as_os_str()], &[], 0);

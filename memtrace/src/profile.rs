@@ -44,7 +44,7 @@ pub use self::{
     residence::{PageKind, Residence},
     role::role,
     session::{Cost, Loss, Probe, Session},
-    timeline::{AtPeak, ByKind, MAX_POINTS, Point, Recorder, Timeline},
+    timeline::{AtPeak, ByKind, MAX_POINTS, Point, Recorder, Timeline, Together},
     usual::Usual,
 };
 

@@ -147,6 +147,7 @@ fn encode(profile: &Profile, to: &mut impl Write) -> Result<()> {
     encode_all(&profile.frames, to)?;
     encode_all(&profile.stacks, to)?;
     postcard::to_io(&profile.timeline.looks_per_point, &mut *to)?;
+    postcard::to_io(&profile.timeline.together, &mut *to)?;
     encode_all(&profile.timeline.points, to)?;
     encode_all(&profile.segments, to)?;
     encode_all(&profile.groups, to)?;
@@ -171,7 +172,11 @@ fn decode(mut bytes: &[u8]) -> Result<Profile, Unreadable> {
         processes: decode_all(from)?,
         frames: decode_all(from)?,
         stacks: decode_all(from)?,
-        timeline: Timeline { looks_per_point: decode_one(from)?, points: decode_all(from)? },
+        timeline: Timeline {
+            looks_per_point: decode_one(from)?,
+            together: decode_one(from)?,
+            points: decode_all(from)?,
+        },
         segments: decode_all(from)?,
         groups: decode_all(from)?,
         incident: decode_one(from)?,

@@ -228,6 +228,7 @@ impl Run<'_> {
                 _ = looks.tick() => {
                     tracer.look_at_pages()?;
                     tracer.look()?;
+                    tracer.look_at_sharing();
                 }
                 _ = ticks.tick() => self.tick(tracer)?,
                 snapshots = self.first.taken() => self.print_first(&snapshots),

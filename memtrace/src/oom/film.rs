@@ -72,7 +72,7 @@ impl Film {
             let at = look.at.saturating_sub(start);
             Some(of_slots.fold(Point { at, ..Point::default() }, added))
         });
-        Timeline { points: points.collect(), looks_per_point: 1 }
+        Timeline { points: points.collect(), looks_per_point: 1, together: None }
     }
 }
 

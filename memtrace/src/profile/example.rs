@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{
     Amount, Amounts, Arena, AtPeak, BasisPoints, Builder, ByKind, Calls, Cost, Decomposition,
     Frame, Heap, Live, Location, Loss, Measured, Point, Probe, Process, Profile, Recorder, Segment,
-    Session, Shed, Timeline, User,
+    Session, Shed, Timeline, Together, User,
 };
 
 /// Live bytes that the first process counted, but no stack holds.
@@ -49,7 +49,9 @@ fn timeline() -> Timeline {
         let resident = ByKind { anonymous: height * MIB, shared: 264 * MIB, file: 76 * MIB };
         recorder.push(Point { at: Duration::from_secs(second), resident, live: height / 2 * MIB });
     }
-    recorder.timeline().clone()
+    let at = Duration::from_secs(12);
+    let together = Some(Together { at, proportional: 2_200 * MIB, private: 1_950 * MIB });
+    Timeline { together, ..recorder.timeline().clone() }
 }
 
 fn segment(name: &str, resident: u64, users: &[(u32, u64)]) -> Segment {

@@ -34,7 +34,8 @@ pub struct Process {
     pub rss_bytes: Option<u64>,
     /// The most resident memory that it ever had, also before tracing: `VmHWM`; `None`: not known.
     pub highest_rss_bytes: Option<u64>,
-    /// How much of its resident memory was its own at the end of tracing; `None`: not known.
+    /// How much of its resident memory was its own, at the end of tracing or when it was last looked at
+    /// before its own end; `None`: not known.
     pub sharing: Option<Sharing>,
     /// Resident memory that it stayed below for nine tenths of the time; `None`: not known.
     pub usual_rss_bytes: Option<u64>,

@@ -15,6 +15,20 @@ pub struct Timeline {
     /// Looks at the processes that each point stands for; of these it shows the one with the
     /// largest RSS, and the most live bytes of any.
     pub looks_per_point: u32,
+    /// The most that several processes had with shared memory counted once, as far as that was
+    /// looked at.
+    pub together: Option<Together>,
+}
+
+/// What several processes had in memory at one moment, in bytes; what they share counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Together {
+    /// From the start of tracing.
+    pub at: Duration,
+    /// All of it: the sum of `Pss`.
+    pub proportional: u64,
+    /// What only one of them has.
+    pub private: u64,
 }
 
 /// Memory at one moment, in bytes. Shared memory counts in each process that has it mapped.
@@ -82,14 +96,14 @@ pub struct Recorder {
 
 impl Default for Recorder {
     fn default() -> Self {
-        Self { timeline: Timeline { points: Vec::new(), looks_per_point: 1 }, filled: 0 }
+        Self { timeline: Timeline { looks_per_point: 1, ..Timeline::default() }, filled: 0 }
     }
 }
 
 impl Recorder {
     /// Takes in a look; later ones have later times.
     pub fn push(&mut self, point: Point) {
-        let Timeline { points, looks_per_point } = &mut self.timeline;
+        let Timeline { points, looks_per_point, .. } = &mut self.timeline;
         match points.last_mut() {
             Some(last) if self.filled < *looks_per_point => {
                 *last = merged(*last, point);

@@ -22,7 +22,8 @@
 //!       "is_measured": true }, "heap": HEAP } ],
 //!   "totals": AMOUNTS,
 //!   "together": { "live_bytes": 64, "live_seconds": 0.2, "resident_bytes": 4096,
-//!     "resident_seconds": 0.1 },
+//!     "resident_seconds": 0.1, "counted_once_bytes": 4096, "counted_once_private_bytes": 2048,
+//!     "counted_once_seconds": 0.1 },
 //!   "view": "live",
 //!   "coverage": { "counted": AMOUNT, "stacks": AMOUNT, "incomplete": AMOUNT },
 //!   "lines": [ { "function": "build", "module": null, "file": "/srv/grid.py", "line": 3,
@@ -51,7 +52,8 @@
 //! live memory that is not in memory, `resident` is in memory and was touched first by the stack (its
 //! objects are pages), and `shared` is the part of it that is shared memory. A process that was forked inherits what was live in its parent, which is
 //! not among what it allocated itself. `together` is the most that all processes had at one moment,
-//! as far as they were looked at; `parent` is a process id among `processes`. `AMOUNT` is `{ "bytes": 64, "objects": 1 }`; fragmentation is free memory that stays resident
+//! as far as they were looked at, `counted_once` with what they share counted once (the sum of `Pss`,
+//! null of one process); `parent` is a process id among `processes`. `AMOUNT` is `{ "bytes": 64, "objects": 1 }`; fragmentation is free memory that stays resident
 //! because of blocks on the same pages, its objects are those blocks. `HEAP` is `null` unless the
 //! heap was looked at, else `{ "arenas": [ { "name": "main arena", "size": 8192, "resident": 8192,
 //! "live": 100, "blocks": 1, "free": 8092, "pinned": 3996, "trimmable": 4096, "kept": 0 } ],

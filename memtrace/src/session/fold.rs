@@ -291,7 +291,7 @@ impl<'tracer> Recorded<'tracer> {
             },
             rss_bytes: resident,
             highest_rss_bytes: highest,
-            sharing: self.context.resident.sharing.get(&target.slot).copied(),
+            sharing: self.context.history.sharing(target.slot),
             usual_rss_bytes: self.context.history.usual(target.slot),
             decomposition: decomposition.cloned(),
             at_peak: self.context.history.at_peak(target.slot, totals),

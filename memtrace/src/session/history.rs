@@ -7,7 +7,7 @@ use memtrace_abi::process::ProcessTotals;
 
 use crate::{
     process::status::MemoryUse,
-    profile::{AtPeak, ByKind, Point, Recorder, Timeline, Usual},
+    profile::{AtPeak, ByKind, Point, Recorder, Sharing, Timeline, Together, Usual},
 };
 
 /// What was seen so far.
@@ -16,6 +16,8 @@ pub struct History {
     recorder: Recorder,
     /// The looks of this moment, added up.
     now: Point,
+    /// The most that several had, what they share counted once.
+    together: Option<Together>,
     processes: HashMap<u32, Track>,
 }
 
@@ -25,6 +27,7 @@ struct Track {
     last: Option<Look>,
     peak: Option<(Duration, AtPeak)>,
     usual: Usual,
+    sharing: Option<Sharing>,
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +64,25 @@ impl History {
         self.recorder.push(Point { at, ..now });
     }
 
+    /// Takes in how much of its memory the process in a slot has for itself.
+    pub fn note_sharing(&mut self, slot: u32, sharing: Sharing) {
+        self.processes.entry(slot).or_default().sharing = Some(sharing);
+    }
+
+    /// Takes in what all processes have together.
+    pub fn note_together(&mut self, now: Together) {
+        let most = self.together.get_or_insert(now);
+        if now.proportional > most.proportional {
+            *most = now;
+        }
+    }
+
+    /// How much of its memory the process in a slot had for itself, when that was last seen.
+    #[must_use]
+    pub fn sharing(&self, slot: u32) -> Option<Sharing> {
+        self.processes.get(&slot)?.sharing
+    }
+
     /// What was resident when most was live, by the totals at the end.
     #[must_use]
     pub fn at_peak(&self, slot: u32, totals: &ProcessTotals) -> Option<AtPeak> {
@@ -89,7 +111,7 @@ impl History {
     /// The timeline so far.
     #[must_use]
     pub fn timeline(&self) -> Timeline {
-        self.recorder.timeline().clone()
+        Timeline { together: self.together, ..self.recorder.timeline().clone() }
     }
 }
 
@@ -161,6 +183,17 @@ mod tests {
         note(&mut history, 300, 1, &totals(60, 60, 150));
         let live = |point: &Point| point.live;
         assert_eq!(history.timeline().points.iter().map(live).collect::<Vec<_>>(), [40, 120, 60]);
+    }
+
+    #[test]
+    fn what_processes_have_together_is_kept_at_its_most() {
+        let mut history = History::default();
+        for (second, proportional) in (1..).zip([50, 80, 70]) {
+            let at = Duration::from_secs(second);
+            history.note_together(Together { at, proportional, private: second });
+        }
+        let expected = Together { at: Duration::from_secs(2), proportional: 80, private: 2 };
+        assert_eq!(history.timeline().together, Some(expected));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod looks;
 mod pages;
 mod recorder;
 mod select;
+mod sharing;
 
 use std::{
     collections::BTreeSet,
@@ -72,6 +73,7 @@ pub struct Tracer {
     meter: Meter,
     history: History,
     next_look: Instant,
+    next_look_at_sharing: Instant,
     /// Of each target's CPU time; `None`: the probes stay, whatever they cost.
     limit: Option<BasisPoints>,
     notes: Vec<String>,
@@ -164,6 +166,7 @@ impl Tracer {
             meter,
             history: History::default(),
             next_look: Instant::now(),
+            next_look_at_sharing: Instant::now(),
             limit: options.max_overhead,
             notes,
             failures: Failures::default(),
@@ -323,6 +326,7 @@ impl Tracer {
         let pages = self.settle_pages(&live);
         let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
         let resident = self.resident(&heaps, &live);
+        self.look_at_sharing_now();
         self.notes.extend(self.failures.take());
         self.notes.extend(unseen(&self.targets));
         self.meter.update(&self.kernel, true);

@@ -18,12 +18,16 @@ pub(super) fn sharing(sharing: Sharing) -> Value {
 /// The most that all processes had at one moment.
 pub(super) fn together(timeline: &Timeline) -> Value {
     let (live, resident) = (timeline.most_live(), timeline.highest());
+    let once = timeline.together;
     let seconds = |point: Option<&Point>| point.map(|point| point.at.as_secs_f64());
     json!({
         "live_bytes": live.map(|point| point.live),
         "live_seconds": seconds(live),
         "resident_bytes": resident.map(|point| point.resident.sum()),
         "resident_seconds": seconds(resident),
+        "counted_once_bytes": once.map(|most| most.proportional),
+        "counted_once_private_bytes": once.map(|most| most.private),
+        "counted_once_seconds": once.map(|most| most.at.as_secs_f64()),
     })
 }
 

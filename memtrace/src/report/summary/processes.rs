@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::{Page, TOP};
 use crate::{
-    profile::{Process, Profile, printable},
+    profile::{Process, Profile, Together, printable},
     report::units::{Elapsed, Size},
 };
 
@@ -52,23 +52,35 @@ pub(in crate::report) fn about(process: &Process) -> String {
     let known = [process.role.as_deref(), process.place.as_deref()];
     let known = known.into_iter().flatten().map(printable);
     let is_past = process.ended.is_some() && process.rss_bytes.is_some();
-    let past = is_past.then(|| "RSS in its last 2 s".to_owned());
+    let past = is_past.then(|| past(process));
     known.chain(private).chain(inherited).chain(past).collect::<Vec<_>>().join(", ")
 }
 
-/// What those that still run have, shared memory counted once.
+/// When its numbers are from.
+fn past(process: &Process) -> String {
+    let more = if process.sharing.is_some() { ", the rest when it was last looked at" } else { "" };
+    format!("RSS in its last 2 s{more}")
+}
+
+/// What all of them have, or had at most, shared memory counted once.
 fn together(profile: &Profile, page: &mut Page) {
-    let sharing = || profile.processes.iter().filter_map(|process| process.sharing);
-    if sharing().count() < 2 {
-        return;
+    let processes = &profile.processes;
+    let sharing = || processes.iter().filter_map(|process| process.sharing);
+    let all_run = processes.iter().all(|process| process.ended.is_none());
+    if all_run && sharing().count() > 1 {
+        let private = sharing().map(|sharing| sharing.private).fold(0, u64::saturating_add);
+        let all = sharing().map(|sharing| sharing.proportional).fold(0, u64::saturating_add);
+        let text = format!("Together they have {}, {} of it private.", Size(all), Size(private));
+        page.paragraph(&text, "  ");
     }
-    let private = sharing().map(|sharing| sharing.private).fold(0, u64::saturating_add);
-    let all = sharing().map(|sharing| sharing.proportional).fold(0, u64::saturating_add);
-    let text = format!(
-        "Together they have {} in memory, what they share counted once (the sum of PSS); {} of it is \
-         private.",
-        Size(all),
-        Size(private)
-    );
-    page.paragraph(&text, "  ");
+    if let Some(Together { at, proportional, private }) = profile.timeline.together {
+        let text = format!(
+            "At most they had {} together, {} of it private, as far as it was seen: at {}. What they share \
+             counts once there: the sum of PSS.",
+            Size(proportional),
+            Size(private),
+            Elapsed(at)
+        );
+        page.paragraph(&text, "  ");
+    }
 }

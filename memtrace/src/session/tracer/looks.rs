@@ -21,7 +21,7 @@ use crate::{
     decomposition::{self, Look},
     kernel,
     process::host,
-    profile::{Amount, BasisPoints, Decomposition, Segment, Sharing, Shed},
+    profile::{Amount, BasisPoints, Decomposition, Segment, Shed},
     report::shedding,
 };
 
@@ -37,8 +37,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Resident {
     /// By slot.
     pub decompositions: HashMap<u32, Decomposition>,
-    /// By slot.
-    pub sharing: HashMap<u32, Sharing>,
     /// Live memory that is not resident, by slot and stack.
     pub absent: HashMap<u32, HashMap<u64, Amount>>,
     /// Shared memory.
@@ -176,7 +174,7 @@ impl Tracer {
     pub(super) fn resident(&mut self, heaps: &[(u32, Fragmentation)], live: &Live) -> Resident {
         let (deadline, heap_deadline) =
             (Instant::now() + PATIENCE, Instant::now() + heaps::PATIENCE);
-        let (mut looks, mut sharing) = (Vec::new(), HashMap::new());
+        let mut looks = Vec::new();
         for target in self.targets.iter().filter(|target| target.ended.is_none()) {
             let read = heaps.iter().find(|(slot, _)| *slot == target.slot);
             let read = read.map(|(_, heap)| heap.total);
@@ -185,10 +183,7 @@ impl Tracer {
             match within(deadline, || {
                 Look::at(&target.process, objects, live.of(target), heap.as_ref())
             }) {
-                Ok(look) => {
-                    looks.push((target.slot, look));
-                    sharing.extend(shared(target).map(|known| (target.slot, known)));
-                }
+                Ok(look) => looks.push((target.slot, look)),
                 Err(error) if target.process.check().is_ok() => {
                     self.notes.push(format!("What the RSS consists of is not known: {error:#}."));
                 }
@@ -199,20 +194,13 @@ impl Tracer {
         let by_index: Vec<_> =
             looks.iter().filter_map(|(slot, look)| Some((index(*slot)?, look))).collect();
         let segments = decomposition::segments(&by_index);
-        let mut resident = Resident { sharing, segments, ..Resident::default() };
+        let mut resident = Resident { segments, ..Resident::default() };
         for (slot, look) in looks {
             resident.decompositions.insert(slot, look.decomposition);
             resident.absent.insert(slot, look.absent);
         }
         resident
     }
-}
-
-/// How much of its memory is a target's own; not known if it has just ended.
-fn shared(target: &Target) -> Option<Sharing> {
-    let known = target.process.sharing().ok()?;
-    let (private, shared, proportional) = (known.private, known.shared, known.proportional);
-    Some(Sharing { private, shared, proportional })
 }
 
 fn within<T>(deadline: Instant, work: impl FnOnce() -> Result<T>) -> Result<T> {
