@@ -141,6 +141,7 @@ fn check_arrays(stuck: &Stuck) {
         ("__main__.PLAIN.value", "uint32", vec![70_000]),
         ("__main__.SLOTTED.second", "bool", vec![123_456]),
         ("__main__.RECORDS", "void96 (a, b)", vec![1000]),
+        ("__main__.SWAPPED", "int32, big-endian", vec![900]),
         ("__main__.OBJECTS", "object", vec![5000]),
         ("__main__.DATES", "datetime64[ns]", vec![5001]),
         ("__main__.KEPT_BY_CLOSURE.__closure__[0]", "int16", vec![257, 100]),

@@ -45,5 +45,5 @@ mod view;
 
 pub use model::{
     Allocator, Arena, Array, Buffer, Container, Coverage, DataFrame, Holder, Inventory, Limits,
-    Owner, Root, Spent, TypeTotal,
+    Owner, Root, SparsePools, Spent, TypeTotal,
 };

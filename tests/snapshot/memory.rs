@@ -168,7 +168,7 @@ sys.stdin.readline()
 ";
 
 #[test]
-fn nearly_empty_arenas_of_python_have_who_keeps_them() {
+fn nearly_empty_arenas_and_pools_of_python_have_who_keeps_them() {
     for python in workload::pythons() {
         let workload = Workload::start(Command::new(&python).args(["-S", "-c", SPARSE]));
         let snapshot = take(workload.pid());
@@ -180,12 +180,14 @@ fn nearly_empty_arenas_of_python_have_who_keeps_them() {
         assert_eq!(objects["arenas_resident_bytes"], sum("resident_bytes"));
         assert_eq!(objects["arenas_used_bytes"], sum("used_bytes"));
         let empty = groups.iter().find(|group| group["least_percent"] == 0).expect("empty ones");
-        let types = empty["types"].as_array().expect("types");
-        assert!(
-            types.iter().any(|of| of["name"] == "__main__.Item"),
-            "{}: {empty}",
-            python.display()
-        );
+        let pools = &objects["sparse_pools"];
+        for kept in [empty, pools] {
+            let mut types = kept["types"].as_array().expect("types").iter();
+            let is_there = types.any(|of| of["name"] == "__main__.Item");
+            assert!(is_there, "{}: {kept}", python.display());
+        }
+        // Nearly each of the 400 has one for itself.
+        assert!(pools["pools"].as_u64() > Some(300), "{}: {pools}", python.display());
         assert!(empty["resident_bytes"].as_u64() > Some(5 << 20), "{}: {empty}", python.display());
     }
 }

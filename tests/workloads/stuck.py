@@ -4,11 +4,13 @@ import array
 import collections
 import ctypes
 import gc
+import io
 import json
 import struct
 import sys
 import threading
 import types
+import xml.etree.ElementTree as ElementTree
 
 import numpy
 
@@ -67,6 +69,7 @@ PLAIN = Plain(numpy.arange(70_000, dtype="uint32"))
 SLOTTED = Slotted(None, numpy.ones(123_456, dtype="bool"))
 RECORDS = numpy.zeros(1000, dtype=[("a", "i4"), ("b", "f8")])
 OBJECTS = numpy.array([object() for _ in range(5000)], dtype=object)
+SWAPPED = numpy.zeros(900, dtype=">i4")
 DATES = numpy.zeros(5001, dtype="datetime64[ns]")
 PLAINS = [Plain(number) for number in range(30_000)]
 SLOTS = [Slotted(number, str(number)) for number in range(20_000)]
@@ -82,6 +85,9 @@ GROWING = Plain(bytearray(300_000))
 TYPED = {"doubles": array.array("d", range(40_000))}
 MEMBERS = {f"member {number}" for number in range(50_000)}
 
+TREE = ElementTree.fromstring("<a x='1'>" + "<b><c/><c/></b>" * 40 + "</a>")
+READER = open(__file__, "rb")
+READER.readline()
 UTF8 = "caché" * 10
 UTF8.encode()
 json.dumps({UTF8: 1})
@@ -97,7 +103,8 @@ SAMPLES = [
     generate.__code__, Plain(2).__init__, array.array("d", range(50)), array.array("b"), memoryview(b"abc"),
     numpy.zeros((30, 10)), numpy.zeros((30, 10))[:10], numpy.zeros((3, 4), order="F").T, RECORDS, OBJECTS, DATES, numpy.float64(1.5), numpy.float32(1), numpy.bool_(1), numpy.complex128(1),
     numpy.zeros(()), sys, threading.Lock(), lambda: 0, property(), iter([]), enumerate([]), zip(), map(len, []),
-    Ellipsis, NotImplemented, vars(PLAIN), vars(sys.modules[__name__]), Plain.__dict__,
+    TREE, TREE[0], TREE[0][0], ElementTree.Element("empty"), READER, io.BufferedWriter(io.BytesIO()),
+    io.BufferedRandom(io.BytesIO(), 5000), Ellipsis, NotImplemented, vars(PLAIN), vars(sys.modules[__name__]), Plain.__dict__,
     struct.Struct("10s4x"), struct.Struct("d" * 30), ctypes.c_int, ctypes.c_int * 5, ctypes.POINTER(Packed), Packed,
     Packed(), ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int),
 ]

@@ -14,15 +14,16 @@ pub(super) fn process_id(text: &str) -> Result<u32, String> {
     id.ok_or_else(|| "not a process id".to_owned())
 }
 
-/// `30s`, `5m`, `1h30m`; a bare number is seconds.
+/// `30s`, `5m`, `1h30m`; a bare number is seconds, also with a fraction.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let duration = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => text
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let duration = match seconds {
+        Some(duration) => duration,
+        None => text
             .parse::<SignedDuration>()
             .ok()
             .and_then(|duration| Duration::try_from(duration).ok())
-            .ok_or("not a duration; write it like 30s, 5m or 1h30m")?,
+            .ok_or("not a duration; write it like 0.5s, 30s, 5m or 1h30m")?,
     };
     if duration.is_zero() {
         return Err("must be longer than nothing".to_owned());
@@ -96,11 +97,15 @@ mod tests {
     #[test]
     fn durations_need_a_unit_or_are_seconds() {
         assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("0.5s"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert!(duration("0s").is_err());
-        assert!(duration("-5s").is_err());
+        for text in ["-5s", "-5", "inf", "NaN", "1e99"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
         assert!(duration("soon").is_err());
     }
 

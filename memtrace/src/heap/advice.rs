@@ -11,6 +11,10 @@ use super::{
 /// The threshold that glibc starts with, and that a program would fix it at.
 const THRESHOLD: u64 = 128 << 10;
 
+/// With so many arenas of threads, and the main arena, there are more than a `MALLOC_ARENA_MAX` of 2
+/// would allow.
+const FEW_ARENAS: usize = 2;
+
 /// A remedy and what it may give back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advice {
@@ -70,9 +74,21 @@ impl Advice {
             Some(other_allocator(accounts)),
         ];
         let mut advice: Vec<_> = all.into_iter().flatten().collect();
-        advice.retain(|advice| advice.bytes > 0);
+        // That trimming would not help is worth knowing.
+        advice.retain(|advice| advice.bytes > 0 || advice.pinned() > 0);
         advice.sort_by_key(|advice| (advice.basis == Basis::Estimated, u64::MAX - advice.bytes));
         advice
+    }
+}
+
+impl Advice {
+    /// What trimming would leave on pages with live chunks; of other remedies nothing.
+    #[must_use]
+    pub const fn pinned(&self) -> u64 {
+        match self.remedy {
+            Remedy::Trim { pinned, .. } => pinned,
+            _ => 0,
+        }
     }
 }
 
@@ -91,7 +107,7 @@ fn fewer_arenas(heap: &Heap, accounts: &Accounts) -> Option<Advice> {
     let arenas = of_threads.clone().count();
     let bytes = of_threads.map(|(_, account)| account.free_resident()).sum();
     let remedy = Remedy::FewerArenas { arenas };
-    (arenas > 0).then_some(Advice { remedy, bytes, basis: Basis::Estimated })
+    (arenas >= FEW_ARENAS).then_some(Advice { remedy, bytes, basis: Basis::Estimated })
 }
 
 /// Each time a mapped block is freed, glibc raises the threshold to its size, up to 32 MiB: from

@@ -1,17 +1,19 @@
 //! Counts the objects in pymalloc's blocks: nearly all of up to 512 bytes.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashMap};
 
 use super::{
     arenas::{Arenas, Place, Pool, RawArena},
-    model::Arena,
+    model::{Arena, SparsePools},
     reader::Reader,
     tally::Tally,
     types::TypeId,
 };
 
-/// Types that are named for an arena.
-const ARENA_TYPES: usize = 3;
+/// Types that are named for an arena, and for nearly empty pools.
+const NAMED_TYPES: usize = 3;
+/// A pool is nearly empty if less than one of so many parts is in use.
+const SPARSE: u64 = 4;
 /// What pymalloc's debug hooks put before a block: eight bytes of size, one for the kind, and seven
 /// of these.
 const FORBIDDEN: u64 = 0xfdfd_fdfd_fdfd_fd00;
@@ -24,6 +26,7 @@ const HEADS: [u64; 3] = [0, 16, 32];
 pub(super) struct Blocks {
     pub(super) arenas: Vec<Arena>,
     pub(super) tally: Tally,
+    sparse: Sparse,
     /// Blocks in use with the bytes of the debug hooks, and without.
     hooked: [u64; 2],
 }
@@ -31,7 +34,8 @@ pub(super) struct Blocks {
 impl Blocks {
     /// Counts what is in the arenas; at most `listed` of the large objects of each kind are listed.
     pub(super) fn count(reader: &mut Reader<'_>, arenas: &Arenas, listed: usize) -> Self {
-        let mut blocks = Self { arenas: Vec::new(), tally: Tally::new(listed), hooked: [0, 0] };
+        let (tally, sparse) = (Tally::new(listed), Sparse::default());
+        let mut blocks = Self { arenas: Vec::new(), tally, sparse, hooked: [0, 0] };
         for position in 0..arenas.list.len() {
             let arena = blocks.count_arena(reader, arenas, position);
             blocks.arenas.push(arena);
@@ -43,6 +47,15 @@ impl Blocks {
     pub(super) fn are_hooked(&self) -> Option<bool> {
         let [without, with] = self.hooked;
         (without + with > 0).then_some(with > without)
+    }
+
+    /// The nearly empty pools; types are still numbered as they were found.
+    pub(super) fn sparse_pools(&self) -> SparsePools {
+        let Sparse { count, bytes, used, ref types } = self.sparse;
+        let mut types: Vec<_> = types.iter().map(|(of, count)| (*of, *count)).collect();
+        types.sort_by_key(|(of, count)| (Reverse(*count), *of));
+        types.truncate(NAMED_TYPES);
+        SparsePools { count, bytes, used_bytes: used, types }
     }
 
     fn count_arena(&mut self, reader: &mut Reader<'_>, arenas: &Arenas, position: usize) -> Arena {
@@ -67,8 +80,14 @@ impl Blocks {
     fn count_pool(&mut self, reader: &mut Reader<'_>, pool: &Pool, found: &mut Found) -> bool {
         found.pools += 1;
         found.refers = false;
+        found.pool_types.clear();
+        let before = found.bytes;
         for block in pool.blocks() {
             self.count_block(reader, (block, pool.block_size), found);
+        }
+        let (size, used) = (1 << reader.interpreter.structures.pool_bits, found.bytes - before);
+        if used < size / SPARSE {
+            self.sparse.add(size, used, &found.pool_types);
         }
         found.refers
     }
@@ -101,6 +120,27 @@ impl Blocks {
     }
 }
 
+/// Pools that are nearly empty.
+#[derive(Default)]
+struct Sparse {
+    count: u64,
+    bytes: u64,
+    used: u64,
+    /// Objects in them by type.
+    types: HashMap<usize, u64>,
+}
+
+impl Sparse {
+    fn add(&mut self, size: u64, used: u64, types: &[TypeId]) {
+        self.count += 1;
+        self.bytes += size;
+        self.used += used;
+        for id in types {
+            *self.types.entry(id.index()).or_default() += 1;
+        }
+    }
+}
+
 /// What was found in one arena.
 #[derive(Default)]
 struct Found {
@@ -111,6 +151,8 @@ struct Found {
     refers: bool,
     /// Objects and bytes by type.
     types: Vec<(u32, u64)>,
+    /// Types of the objects in the pool that is looked at.
+    pool_types: Vec<TypeId>,
 }
 
 impl Found {
@@ -118,6 +160,7 @@ impl Found {
         if self.types.len() <= id.index() {
             self.types.resize(id.index() + 1, (0, 0));
         }
+        self.pool_types.push(id);
         let (count, total) = &mut self.types[id.index()];
         (*count, *total) = (*count + 1, total.saturating_add(bytes));
     }
@@ -127,7 +170,7 @@ impl Found {
         let mut order: Vec<usize> =
             (0..self.types.len()).filter(|index| self.types[*index].0 > 0).collect();
         order.sort_by_key(|index| Reverse(self.types[*index].1));
-        order.truncate(ARENA_TYPES);
+        order.truncate(NAMED_TYPES);
         Arena {
             range: arena.range,
             used_pools: self.pools,

@@ -5,6 +5,8 @@ use super::{arrays::RawArray, reader::Reader};
 /// Of so many fields of a record the names are shown.
 const FIELDS: usize = 8;
 const MAX_NAME: usize = 40;
+/// `byteorder`.
+const BYTE_ORDER: u64 = 26;
 /// In the metadata of times, behind what all metadata begins with: unit and number of units.
 const UNIT: u64 = 32;
 /// `NPY_DATETIMEUNIT` (numpy/core/include/numpy/ndarraytypes.h); one is not used any more, and what is
@@ -15,6 +17,8 @@ const UNITS: [&str; 14] =
 /// An element type as it is in memory.
 pub(super) struct Element {
     pub(super) kind: u8,
+    /// Whether it is not as this machine has it.
+    is_swapped: bool,
     pub(super) size: u64,
     /// Where the names of a record's fields are, and the metadata of times.
     names: u64,
@@ -33,16 +37,18 @@ impl Reader<'_> {
             (size, _) => (size.into(), [56, 80]),
         };
         let [names, metadata] = [names, metadata].map(|member| description.wrapping_add(member));
-        (size < 1 << 40).then_some(Element { kind, size, names, metadata })
+        let is_swapped = self.view.byte(description.wrapping_add(BYTE_ORDER))? == b'>';
+        (size < 1 << 40).then_some(Element { kind, is_swapped, size, names, metadata })
     }
 
     /// The name of the element type as NumPy prints it, `float64`; with the fields of a record.
     pub(super) fn dtype(&mut self, array: &RawArray) -> String {
         let element = self.element(array.description);
         let named = element.and_then(|element| {
-            let Element { kind, size, metadata, names } = element;
+            let Element { kind, is_swapped, size, metadata, names } = element;
             let bits = size * 8;
-            Some(match kind {
+            let order = if is_swapped { ", big-endian" } else { "" };
+            let name = match kind {
                 b'b' => "bool".to_owned(),
                 b'i' => format!("int{bits}"),
                 b'u' => format!("uint{bits}"),
@@ -55,7 +61,8 @@ impl Reader<'_> {
                 b'm' => format!("timedelta64{}", self.unit(metadata)),
                 b'V' => format!("void{bits}{}", self.fields_of(names)?),
                 _ => return None,
-            })
+            };
+            Some(name + order)
         });
         named.unwrap_or_else(|| self.scalar_name(array.description, array.item_size))
     }

@@ -40,6 +40,10 @@ pub(super) enum Kind {
     TypedArray,
     /// `struct.Struct`.
     Struct,
+    /// `io.BufferedReader` and the like.
+    BufferedFile,
+    /// `xml.etree.ElementTree.Element`.
+    Element,
     /// `datetime.time` and `datetime.datetime`.
     Time,
     Cell,
@@ -77,6 +81,10 @@ impl Kind {
             "collections.OrderedDict" if flags & flag::DICT != 0 => Some(Self::OrderedDict),
             "array.array" => Some(Self::TypedArray),
             "_struct.Struct" => Some(Self::Struct),
+            "_io.BufferedReader" | "_io.BufferedWriter" | "_io.BufferedRandom" => {
+                Some(Self::BufferedFile)
+            }
+            "xml.etree.ElementTree.Element" => Some(Self::Element),
             // 3.8.
             "Struct" if is_built_in => Some(Self::Struct),
             _ if is_built_in => Self::built_in(name),

@@ -43,6 +43,8 @@ pub struct Inventory {
     pub allocator: Allocator,
     /// Arenas of pymalloc, by address.
     pub arenas: Vec<Arena>,
+    /// Its pools that are nearly empty.
+    pub sparse_pools: SparsePools,
     /// Objects by type, most bytes first.
     pub types: Vec<TypeTotal>,
     /// The largest NumPy arrays, most bytes first.
@@ -91,6 +93,20 @@ pub struct Arena {
     /// Types with the most bytes here, and their objects; at most three. Indices in
     /// [`Inventory::types`].
     pub types: Vec<(usize, u32)>,
+}
+
+/// Pools of pymalloc of which less than a quarter is in use: what is free in them can only serve blocks of
+/// the same size.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SparsePools {
+    /// How many there are.
+    pub count: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Bytes of their blocks in use.
+    pub used_bytes: u64,
+    /// Objects in them by type, most first; at most three. Indices in [`Inventory::types`].
+    pub types: Vec<(usize, u64)>,
 }
 
 /// Objects of one type.
@@ -263,6 +279,12 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    /// Whether no limit was in the way: then nothing large is missing.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.is_followed && self.spent.is_none()
+    }
+
     /// Adds another one's counts.
     pub(super) const fn add(&mut self, other: &Self) {
         self.objects += other.objects;

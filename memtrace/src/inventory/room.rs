@@ -58,9 +58,12 @@ impl Reader<'_> {
         self.view.extent(object)?.end.checked_sub(start)
     }
 
-    /// Where the memory begins that was got for the object.
-    fn start(&self, object: u64, id: TypeId) -> u64 {
-        object.wrapping_sub(self.described(id).head())
+    /// Where the memory begins that was got for the object. NumPy makes element types by `malloc`
+    /// that are like static ones, without a head (`dtypemeta.c`).
+    fn start(&mut self, object: u64, id: TypeId) -> u64 {
+        let (kind, head) = (self.described(id).kind, self.described(id).head());
+        let has_head = kind != Kind::Type || self.is_heap_type(object);
+        object.wrapping_sub(if has_head { head } else { 0 })
     }
 
     /// Whether the address is in a range that is glibc's own, if its malloc is in use.

@@ -10,7 +10,7 @@ use super::{
     graph::{Graph, Proposed},
     holder::Holders,
     kind::Kind,
-    model::{Allocator, Arena, Array, Container, Inventory, Limits, Spent},
+    model::{Allocator, Arena, Array, Container, Inventory, Limits, SparsePools, Spent},
     reader::Reader,
     references::Reference,
     tally::{Tally, Top},
@@ -53,14 +53,30 @@ impl Inventory {
             Some(false) => Allocator::Pymalloc,
         };
         blocks.tally.coverage.read_bytes = of_blocks.view.read_bytes();
+        let sparse = blocks.sparse_pools();
         let types = reader.types.adopt(of_blocks.types);
         tally.append(blocks.tally, &types);
         tally.coverage.spent = spent;
-        for of in blocks.arenas.iter_mut().flat_map(|arena| &mut arena.types) {
-            of.0 = types.get(of.0).map_or(0, |id| id.index());
-        }
+        let mut pools = Pools { allocator, arenas: blocks.arenas, sparse };
+        pools.renumber(|of| types.get(of).map_or(0, |id| id.index()));
         reader.view.allow(100);
-        Ok(reader.conclude(tally, &mut holders, (allocator, blocks.arenas)))
+        Ok(reader.conclude(tally, &mut holders, pools))
+    }
+}
+
+/// What small objects lie in.
+struct Pools {
+    allocator: Allocator,
+    arenas: Vec<Arena>,
+    sparse: SparsePools,
+}
+
+impl Pools {
+    /// Gives the types other numbers.
+    fn renumber(&mut self, number: impl Fn(usize) -> usize) {
+        let of_arenas = self.arenas.iter_mut().flat_map(|arena| &mut arena.types);
+        of_arenas.for_each(|(of, _)| *of = number(*of));
+        self.sparse.types.iter_mut().for_each(|(of, _)| *of = number(*of));
     }
 }
 
@@ -126,16 +142,9 @@ impl Reader<'_> {
         Ok((tally, Holders::new(nodes, activations), spent))
     }
 
-    fn conclude(
-        &mut self,
-        tally: Tally,
-        holders: &mut Holders,
-        (allocator, mut arenas): (Allocator, Vec<Arena>),
-    ) -> Inventory {
+    fn conclude(&mut self, tally: Tally, holders: &mut Holders, mut pools: Pools) -> Inventory {
         let (types, places) = tally.types(&self.types);
-        for arena in &mut arenas {
-            arena.types.iter_mut().for_each(|(of, _)| *of = places[*of]);
-        }
+        pools.renumber(|of| places[of]);
         let mut coverage = tally.coverage;
         let lists = [tally.containers, tally.buffers, tally.arrays, tally.data_frames];
         let lists = lists.map(Top::into_list);
@@ -150,8 +159,9 @@ impl Reader<'_> {
         coverage.read_bytes += self.view.read_bytes();
         Inventory {
             version: self.interpreter.version,
-            allocator,
-            arenas,
+            allocator: pools.allocator,
+            arenas: pools.arenas,
+            sparse_pools: pools.sparse,
             types,
             arrays,
             array_count: tally.array_count,

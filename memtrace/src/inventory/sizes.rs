@@ -17,6 +17,9 @@ pub(super) const BLOCK_ITEMS: u64 = 64;
 /// Include/datetime.h); without, it lacks the last member, though its `__sizeof__` counts it.
 const HAS_ZONE: u64 = 24;
 const ZONE_BYTES: u64 = 8;
+/// In a buffered file (`Modules/_io/bufferedio.c`).
+const BUFFER: u64 = 56;
+const BUFFER_SIZE: u64 = 120;
 /// Larger ones are not believed: 1 TiB.
 const MAX_SIZE: u64 = 1 << 40;
 
@@ -101,6 +104,11 @@ impl Reader<'_> {
             }
             Kind::NumpyArray => self.array_size(object, basic)?,
             Kind::Struct => basic.checked_add(self.struct_codes(object)?)?,
+            Kind::Element => basic.checked_add(self.element_children(object)?)?,
+            Kind::BufferedFile => {
+                let [buffer, size] = [BUFFER, BUFFER_SIZE].map(|member| word(self, member));
+                basic.checked_add(if buffer? == 0 { 0 } else { size? })?
+            }
             // `_PyObject_VAR_SIZE` rounds up (3.11 `Objects/codeobject.c`, `code_sizeof`).
             Kind::Code => self.extended(object, sizes)?.checked_next_multiple_of(8)?,
             _ => self.extended(object, sizes)?,
@@ -188,7 +196,19 @@ impl Reader<'_> {
         if is_inside { Some(0) } else { slots.checked_mul(16) }
     }
 
-    fn is_heap_type(&mut self, of: u64) -> bool {
+    /// What an element has apart from itself: attributes, and its children, the first four of which have
+    /// room there (`ElementObjectExtra` in Modules/_elementtree.c).
+    fn element_children(&mut self, object: u64) -> Option<u64> {
+        let extra = self.view.word(object.wrapping_add(40))?;
+        if extra == 0 {
+            return Some(0);
+        }
+        let [room, children] = self.view.words(extra.wrapping_add(16))?;
+        let elsewhere = if children == extra.wrapping_add(32) { 0 } else { room };
+        elsewhere.checked_mul(8)?.checked_add(64)
+    }
+
+    pub(super) fn is_heap_type(&mut self, of: u64) -> bool {
         self.resolve(of).is_some_and(|id| self.described(id).has(flag::HEAP_TYPE))
     }
 

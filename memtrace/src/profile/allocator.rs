@@ -54,6 +54,16 @@ const PREFIXES: [&str; 23] = [
     "tc_",
 ];
 
+/// What C libraries are called.
+const C_LIBRARIES: [&str; 3] = ["libc.so", "libc-2.", "ld-musl-"];
+
+/// Whether a file is a C library by its name: what has no symbol in it serves allocations, copies and
+/// fills.
+pub(super) fn is_c_library(module: &str) -> bool {
+    let name = module.rsplit('/').next().unwrap_or(module);
+    C_LIBRARIES.iter().any(|library| name.starts_with(library))
+}
+
 /// Whether `symbol` is a function of an allocator.
 pub(super) fn is_allocator(symbol: &str) -> bool {
     let name = symbol.split('@').next().unwrap_or(symbol);
@@ -63,6 +73,16 @@ pub(super) fn is_allocator(symbol: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn c_libraries_are_known_by_name() {
+        for module in
+            ["/usr/lib/x86_64-linux-gnu/libc.so.6", "/lib/libc-2.31.so", "ld-musl-x86_64.so.1"]
+        {
+            assert!(is_c_library(module), "{module}");
+        }
+        assert!(!is_c_library("/opt/libc.so.d/libother.so") && !is_c_library("libcrypto.so.3"));
+    }
 
     #[test]
     fn allocators_are_known_by_name() {

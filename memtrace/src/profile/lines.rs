@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Amount, Amounts, Frame, Profile, Stack, View,
-    allocator::is_allocator,
+    allocator::{is_allocator, is_c_library},
     source::{is_installed, package},
 };
 
@@ -155,6 +155,7 @@ impl Profile {
     fn is_allocator(&self, frame: u32) -> bool {
         match &self.frames[frame as usize] {
             Frame::Native { symbol: Some(symbol), .. } => is_allocator(symbol),
+            Frame::Native { symbol: None, module: Some(module), .. } => is_c_library(module),
             _ => false,
         }
     }
@@ -220,6 +221,25 @@ mod tests {
             texts.contains(&("blas_memory_alloc (libopenblas.so.0)".into(), None)),
             "{texts:?}"
         );
+    }
+
+    #[test]
+    fn code_of_the_c_library_without_a_name_is_not_blamed() {
+        let mut builder = Builder::new(example::session());
+        let process = builder.add_process(Process::default());
+        let native = |symbol: Option<&str>, module: &str| Frame::Native {
+            symbol: symbol.map(Into::into),
+            module: Some(module.into()),
+            address: 1,
+            location: None,
+        };
+        let stack = [native(Some("fill"), "/srv/worker"), native(None, "/lib/libc.so.6")];
+        let frames = stack.map(|frame| builder.intern(frame)).to_vec();
+        let live = Amount { bytes: 1, objects: 1 };
+        builder.add_stack(process, frames, Amounts { live, ..Amounts::default() });
+        let profile = builder.finish();
+        let texts = texts(&profile, &profile.lines(View::Live));
+        assert_eq!(texts, [("fill (worker)".to_owned(), None)]);
     }
 
     #[test]

@@ -33,7 +33,8 @@ fn summary(Glibc { version, arenas, total, .. }: &Glibc) -> String {
 
 /// What could be done that is worth it, and what that would give back.
 pub(super) fn advice(advice: &[Advice]) -> impl Iterator<Item = String> {
-    advice.iter().filter(|advice| advice.bytes >= WORTH_BYTES).map(sentence)
+    let is_worth = |advice: &&Advice| advice.bytes.max(advice.pinned()) >= WORTH_BYTES;
+    advice.iter().filter(is_worth).map(sentence)
 }
 
 fn sentence(advice: &Advice) -> String {
@@ -50,7 +51,7 @@ fn sentence(advice: &Advice) -> String {
             Size(kept)
         ),
         Remedy::FewerArenas { arenas } => format!(
-            "{} of threads hold {bytes} free that other threads cannot use: MALLOC_ARENA_MAX=2 might \
+            "{} of threads hold {bytes} free, which other threads cannot use: MALLOC_ARENA_MAX=2 might \
              save a part of it, at the price of waiting ({basis}).",
             Things(arenas as u64, "arena")
         ),

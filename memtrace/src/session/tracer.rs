@@ -326,7 +326,6 @@ impl Tracer {
         let pages = self.settle_pages(&live);
         let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
         let resident = self.resident(&heaps, &live);
-        self.look_at_sharing_now();
         self.notes.extend(self.failures.take());
         self.notes.extend(unseen(&self.targets));
         self.meter.update(&self.kernel, true);

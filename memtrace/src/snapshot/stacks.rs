@@ -72,6 +72,8 @@ pub struct Stacks {
     pub interrupted: Duration,
     /// How many threads were.
     pub interruptions: u32,
+    /// Whether there was no time for all of them.
+    pub is_late: bool,
 }
 
 /// What stacks are read through.
@@ -80,7 +82,7 @@ pub struct Reader<'code> {
     pub code: Code<'code>,
     /// The memory of the process.
     pub memory: Memory,
-    /// When to stop.
+    /// When to stop; a few are read all the same.
     pub deadline: Instant,
 }
 
@@ -127,7 +129,8 @@ impl Reader<'_> {
         few: &[Standing],
         stacks: &mut Stacks,
     ) -> anyhow::Result<()> {
-        if Instant::now() >= self.deadline {
+        if Instant::now() >= self.deadline && !stacks.by_thread.is_empty() {
+            stacks.is_late = true;
             return Ok(());
         }
         let before = by_thread(kernel.look()?);

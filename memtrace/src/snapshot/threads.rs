@@ -72,8 +72,9 @@ fn add_stacks(
     let mappings = scene.mappings()?;
     let interpreter = scene.objects.interpreter(mappings);
     let code = scene.objects.code(mappings);
+    let loaded = Threads::load(scene.process.pid(), interpreter.layout);
     let reader = reader(scene, &code, interpreter.layout);
-    let stacks = match Threads::load(scene.process.pid(), interpreter.layout) {
+    let stacks = match loaded {
         Ok(mut kernel) => reader.read(&mut kernel).context("read the stacks")?,
         Err(error) => {
             notes.push(format!(
@@ -113,7 +114,8 @@ fn fill(thread: &mut Thread, stacks: &Stacks, names: &Names<'_>, holder: Option<
         thread.stack = Part::Missing(match thread.task.state {
             'R' => "it was about to run, and did not while it was waited for".to_owned(),
             'Z' | 'X' => "it has ended".to_owned(),
-            _ => "there was no time to read it".to_owned(),
+            _ if stacks.is_late => "there was no time to read it".to_owned(),
+            _ => "it ended while others were read".to_owned(),
         });
         return;
     };

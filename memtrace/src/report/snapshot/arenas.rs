@@ -5,6 +5,7 @@ use super::{
     section::Section,
 };
 use crate::{
+    inventory::{Inventory, SparsePools},
     profile::printable,
     snapshot::{ArenaGroup, PythonObjects},
 };
@@ -28,6 +29,7 @@ pub(super) fn section(objects: &PythonObjects) -> Option<Section> {
         section.row_with(cells, fullness(group), keepers(group));
     }
     section.remark("An arena goes back to the system when no object in it is in use any more.");
+    section.remarks.extend(pools(&objects.inventory));
     Some(section)
 }
 
@@ -44,14 +46,37 @@ fn fullness(group: &ArenaGroup) -> String {
 }
 
 fn keepers(group: &ArenaGroup) -> String {
-    let types = group.types.iter();
+    if group.used == 0 {
+        return "empty: kept for the next objects".to_owned();
+    }
+    kept_by(group.types.iter().map(|(name, count)| (name.as_str(), *count)))
+}
+
+/// Nothing if there are none.
+fn kept_by<'a>(types: impl Iterator<Item = (&'a str, u64)>) -> String {
     let types: Vec<_> =
-        types.map(|(name, count)| format!("{} {}", Count(*count), printable(name))).collect();
+        types.map(|(name, count)| format!("{} {}", Count(count), printable(name))).collect();
     if types.is_empty() {
         String::new()
     } else {
         format!("kept by {} and others", types.join(", "))
     }
+}
+
+/// Which objects keep pools that are nearly empty.
+fn pools(inventory: &Inventory) -> Option<String> {
+    let SparsePools { count, bytes, used_bytes, types } = &inventory.sparse_pools;
+    let types = types.iter().filter_map(|(of, count)| Some((inventory.types.get(*of)?, *count)));
+    let kept = kept_by(types.map(|(of, count)| (of.name.as_str(), count)));
+    (*count > 0 && !kept.is_empty()).then(|| {
+        format!(
+            "Of their pools {} are less than a quarter in use, {} of {}: {kept}. What is free there serves \
+             objects of the same size only.",
+            Count(*count),
+            Size(*used_bytes),
+            Size(*bytes)
+        )
+    })
 }
 
 /// The same in sentences, one for each group.
@@ -69,5 +94,5 @@ pub fn sentences(objects: &PythonObjects) -> Vec<String> {
             if kept.is_empty() { "" } else { ", " },
         )
     };
-    groups.map(sentence).collect()
+    groups.map(sentence).chain(pools(&objects.inventory)).collect()
 }

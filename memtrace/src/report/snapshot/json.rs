@@ -23,6 +23,8 @@
 //!     "arenas_resident_bytes": 4096, "arenas_used_bytes": 4000,
 //!     "arenas_by_use": [ { "least_percent": 0, "below_percent": 10, "arenas": 3,
 //!       "resident_bytes": 4096, "used_bytes": 400, "types": [ { "name": "dict", "count": 3 } ] } ],
+//!     "sparse_pools": { "pools": 1, "bytes": 16384, "used_bytes": 400,
+//!       "types": [ { "name": "dict", "count": 3 } ] },
 //!     "types": [ { "name": "dict", "count": 3, "bytes": 192 } ],
 //!     "arrays": [ { "address": 4096, "dtype": "float64", "shape": [3], "bytes": 24,
 //!       "resident_bytes": 24, "view_of": null, "holder": HOLDER } ],

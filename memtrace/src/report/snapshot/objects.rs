@@ -8,7 +8,7 @@ use super::{
     section::Section,
 };
 use crate::{
-    inventory::{Array, Buffer, Container, Coverage, DataFrame, Holder, Inventory, Owner, Spent},
+    inventory::{Array, Buffer, Coverage, DataFrame, Holder, Inventory, Owner, Spent},
     profile::printable,
     snapshot::{InMemory, PythonObjects, Snapshot},
 };
@@ -28,9 +28,9 @@ pub(super) fn sections(snapshot: &Snapshot) -> Vec<Section> {
         sections.push(data_frames(&objects.inventory.data_frames));
     }
     if !objects.buffers.is_empty() {
-        sections.push(buffers(&objects.buffers));
+        sections.push(buffers(objects));
     }
-    sections.push(containers(&objects.inventory.containers));
+    sections.push(containers(&objects.inventory));
     sections
 }
 
@@ -83,15 +83,21 @@ fn coverage(coverage: &Coverage) -> Vec<String> {
 
 fn arrays(objects: &PythonObjects) -> Section {
     let (count, bytes) = (objects.inventory.array_count, objects.inventory.array_bytes);
-    let title = format!("NumPy arrays: {}, which own {}", Count(count), Size(bytes));
+    let is_complete = objects.inventory.coverage.is_complete();
+    let least = if is_complete { "" } else { "at least " };
+    let title = format!("NumPy arrays: {least}{}, which own {}", Count(count), Size(bytes));
     let mut section = Section::new(title, &["bytes", "resident", "array"]);
     let arrays = &objects.arrays;
     section.groups(arrays, |array| (array_name(array), array.bytes, array.holder.as_ref()));
     let listed = objects.arrays.len() as u64;
     let smaller = count.saturating_sub(listed);
-    if smaller > 0 {
-        let (listed, smaller) = (Count(listed), Count(smaller));
-        section.remark(format!("The {listed} largest are listed; {smaller} smaller ones are not."));
+    let (listed, others) = (Count(listed), Count(smaller));
+    if !is_complete {
+        section.remark(format!(
+            "{others} of them are not listed, and there may be more; they may be larger."
+        ));
+    } else if smaller > 0 {
+        section.remark(format!("The {listed} largest are listed; {others} smaller ones are not."));
     }
     section
 }
@@ -176,16 +182,24 @@ fn data_frames(frames: &[DataFrame]) -> Section {
     section
 }
 
-fn buffers(buffers: &[InMemory<Buffer>]) -> Section {
-    let mut section = Section::new("Largest strings and buffers", &["bytes", "resident", "object"]);
-    section.groups(buffers, |buffer| {
+/// What the largest of those are that were found.
+fn largest(what: &str, coverage: &Coverage) -> String {
+    let limit = if coverage.is_complete() { "" } else { ", as far as they were found" };
+    format!("Largest {what}{limit}")
+}
+
+fn buffers(PythonObjects { inventory, buffers, .. }: &PythonObjects) -> Section {
+    let title = largest("strings and buffers", &inventory.coverage);
+    let mut section = Section::new(title, &["bytes", "resident", "object"]);
+    section.groups(buffers, |buffer: &Buffer| {
         (printable(&buffer.type_name), buffer.bytes, buffer.holder.as_ref())
     });
     section
 }
 
-fn containers(containers: &[Container]) -> Section {
-    let mut section = Section::new("Largest containers", &["bytes", "length", "container"]);
+fn containers(Inventory { containers, coverage, .. }: &Inventory) -> Section {
+    let title = largest("containers", coverage);
+    let mut section = Section::new(title, &["bytes", "length", "container"]);
     for container in containers {
         let cells = [Size(container.bytes).to_string(), Count(container.length).to_string()];
         section.row_with(cells, printable(&container.type_name), held(container.holder.as_ref()));

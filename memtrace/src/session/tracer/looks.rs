@@ -190,6 +190,7 @@ impl Tracer {
                 Err(_) => {}
             }
         }
+        self.look_at_sharing_now();
         let index = |slot| self.targets.index(slot).map(|index| index as u32);
         let by_index: Vec<_> =
             looks.iter().filter_map(|(slot, look)| Some((index(*slot)?, look))).collect();

@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 use super::super::super::heap::doubt;
 use crate::{
     heap::{Account, Advice, Basis, Remedy},
-    inventory::{Allocator, Array, Buffer, Container, DataFrame, Holder, Inventory, Owner, Root},
+    inventory::{
+        Allocator, Array, Buffer, Container, DataFrame, Holder, Inventory, Owner, Root, SparsePools,
+    },
     profile::Segment,
     snapshot::{ArenaGroup, Glibc, GlibcArena, InMemory, PythonObjects, Usage},
 };
@@ -86,6 +88,7 @@ pub(super) fn objects(objects: &PythonObjects) -> Value {
         "arenas_resident_bytes": objects.arena_bytes.as_ref().map(|bytes| bytes.iter().sum::<u64>()),
         "arenas_used_bytes": inventory.arenas.iter().map(|arena| arena.used_bytes).sum::<u64>(),
         "arenas_by_use": objects.arenas_by_use().iter().map(arena_group).collect::<Vec<_>>(),
+        "sparse_pools": sparse_pools(inventory),
         "types": types.collect::<Vec<_>>(),
         "arrays": objects.arrays.iter().map(array).collect::<Vec<_>>(),
         "array_count": inventory.array_count,
@@ -109,6 +112,15 @@ fn arena_group(group: &ArenaGroup) -> Value {
     })
 }
 
+fn sparse_pools(inventory: &Inventory) -> Value {
+    let SparsePools { count, bytes, used_bytes, types } = &inventory.sparse_pools;
+    let types = types.iter().filter_map(|(of, count)| {
+        Some(json!({ "name": inventory.types.get(*of)?.name, "count": count }))
+    });
+    let types: Vec<_> = types.collect();
+    json!({ "pools": count, "bytes": bytes, "used_bytes": used_bytes, "types": types })
+}
+
 fn coverage(inventory: &Inventory) -> Value {
     let coverage = &inventory.coverage;
     json!({
@@ -120,7 +132,7 @@ fn coverage(inventory: &Inventory) -> Value {
         "blocks": coverage.blocks,
         "other_blocks": coverage.other_blocks,
         "other_bytes": coverage.other_bytes,
-        "complete": coverage.is_followed && coverage.spent.is_none(),
+        "complete": coverage.is_complete(),
     })
 }
 
