@@ -216,10 +216,11 @@ impl Page {
         let columns = (account.resident / unit).max(1);
         let width = columns.min(COLUMNS);
         self.rectangle([LEFT, self.y, width, HEIGHT], colour(Use::Live));
-        let cut = if columns > COLUMNS { "; the bar is cut off" } else { "" };
+        let more =
+            if columns > COLUMNS { "the bar is cut off" } else { "returned when freed" };
         let blocks = Things(account.live_chunks, "large block");
         let text = format!("{} in memory, all in use", Size(account.resident));
-        self.beside("own mappings", &text, &format!("{blocks}, returned when freed{cut}"));
+        self.beside("own mappings", &text, &format!("{blocks}: {more}"));
     }
 
     fn sentence(&mut self, sentence: &str) {
