@@ -85,7 +85,8 @@ fn standing(task: u64, saved: &pt_regs, subject: &Subject) -> Option<Standing> {
     let involuntary: u64 = read(task + fields.involuntary)?;
     Some(Standing {
         thread: read(task + fields.thread)?,
-        on_cpu: read(task + fields.on_cpu)?,
+        // The kernel's field is a word or, on Linux 7.2, a byte.
+        on_cpu: read::<u8>(task + fields.on_cpu)?.into(),
         registers: Registers { pc: saved.rip, sp: saved.rsp, fp: saved.rbp },
         rdi: saved.rdi,
         thread_pointer: read(task + fields.thread_pointer)?,
