@@ -100,6 +100,7 @@ impl Reader<'_> {
             let unsettled = wanted.iter().filter(|standing| !stacks.is_settled(standing));
             let running: Vec<u32> = unsettled.map(|standing| standing.thread).collect();
             let left = self.deadline.saturating_duration_since(Instant::now());
+            stacks.is_late |= !running.is_empty() && left.is_zero();
             if running.is_empty() || left.is_zero() {
                 break;
             }

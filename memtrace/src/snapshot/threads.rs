@@ -9,7 +9,7 @@ use syscalls::Sysno;
 use super::{
     Cost, Moment, Part, Scene, Snapshot, Stack, Thread,
     names::Names,
-    stacks::{self, Certainty, Code, Pages, Reader, Stacks},
+    stacks::{self, Certainty, Code, Pages, Reader},
 };
 use crate::{
     kernel::Threads,
@@ -88,7 +88,12 @@ fn add_stacks(
     let steps = stacks.by_thread.values().flat_map(|stack| &stack.steps);
     let names = Names::find(scene.objects, &interpreter.layout, scene.process.memory(), steps);
     for thread in threads {
-        fill(thread, &stacks, &names, holder);
+        if let Some(stack) = stacks.by_thread.get(&thread.task.id) {
+            fill(thread, stack, &names, holder);
+        } else {
+            let reason = why_missing(thread.task.state, stacks.is_late);
+            thread.stack = Part::Missing(reason.to_owned());
+        }
     }
     Ok(Cost {
         interruptions: stacks.interruptions,
@@ -109,16 +114,16 @@ fn reader<'scene>(
     }
 }
 
-fn fill(thread: &mut Thread, stacks: &Stacks, names: &Names<'_>, holder: Option<u64>) {
-    let Some(stack) = stacks.by_thread.get(&thread.task.id) else {
-        thread.stack = Part::Missing(match thread.task.state {
-            'R' => "it was about to run, and did not while it was waited for".to_owned(),
-            'Z' | 'X' => "it has ended".to_owned(),
-            _ if stacks.is_late => "there was no time to read it".to_owned(),
-            _ => "it ended while others were read".to_owned(),
-        });
-        return;
-    };
+const fn why_missing(state: char, is_late: bool) -> &'static str {
+    match state {
+        'Z' | 'X' => "it has ended",
+        _ if is_late => "there was no time to read it",
+        'R' => "it was about to run, and did not while it was waited for",
+        _ => "it ran or ended while it was looked at",
+    }
+}
+
+fn fill(thread: &mut Thread, stack: &stacks::Stack, names: &Names<'_>, holder: Option<u64>) {
     thread.is_python = stack.thread_state != 0;
     if stack.certainty != Certainty::Partial {
         thread.holds_lock = holder.map(|holder| thread.is_python && holder == stack.thread_state);
@@ -150,6 +155,16 @@ mod tests {
 
     use super::{super::tests::sleeper, *};
     use crate::objects::Objects;
+
+    #[test]
+    fn time_is_the_reason_only_where_it_was_over() {
+        assert_eq!(why_missing('S', true), why_missing('R', true));
+        assert!(why_missing('S', true).contains("no time"));
+        assert!(
+            !['S', 'R', 'Z'].iter().any(|state| why_missing(*state, false).contains("no time"))
+        );
+        assert_eq!(why_missing('Z', true), "it has ended");
+    }
 
     #[test]
     fn stacks_leave_time_for_the_rest() {
