@@ -13,12 +13,14 @@ use std::{path::Path, process::Output};
 
 use serde_json::Value;
 
-use crate::support::{memtrace, report::Report};
+use crate::support::{memtrace, observe, report::Report};
 
-/// Takes a snapshot and reads it as JSON.
+/// Takes a snapshot and reads it as JSON. A slower machine has more than the usual ten seconds: on an
+/// emulated one the kernel takes several of them to load what reads the stacks.
 #[track_caller]
 fn take(pid: u32) -> Value {
-    take_with(pid, &[])
+    let seconds = format!("{}s", observe::patience().as_secs() / 6);
+    take_with(pid, &["--timeout", &seconds])
 }
 
 /// As [`take`], with more options.
@@ -45,10 +47,16 @@ fn threads(snapshot: &Value) -> &[Value] {
     snapshot["threads"].as_array().expect("threads")
 }
 
+/// The frames of a thread, outermost first.
+#[track_caller]
+fn frames(thread: &Value) -> &[Value] {
+    thread["frames"].as_array().unwrap_or_else(|| panic!("no frames: {thread}"))
+}
+
 /// Frames of a thread that are Python's, innermost first: function, file name, line.
+#[track_caller]
 fn python_frames(thread: &Value) -> Vec<(String, String, u64)> {
-    let frames = thread["frames"].as_array().expect("frames").iter().rev();
-    let frames = frames.filter(|frame| frame["kind"] == "python");
+    let frames = frames(thread).iter().rev().filter(|frame| frame["kind"] == "python");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     frames
         .map(|frame| {
@@ -58,7 +66,7 @@ fn python_frames(thread: &Value) -> Vec<(String, String, u64)> {
 }
 
 /// Whether the thread's stack has a frame of that name.
+#[track_caller]
 fn is_within(thread: &Value, name: &str) -> bool {
-    let frames = thread["frames"].as_array().expect("frames");
-    frames.iter().any(|frame| frame["name"].as_str().is_some_and(|found| found == name))
+    frames(thread).iter().any(|frame| frame["name"].as_str().is_some_and(|found| found == name))
 }

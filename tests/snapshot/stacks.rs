@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path, process::Command};
 
 use serde_json::Value;
 
-use super::{is_within, python_frames, take, threads};
+use super::{frames, is_within, python_frames, take, threads};
 use crate::{
     python::native::{Maps, Place},
     support::workload::{self, Workload},
@@ -75,8 +75,7 @@ fn threads_that_wait_are_where_python_says() {
 
 /// Whether the stack reaches the thread's first function without a gap.
 fn is_complete(thread: &Value) -> bool {
-    let frames = thread["frames"].as_array().expect("frames");
-    frames.iter().all(|frame| frame["kind"] != "gap")
+    frames(thread).iter().all(|frame| frame["kind"] != "gap")
 }
 
 #[test]
@@ -116,8 +115,7 @@ fn native_frames_are_those_of_gdb() {
 
 /// Files and addresses, innermost first.
 fn native_frames(thread: &Value) -> Vec<Place> {
-    let frames = thread["frames"].as_array().expect("frames").iter().rev();
-    let native = frames.filter(|frame| frame["kind"] == "native");
+    let native = frames(thread).iter().rev().filter(|frame| frame["kind"] == "native");
     let place = |frame: &Value| {
         let module = frame["module"].as_str().expect("a file").to_owned();
         (module, frame["address"].as_u64().expect("an address"))

@@ -4,6 +4,8 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
+use super::observe::kernel_version;
+
 /// The views of a profile.
 pub const VIEWS: [&str; 3] = ["live", "peak", "allocated"];
 
@@ -83,9 +85,10 @@ impl Report {
         }
     }
 
-    /// The losses as text; empty if nothing was lost.
+    /// The losses as text; empty if nothing was lost that memtrace could have recorded.
     pub fn losses(&self) -> Vec<String> {
-        self.0["losses"].as_array().expect("losses").iter().map(ToString::to_string).collect()
+        let losses = self.0["losses"].as_array().expect("losses").iter();
+        losses.filter(|loss| !is_the_kernels(loss)).map(ToString::to_string).collect()
     }
 }
 
@@ -104,6 +107,13 @@ impl<'report> Stack<'report> {
     pub fn has_gap(&self) -> bool {
         self.frames.iter().any(|frame| frame["kind"] == "gap")
     }
+}
+
+/// Whether the kernel has kept something from memtrace, which can but say so: since Linux 7.0 a program
+/// at a tracepoint can be preempted, and until it goes on, none runs at that tracepoint on that processor.
+fn is_the_kernels(loss: &Value) -> bool {
+    let what = loss["what"].as_str().expect("words");
+    what == "system calls, starts and ends of any process not seen" && kernel_version() >= [7, 0]
 }
 
 fn amount(value: &Value) -> (u64, u64) {
