@@ -108,8 +108,8 @@ const SUITES: [&Suite; 4] = [&BULLSEYE, &BOOKWORM, &TRIXIE, &SID];
 const USUAL: [Pair; 5] = [
     // What will be Debian 14; it alone has memray.
     Pair { kernel: &LINUX_SID, suite: &SID, share: Share::Dependent },
-    // Debian 13.
-    Pair { kernel: &LINUX_6_12, suite: &TRIXIE, share: Share::Dependent },
+    // Debian 13. What depends on the kernel alone runs on that of Debian 12 and on the newest one.
+    Pair { kernel: &LINUX_6_12, suite: &TRIXIE, share: Share::OnSuite },
     // Debian 12; the oldest kernel here that memtrace supports.
     Pair { kernel: &LINUX_6_1, suite: &BOOKWORM, share: Share::Dependent },
     // A container of Debian 11 on a newer kernel, for its own is refused.
@@ -143,7 +143,7 @@ enum Share {
     Every,
     /// Those that depend on the kernel or on the suite.
     Dependent,
-    /// Those that depend on the suite.
+    /// Those that depend on the suite, whatever else they depend on.
     OnSuite,
 }
 
@@ -239,10 +239,13 @@ impl Pair {
         }
         let Dependence { kernel, suite } = dependence::of(test);
         match self.share {
+            Share::Dependent | Share::OnSuite if dependence::is_long(test) => {
+                Some("its load takes minutes on an emulated processor: runs on this machine")
+            }
             Share::Dependent if !kernel && !suite => {
                 Some("neither kernel, Python nor C library matters: runs on this machine")
             }
-            Share::OnSuite if !suite => Some("the suite does not matter: runs with another one"),
+            Share::OnSuite if !suite => Some("the suite does not matter: runs with others"),
             _ => None,
         }
     }
@@ -291,6 +294,7 @@ mod tests {
             "cli::d",
             "heap::e",
             "wheels::f",
+            "safety::a_busy_process",
             FLOOR,
         ];
         let tests = tests.map(str::to_owned);
@@ -304,7 +308,8 @@ mod tests {
         assert_eq!(run("6.1", 1), ["python::lines::b", "heap::e", FLOOR]);
         let sid = ["oom::a", "python::lines::b", "python::memray::c", "heap::e", FLOOR];
         assert_eq!(run("sid", 0), sid);
-        let named = ["oom::a", "python::lines::b", "cli::d", "heap::e", FLOOR];
+        let named =
+            ["oom::a", "python::lines::b", "cli::d", "heap::e", "safety::a_busy_process", FLOOR];
         assert_eq!(run("sid/bookworm", 0), named);
     }
 }

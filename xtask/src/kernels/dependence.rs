@@ -84,11 +84,33 @@ const DEPENDENCES: [(Dependence, &[&str]); 7] = [
     (ON_NEITHER, &["scenarios::", "wheels::"]),
 ];
 
+/// By the beginnings of their names: tests whose load takes a minute or more on an emulated processor.
+/// What they show under load, shorter tests of the same modules show without.
+const LONG: [&str; 9] = [
+    "decomposition::processes_of_every_kind",
+    "faults::a_loader_that_is_stopped",
+    "heap::sums",
+    "heap::trim::what_malloc_trim_gives_back_is_foretold()",
+    "oom::kills::ten_victims",
+    "oom::survival::short_lived",
+    "safety::a_busy_process",
+    "safety::nothing_stays_when_memtrace_is_killed_while",
+    "snapshot::memory::millions",
+];
+
 /// What a test depends on.
 pub fn of(test: &str) -> Dependence {
-    let fits = |beginnings: &[&str]| beginnings.iter().any(|beginning| test.starts_with(beginning));
-    let line = DEPENDENCES.iter().find(|(_, beginnings)| fits(beginnings));
+    let line = DEPENDENCES.iter().find(|(_, beginnings)| begins_like(test, beginnings));
     line.map_or(ON_KERNEL, |(dependence, _)| *dependence)
+}
+
+/// Whether a test is left to machines that are not emulated, unless it is asked for.
+pub fn is_long(test: &str) -> bool {
+    begins_like(&format!("{test}()"), &LONG)
+}
+
+fn begins_like(test: &str, beginnings: &[&str]) -> bool {
+    beginnings.iter().any(|beginning| test.starts_with(beginning))
 }
 
 #[cfg(test)]
@@ -104,11 +126,19 @@ mod tests {
         assert_eq!(found, [(false, false), (false, true), (true, true), (true, false)]);
     }
 
+    #[test]
+    fn a_long_test_is_told_from_one_whose_name_goes_on() {
+        let name = "heap::trim::what_malloc_trim_gives_back_is_foretold";
+        assert!(is_long(name) && !is_long(&format!("{name}_for_python")));
+        assert!(is_long("heap::sums_are_those_of_mallinfo") && !is_long("oom::a"));
+    }
+
     /// The modules are files; a test that is named itself is in its module's.
     #[test]
     fn what_tests_depend_on_is_said_of_tests_that_there_are() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");
-        for beginning in DEPENDENCES.iter().flat_map(|(_, beginnings)| *beginnings) {
+        let dependences = DEPENDENCES.iter().flat_map(|(_, beginnings)| *beginnings);
+        for beginning in dependences.chain(&LONG) {
             let (module, test) = beginning.rsplit_once("::").unwrap();
             let file = folder.join(module.replace("::", "/")).with_extension("rs");
             let source = fs::read_to_string(&file).unwrap_or_default();
