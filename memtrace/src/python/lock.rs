@@ -21,6 +21,7 @@ fn place(minor: u8) -> Option<Place> {
         11 => Some(Place::Runtime(360)),
         12 => Some(Place::Interpreter(48, 384)),
         13 => Some(Place::Interpreter(640, 16)),
+        14 => Some(Place::Interpreter(816, 16)),
         _ => None,
     }
 }
@@ -75,6 +76,8 @@ mod tests {
     fn from_3_12_on_the_lock_is_the_interpreters() {
         let words = [(0x1000 + 48, 0x2000), (0x2000 + 384, 0x3000), (0x3008, 7), (0x3010, 1)];
         assert_eq!(holder_in(12, &words), Some(7));
-        assert_eq!(holder_in(14, &words), None, "its place is not known");
+        let words = [(0x1000 + 816, 0x2000), (0x2000 + 16, 0x3000), (0x3008, 7), (0x3010, 1)];
+        assert_eq!(holder_in(14, &words), Some(7));
+        assert_eq!(holder_in(15, &words), None, "its place is not known");
     }
 }
