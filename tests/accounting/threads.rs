@@ -34,7 +34,8 @@ fn check_chains(command: &mut Command) {
         check_chain(&report, &sums, thread);
     }
     assert_eq!(report.within_all("at_the_top"), [(0, 0), (64 * MIB, 1), (64 * MIB, 1)]);
-    assert_eq!(report.calls("unknown_releases"), 0);
+    // `free` of glibc 2.43 begins anew in a thread that has no cache yet: the same release twice.
+    assert!(report.calls("unknown_releases") <= THREADS);
     let (counted, allocated) = (report.counted("live").1, report.counted("allocated").1);
     assert_eq!(report.calls("allocations"), allocated);
     assert_eq!(report.calls("releases"), allocated - counted);
