@@ -27,7 +27,7 @@ pub type Place = (String, u64);
 
 /// A frame of memtrace's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Frame {
+pub enum Frame {
     Native(Place),
     Python,
     Gap,
@@ -80,7 +80,8 @@ fn by_size(report: &Report) -> BTreeMap<u64, Vec<Vec<Frame>>> {
     sizes
 }
 
-fn frame(frame: &Value) -> Frame {
+/// A frame of a report or of a snapshot.
+pub fn frame(frame: &Value) -> Frame {
     match (frame["kind"].as_str(), frame["module"].as_str(), frame["address"].as_u64()) {
         (Some("python"), ..) => Frame::Python,
         (Some("native"), Some(module), Some(address)) => Frame::Native((module.into(), address)),
@@ -147,7 +148,8 @@ fn agree(ours: &[Frame], theirs: &[Place]) -> bool {
         })
 }
 
-fn is_interpreter(path: &str) -> bool {
+/// Whether a file is the interpreter.
+pub fn is_interpreter(path: &str) -> bool {
     Path::new(path).file_name().is_some_and(|name| name.to_string_lossy().contains("python3."))
 }
 
