@@ -92,7 +92,8 @@ fn is_plain(mapping: &Mapping) -> bool {
 
 /// The part of the anonymous pages that is a stack. Linux does not tell which mappings are stacks
 /// of threads: glibc puts a guard that nobody may touch below them (nptl/allocatestack.c), and
-/// since Linux 6.7 they are known not to have huge pages.
+/// since Linux 6.7 they are known not to have huge pages. From 2.42 on glibc puts the guard within the
+/// mapping where it can, and those of several threads are one.
 fn stack_bytes(
     residency: &Residency,
     below: Option<&Resident>,
@@ -108,7 +109,7 @@ fn stack_bytes(
         && !mapping.range.start.is_multiple_of(ARENA_ALIGNMENT);
     let fits = size <= residency.stack_limit;
     match (is_plain(mapping), has_guard, resident.never_huge) {
-        (true, true, true) => resident.anonymous,
+        (true, _, true) if has_guard || resident.guarded => resident.anonymous,
         (true, true, false) | (true, false, true) if fits => resident.anonymous,
         // Other memory has come to lie above it, in the same mapping.
         (true, true, false) => {
@@ -140,7 +141,7 @@ mod tests {
             let mapping = Mappings::parse(text.as_bytes()).list.remove(0);
             let is_shared_memory = mapping.kind() == Kind::SharedMemory;
             let (bytes, anonymous) = (bytes << 10, anonymous << 10);
-            let never_huge = flags == "nh";
+            let [never_huge, guarded] = ["nh", "gu"].map(|flag| flags.contains(flag));
             Resident {
                 mapping,
                 bytes,
@@ -149,6 +150,7 @@ mod tests {
                 huge: 0,
                 transparent: 0,
                 never_huge,
+                guarded,
                 is_shared_memory,
             }
         });
@@ -208,5 +210,14 @@ mod tests {
         let [stack, large] = [stack, large].map(|line| format!("{line}#nh"));
         let measured = measure_lines(&[(&stack, 7, 7), (&large, 100, 100)]);
         assert_eq!((measured.heap >> 10, measured.stacks >> 10), (100, 7));
+    }
+
+    #[test]
+    fn stacks_of_many_threads_with_guards_in_between_are_one_mapping() {
+        let large = |flags| format!("7f1000000000-7f1010000000 rw-p 0 00:00 0 #{flags}");
+        for (flags, stacks) in [("gu nh", 100), ("nh", 0), ("gu", 0)] {
+            let measured = measure_lines(&[(&large(flags), 100, 100)]);
+            assert_eq!((measured.heap >> 10, measured.stacks >> 10), (100 - stacks, stacks));
+        }
     }
 }

@@ -65,6 +65,8 @@ pub struct Resident {
     /// Whether huge pages are turned off for it (`nh` in `VmFlags`): also by `MAP_STACK`, since
     /// Linux 6.7.
     pub never_huge: bool,
+    /// Whether there may be guards within it (`gu` in `VmFlags`, since Linux 6.19).
+    pub guarded: bool,
     /// Whether what is not `anonymous` is shared memory: also files on tmpfs.
     pub is_shared_memory: bool,
 }
@@ -136,6 +138,7 @@ impl Resident {
             huge: 0,
             transparent: 0,
             never_huge: false,
+            guarded: false,
             is_shared_memory,
         }
     }
@@ -156,7 +159,8 @@ impl Resident {
                 self.transparent = self.transparent.saturating_add(bytes());
             }
             b"VmFlags" => {
-                self.never_huge = value.split(|&byte| byte == b' ').any(|flag| flag == b"nh");
+                let has = |name| value.split(|&byte| byte == b' ').any(|flag| flag == name);
+                (self.never_huge, self.guarded) = (has(b"nh"), has(b"gu"));
             }
             _ => {}
         }
@@ -186,7 +190,7 @@ Size:                132 kB\n\
 Rss:                  16 kB\n\
 Anonymous:            16 kB\n\
 Swap:                  8 kB\n\
-VmFlags: rd wr mr mw me ac sd nh \n\
+VmFlags: rd wr mr mw me gu ac sd nh \n\
 7f1000000000-7f1004000000 rw-s 00000000 00:1b 2063                       /dev/shm/Rss: 1\n\
 Rss:                  12 kB\n\
 Anonymous:             4 kB\n\
@@ -205,9 +209,9 @@ not a mapping\n";
         let residency = parse(SMAPS, &mounts).unwrap();
         let [anonymous, shared, file] = &residency.mappings[..] else { panic!("three mappings") };
         assert_eq!((anonymous.bytes, anonymous.anonymous, anonymous.swapped), (16384, 16384, 8192));
-        assert!(anonymous.never_huge && !anonymous.is_shared_memory);
+        assert!(anonymous.never_huge && anonymous.guarded && !anonymous.is_shared_memory);
         assert_eq!((shared.bytes, shared.anonymous, shared.huge), (12288, 4096, 2 << 20));
-        assert!(shared.is_shared_memory && !shared.never_huge);
+        assert!(shared.is_shared_memory && !shared.never_huge && !shared.guarded);
         assert_eq!((shared.transparent, anonymous.transparent), (12288, 0));
         assert_eq!((file.bytes, file.is_shared_memory), (0, false));
         assert_eq!(residency.odd_lines, 1);
