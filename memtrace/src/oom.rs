@@ -6,6 +6,7 @@ mod census;
 mod film;
 mod incident;
 mod limits;
+mod past;
 mod reports;
 
 pub use self::{
@@ -14,5 +15,6 @@ pub use self::{
     film::Film,
     incident::{Scene, Victim},
     limits::{Alarm, Limits},
+    past::Standing,
     reports::{AHEAD, list, show},
 };

@@ -1,18 +1,20 @@
-//! All processes of the machine, and how each has grown in the last minute. Bounded: what has ended
-//! is forgotten after a while, and of too many processes the smallest are left out.
+//! All processes of the machine, and the last minute of each. Bounded: what has ended is forgotten after
+//! a while, and of too many processes the smallest are left out.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     time::Duration,
 };
 
+use super::past::{Past, Standing};
 use crate::process::{Identity, survey::Seen};
 
-/// How far back growth is known.
-const MEMORY: Duration = Duration::from_mins(1);
-/// Looks at a process that are kept, at most one a second.
-const LOOKS: usize = 61;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(900);
+/// Who has ended no longer before a kill may have been killed with the victim.
+const TOGETHER: Duration = Duration::from_millis(100);
+/// Who is seen alive so much later has not ended, whatever was said.
+const ALIVE_AGAIN: Duration = Duration::from_secs(1);
+/// Surveys whose times are known; a report is written some moments after the kill.
+const SURVEYS: usize = 16;
 /// How long a process that has ended is remembered: a report about it may be due.
 const AFTERLIFE: Duration = Duration::from_secs(10);
 /// Processes that are remembered.
@@ -22,6 +24,8 @@ const MAX_CITIZENS: usize = 32_768;
 #[derive(Default)]
 pub struct Census {
     citizens: HashMap<u32, Citizen>,
+    /// When everybody was last looked for.
+    surveys: VecDeque<Duration>,
     /// Processes for which there was no room.
     pub unknown: u64,
     /// Processes that have been seen.
@@ -43,9 +47,9 @@ pub struct Citizen {
     pub first_seen: Duration,
     /// When it was last seen alive.
     pub last_seen: Duration,
-    /// Whether it has been killed or has ended.
-    pub is_dead: bool,
-    looks: VecDeque<(Duration, u64)>,
+    /// When it was killed or found to have ended.
+    pub ended: Option<Duration>,
+    past: Past,
 }
 
 impl Census {
@@ -81,9 +85,31 @@ impl Census {
         }
     }
 
-    /// Forgets those that have been gone for a while.
-    pub fn forget(&mut self, now: Duration) {
+    /// Notes that a process has ended, or was killed for want of memory.
+    pub fn end(&mut self, pid: u32, at: Duration) {
+        if let Some(citizen) = self.citizens.get_mut(&pid) {
+            citizen.ended.get_or_insert(at);
+        }
+    }
+
+    /// Everybody has been looked for: forgets those that have been gone for a while.
+    pub fn close_survey(&mut self, now: Duration) {
+        if self.surveys.len() == SURVEYS {
+            self.surveys.pop_front();
+        }
+        self.surveys.push_back(now);
         self.citizens.retain(|_, citizen| now.saturating_sub(citizen.last_seen) < AFTERLIFE);
+    }
+
+    /// Those that lived at a moment, as they were when last seen before it.
+    pub fn at(&self, moment: Duration) -> impl Iterator<Item = (&Citizen, Standing)> {
+        let survey = self.surveys.iter().rev().find(|at| **at + TOGETHER <= moment).copied();
+        let lived = move |citizen: &&Citizen| {
+            let was_gone = citizen.ended.is_some_and(|ended| ended + TOGETHER < moment);
+            !was_gone && survey.is_none_or(|survey| citizen.last_seen >= survey)
+        };
+        let citizens = self.citizens.values().filter(lived);
+        citizens.filter_map(move |citizen| Some((citizen, citizen.at(moment)?)))
     }
 
     /// A process, alive or lately dead.
@@ -112,41 +138,32 @@ impl Citizen {
             cgroup: None,
             first_seen: now,
             last_seen: now,
-            is_dead: seen.is_dead,
-            looks: VecDeque::from([(now, seen.resident)]),
+            ended: seen.is_dead.then_some(now),
+            past: Past::new(now, seen.resident),
         }
     }
 
     fn note(&mut self, seen: &Seen, now: Duration) {
-        self.is_dead = seen.is_dead;
         if seen.is_dead {
+            self.ended.get_or_insert(now);
             return;
         }
+        self.ended = self.ended.filter(|ended| now < *ended + ALIVE_AGAIN);
         self.comm.clone_from(&seen.comm);
         (self.resident, self.last_seen) = (seen.resident, now);
-        if self.looks.back().is_none_or(|(last, _)| now >= *last + BETWEEN_LOOKS) {
-            if self.looks.len() == LOOKS {
-                self.looks.pop_front();
-            }
-            self.looks.push_back((now, seen.resident));
-        }
+        self.past.note(now, seen.resident);
+    }
+
+    /// As it was when last seen before a moment; `None`: nobody had seen it yet.
+    #[must_use]
+    pub fn at(&self, moment: Duration) -> Option<Standing> {
+        self.past.at(moment)
     }
 
     /// Whether it is in a control group or in a group within it; everybody is in `/`.
     #[must_use]
     pub fn is_in(&self, path: &str) -> bool {
         path == "/" || self.cgroup.as_deref().is_some_and(|cgroup| is_within(cgroup, path))
-    }
-
-    /// By how many bytes the RSS has grown in the last minute, or since it was first seen; and in
-    /// how much time.
-    #[must_use]
-    pub fn growth(&self) -> (i64, Duration) {
-        let start = self.last_seen.saturating_sub(MEMORY);
-        let oldest = self.looks.iter().find(|(at, _)| *at >= start);
-        let (at, before) = *oldest.unwrap_or(&(self.last_seen, self.resident));
-        let grown = self.resident.cast_signed().wrapping_sub(before.cast_signed());
-        (grown, self.last_seen.saturating_sub(at))
     }
 }
 
@@ -168,14 +185,25 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn growth_is_that_of_the_last_minute() {
+    fn who_lived_at_a_moment_is_told_apart_from_the_dead_and_the_unborn() {
         let mut census = Census::default();
-        for second in 0..200 {
-            census.note(&seen(1, 7, 1000 * u64::from(second)), SECOND * second);
-        }
-        assert_eq!(census.get(1).unwrap().growth(), (60_000, SECOND * 60));
-        census.note(&seen(2, 8, 500), SECOND * 200);
-        assert_eq!(census.get(2).unwrap().growth(), (0, Duration::ZERO));
+        let at = |millis| Duration::from_millis(millis);
+        (1..=3).for_each(|pid| {
+            census.note(&seen(pid, 1, 100), at(1_000));
+        });
+        census.close_survey(at(1_000));
+        census.end(1, at(1_200));
+        census.note(&seen(2, 1, 200), at(2_000));
+        census.close_survey(at(2_000));
+        census.note(&seen(2, 1, 10), at(2_600));
+        census.note(&seen(4, 1, 100), at(2_600));
+        let lived: Vec<_> = census.at(at(2_500)).collect();
+        let [(citizen, standing)] = &*lived else { panic!("{lived:?}") };
+        assert_eq!((citizen.identity.pid, standing.resident), (2, 200), "before the kill");
+        let mut killed_together: Vec<_> =
+            census.at(at(1_250)).map(|(citizen, _)| citizen.identity.pid).collect();
+        killed_together.sort_unstable();
+        assert_eq!(killed_together, [1, 2, 3]);
     }
 
     #[test]
@@ -184,10 +212,11 @@ mod tests {
         assert!(census.note(&seen(1, 7, 1000), SECOND));
         let dead = Seen { is_dead: true, resident: 0, ..seen(1, 7, 0) };
         assert!(!census.note(&dead, SECOND * 2));
-        assert_eq!(census.get(1).map(|one| (one.resident, one.is_dead)), Some((1000, true)));
-        census.forget(SECOND * 10);
+        let known = census.get(1).map(|one| (one.resident, one.ended));
+        assert_eq!(known, Some((1000, Some(SECOND * 2))));
+        census.close_survey(SECOND * 10);
         assert!(census.get(1).is_some());
-        census.forget(SECOND * 12);
+        census.close_survey(SECOND * 12);
         assert!(census.get(1).is_none());
     }
 
@@ -196,7 +225,7 @@ mod tests {
         let mut census = Census::default();
         census.note(&seen(1, 7, 1000), SECOND);
         assert!(census.note(&seen(1, 8, 10), SECOND * 2));
-        assert_eq!(census.get(1).unwrap().growth().0, 0);
+        assert_eq!(census.get(1).unwrap().at(SECOND * 2).unwrap().grown, 0);
     }
 
     #[test]

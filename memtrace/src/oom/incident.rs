@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use memtrace_abi::kill::{Kill, NO_SLOT, cause};
 
-use super::{Census, Citizen, Limits};
+use super::{Census, Citizen, Limits, Standing};
 use crate::{
     process::kernel_log,
     profile::{ByKind, Cause, Counted, Incident, Limit, Member},
@@ -13,8 +13,6 @@ use crate::{
 /// Members that are listed.
 const MAX_MEMBERS: usize = 30;
 const PAGE: u64 = 4096;
-/// Whoever has ended longer before than this had no part in it.
-const RECENTLY: Duration = Duration::from_secs(2);
 
 /// Who was killed, or is in danger.
 #[derive(Clone, Debug)]
@@ -49,6 +47,15 @@ impl Victim {
             slot: (kill.slot != NO_SLOT).then_some(kill.slot),
             counted: (kill.is_known != 0).then(|| counted(kill)),
         }
+    }
+
+    /// As it was when last seen before, else by what the kernel counted.
+    fn standing(&self, citizen: &Citizen) -> Option<Standing> {
+        let counted = || {
+            let resident = self.counted?.resident.sum();
+            Some(Standing { at: self.at, resident, ..Standing::default() })
+        };
+        citizen.at(self.at).or_else(counted)
     }
 }
 
@@ -101,17 +108,21 @@ impl Scene<'_> {
         self.limits.hit(self.cgroup(victim), logged, victim.at)
     }
 
-    /// The processes that share a limit, or a group if no limit is known, the largest first.
+    /// The processes that share a limit, or a group if no limit is known, that lived at the moment of the
+    /// kill: as they were when last seen before it, the largest first.
     #[must_use]
-    pub fn members(&self, victim: &Victim, limit: Option<&Limit>) -> Vec<&Citizen> {
+    pub fn members(&self, victim: &Victim, limit: Option<&Limit>) -> Vec<(&Citizen, Standing)> {
         let own = self.cgroup(victim).unwrap_or("/");
         let path = limit.map_or(own, |limit| &limit.group.path);
-        let is_there = |citizen: &&Citizen| {
-            let is_inside = citizen.is_in(path) || citizen.identity.pid == victim.pid;
-            is_inside && citizen.last_seen + RECENTLY >= victim.at
-        };
-        let mut members: Vec<_> = self.census.iter().filter(is_there).collect();
-        members.sort_by_key(|citizen| std::cmp::Reverse(citizen.resident));
+        let is_victim = |citizen: &Citizen| citizen.identity.pid == victim.pid;
+        let others = self.census.at(victim.at);
+        let others = others.filter(|(one, _)| one.is_in(path) && !is_victim(one));
+        let itself = self.census.get(victim.pid);
+        let itself = itself.and_then(|one| Some((one, victim.standing(one)?)));
+        let mut members: Vec<_> = others.chain(itself).collect();
+        members.sort_by_key(|(citizen, standing)| {
+            (std::cmp::Reverse(standing.resident), citizen.identity.pid)
+        });
         members
     }
 
@@ -125,9 +136,9 @@ impl Scene<'_> {
     ) -> Incident {
         let all = self.members(&victim, limit.as_ref());
         let more_members = all.len().saturating_sub(MAX_MEMBERS) as u64;
-        let members = all.into_iter().take(MAX_MEMBERS).map(|citizen| member(citizen, processes));
+        let members = all.into_iter().take(MAX_MEMBERS).map(|one| member(one, processes));
         let members: Vec<_> = members.collect();
-        let seen = self.census.get(victim.pid).map(|citizen| citizen.last_seen);
+        let seen = self.census.get(victim.pid).and_then(|citizen| citizen.at(victim.at));
         let ago = self.now.saturating_sub(victim.at);
         Incident {
             at_millis: self.now_millis.saturating_sub(ago.as_millis() as u64),
@@ -141,19 +152,19 @@ impl Scene<'_> {
             limit,
             members,
             more_members,
-            looked_before: seen.map_or(Duration::ZERO, |seen| victim.at.saturating_sub(seen)),
+            looked_before: seen.map_or(Duration::ZERO, |seen| victim.at.saturating_sub(seen.at)),
             log: self.log.to_vec(),
         }
     }
 }
 
-fn member(citizen: &Citizen, processes: &HashMap<u32, u32>) -> Member {
-    let (grown, over) = citizen.growth();
+fn member((citizen, standing): (&Citizen, Standing), processes: &HashMap<u32, u32>) -> Member {
+    let Standing { resident, grown, over, .. } = standing;
     let pid = citizen.identity.pid;
     Member {
         pid,
         comm: citizen.comm.clone(),
-        resident: citizen.resident,
+        resident,
         grown,
         over,
         process: processes.get(&pid).copied(),
@@ -165,6 +176,46 @@ mod tests {
     use memtrace_abi::kill::{COMM, Memory};
 
     use super::*;
+    use crate::process::{Identity, groups::Groups, survey::Seen};
+
+    #[test]
+    fn a_crash_loop_is_told_of_the_one_that_lived() {
+        let at = Duration::from_millis;
+        let mut census = Census::default();
+        let mut note = |pid, resident, millis| {
+            let identity = Identity { pid, start_time: 1 };
+            let seen = Seen { identity, comm: "python".into(), resident, is_dead: false };
+            census.note(&seen, at(millis));
+            census.place(pid, Some("/jobs".into()));
+        };
+        note(1, 190, 2_000);
+        note(2, 100, 4_000);
+        note(2, 40, 4_600);
+        note(3, 10, 4_600);
+        note(9, 8, 2_000);
+        note(9, 8, 4_000);
+        census.end(1, at(2_100));
+        let limits = Limits::new(Groups::find().unwrap());
+        let scene = Scene {
+            census: &census,
+            limits: &limits,
+            log: &[],
+            now: at(4_700),
+            now_millis: 1_000_000,
+        };
+        let victim = Victim {
+            pid: 2,
+            comm: "python".into(),
+            cause: Cause::OutOfMemory,
+            at: at(4_500),
+            slot: None,
+            counted: None,
+        };
+        let incident = scene.incident(victim, None, &HashMap::new());
+        let members = incident.members.iter().map(|member| (member.pid, member.resident));
+        assert_eq!(members.collect::<Vec<_>>(), [(2, 100), (9, 8)]);
+        assert_eq!(incident.looked_before, at(500));
+    }
 
     #[test]
     fn pages_become_bytes_and_names_end_at_the_zero() {

@@ -42,10 +42,11 @@ impl Recorder {
 
     fn report(&mut self, victim: Victim) -> Result<(String, PathBuf)> {
         let log = self.log_about(&victim);
+        self.note_ends();
         let scene = self.scene(&log);
         let limit = scene.limit(&victim);
         let members = scene.members(&victim, limit.as_ref());
-        let members: Vec<_> = members.iter().map(|citizen| citizen.identity.pid).collect();
+        let members: Vec<_> = members.iter().map(|(citizen, _)| citizen.identity.pid).collect();
         let slots = self.slots(&victim, &members);
         self.mark_end(&victim, slots.first().copied());
         let mut profile = self.profile(&slots, &victim)?;

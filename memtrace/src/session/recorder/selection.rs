@@ -40,7 +40,7 @@ impl Selection {
     /// Those that are to be traced and are not, the largest first, a few at a time.
     pub fn choose(&self, census: &Census, is_traced: impl Fn(u32) -> bool) -> Vec<Identity> {
         let is_wanted = |one: &&Citizen| {
-            !one.is_dead
+            one.ended.is_none()
                 && one.identity.pid != self.own
                 && self.is_in_scope(one)
                 && self.refused.get(&one.identity).is_none_or(|tries| *tries < TRIES)

@@ -117,10 +117,13 @@ impl Recorder {
     }
 
     fn take_census(&mut self) -> Result<()> {
-        let now = host::time_since_boot();
+        let start = host::time_since_boot();
         let traced: HashSet<_> = self.tracer.running().map(|target| target.pid).collect();
         self.surveys += 1;
-        for seen in survey::all()? {
+        let all = survey::all()?;
+        // A look counts as of its end: what a kill changed meanwhile is not of before it.
+        let now = host::time_since_boot();
+        for seen in all {
             let pid = seen.identity.pid;
             let is_new = self.census.note(&seen, now);
             let is_due = (pid + self.surveys).is_multiple_of(PLACED_EVERY);
@@ -128,7 +131,7 @@ impl Recorder {
                 self.census.place(pid, survey::cgroup(pid));
             }
         }
-        self.census.forget(now);
+        self.census.close_survey(start);
         self.selection.forget(&self.census);
         Ok(())
     }
@@ -138,7 +141,7 @@ impl Recorder {
         let Some(path) = self.selection.group().map(str::to_owned) else { return };
         for pid in self.groups.members(&path) {
             if let Some(seen) = survey::one(pid) {
-                self.census.note(&seen, now);
+                self.census.note(&seen, host::time_since_boot());
                 self.census.place(pid, survey::cgroup(pid));
             }
         }
@@ -181,14 +184,33 @@ impl Recorder {
         self.tracer.look_at_pages()?;
         if let Some(points) = self.tracer.look_again()? {
             self.film.push(self.tracer.elapsed(), points);
+            let seen_at = host::time_since_boot();
             self.tracer.running().filter_map(seen).for_each(|seen| {
-                self.census.note(&seen, now);
+                self.census.note(&seen, seen_at);
             });
         }
+        self.note_ends();
         for alarm in self.limits.look(now) {
             self.sound(alarm, now);
         }
         Ok(())
+    }
+
+    /// Notes which processes have ended, and when.
+    pub(super) fn note_ends(&mut self) {
+        let (now, elapsed) = (host::time_since_boot(), self.tracer.elapsed());
+        for target in self.tracer.ended().iter().filter_map(|slot| self.tracer.target(*slot)) {
+            let identity = target.process.identity();
+            let is_news = self
+                .census
+                .get(target.pid)
+                .is_some_and(|citizen| citizen.identity == identity && citizen.ended.is_none());
+            // A process that has become another program goes on.
+            if is_news && target.is_gone() {
+                let ago = target.ended.map(|ended| elapsed.saturating_sub(ended));
+                self.census.end(target.pid, now.saturating_sub(ago.unwrap_or_default()));
+            }
+        }
     }
 
     /// Takes in kills.
@@ -201,6 +223,9 @@ impl Recorder {
     fn take_kill(&mut self, kill: &Kill) {
         let victim = Victim::of(kill);
         self.kills += 1;
+        if victim.cause == Cause::OutOfMemory {
+            self.census.end(victim.pid, victim.at);
+        }
         if victim.slot.is_some_and(|slot| !self.killed.insert(slot))
             || self.pending.iter().any(|pending| pending.pid == victim.pid)
         {
