@@ -1,7 +1,7 @@
 //! What limits to set, from what was observed. Arithmetic only, and it says on what it rests: one
 //! run says little about the next.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Amounts, Cause, Group, Line, Process, Profile, View};
 
@@ -116,13 +116,13 @@ impl Profile {
         };
         let incident = self.incident.iter().filter(|incident| incident.cause == Cause::OutOfMemory);
         let limit = incident.filter_map(|incident| incident.limit.as_ref());
-        let mut limit = limit.filter(|limit| limit.group.path == group.path);
+        let hit = limit.filter(|limit| limit.group.path == group.path).next();
         // Whoever hit a limit has used all of it, if only for a moment.
-        let peak = peak.max(limit.next().and_then(|limit| limit.group.limit).unwrap_or(0));
+        let peak = peak.max(hit.and_then(|limit| limit.group.limit).unwrap_or(0));
         let usual = if group.was_seen() { group.usual_working_set.min(peak) } else { peak };
         let mut advice = Advice::new(Subject::Group(index), peak, usual, self);
         advice.was_killed = group.kills > 0;
-        advice.largest = self.largest(&group.processes, peak, advice.headroom);
+        advice.largest = self.largest_of_group(group, hit.is_some(), &advice);
         Some(advice)
     }
 
@@ -136,21 +136,77 @@ impl Profile {
             incident.process == Some(index) && incident.cause == Cause::OutOfMemory
         });
         advice.shared = shared(process, peak);
-        advice.largest = self.largest(&[index], peak, advice.headroom);
+        advice.largest = self.largest(index, peak, advice.headroom);
         Some(advice)
     }
 
-    /// The line that held most memory at the peak of its process. What is not in memory at the end
-    /// is taken not to have been then: a limit does not count it.
-    fn largest(&self, processes: &[u32], peak: u64, headroom: u64) -> Option<Largest> {
-        let held = |line: &Line| line.amounts.peak.bytes.saturating_sub(line.amounts.absent.bytes);
-        let lines = self.lines_of(processes, View::Peak);
-        // The first of those that held as much.
-        let line = lines.iter().rev().max_by_key(|line| held(line))?;
-        let bytes = Some(held(line)).filter(|bytes| *bytes > 0)?.min(peak);
-        let limit_without = with(peak - bytes, headroom);
-        Some(Largest { frame: line.frame, bytes, limit_without })
+    /// The line that held most memory of a process at its peak.
+    fn largest(&self, index: u32, peak: u64, headroom: u64) -> Option<Largest> {
+        largest(self.held(index, View::Peak), peak, headroom)
     }
+
+    /// The line that held most memory of a group at its peak. What its processes held at their own peaks
+    /// was not held at one moment; so it is known of the moment at which the group hit its limit, and at
+    /// the end if that was about as much as ever.
+    fn largest_of_group(&self, group: &Group, hit: bool, advice: &Advice) -> Option<Largest> {
+        let Advice { peak, headroom, .. } = *advice;
+        if let (&[only], false) = (&*group.processes, hit) {
+            return self.largest(only, peak, headroom);
+        }
+        let is_near = group.was_seen() && group.working_set >= peak / 10 * 9;
+        if !hit && !is_near {
+            return None;
+        }
+        let runs = |index: &&u32| {
+            self.processes.get(**index as usize).is_some_and(|process| process.ended.is_none())
+        };
+        let alive = group.processes.iter().filter(|index| hit || runs(index));
+        let lines = alive.flat_map(|index| self.held(*index, View::Live)).collect();
+        largest(lines, peak, headroom)
+    }
+
+    /// What lines of a process held, of what was in memory: a limit does not count the rest.
+    fn held(&self, index: u32, view: View) -> Vec<(Option<u32>, u64)> {
+        let Some(process) = self.processes.get(index as usize) else { return Vec::new() };
+        // Only of those that ran to the end it was looked for, line by line.
+        let was_looked_for = process.ended.is_none() && self.incident.is_none();
+        let lines = self.lines_of(&[index], view);
+        let recorded: u64 = lines.iter().map(|line| of(line, view)).sum();
+        let resident = match view {
+            View::Peak => process.at_peak.map(|at_peak| at_peak.resident.sum()),
+            _ => process.rss_bytes,
+        };
+        let resident = resident.or(process.highest_rss_bytes).unwrap_or(recorded);
+        let held = |line: &Line| match process.residence {
+            _ if was_looked_for => of(line, view).saturating_sub(line.amounts.absent.bytes),
+            Some(_) => of(line, view).min(line.amounts.resident.bytes),
+            None => share(of(line, view), resident, recorded),
+        };
+        lines.iter().map(|line| (line.frame, held(line))).collect()
+    }
+}
+
+fn of(line: &Line, view: View) -> u64 {
+    line.amounts.of(view).bytes
+}
+
+/// The part of `bytes` that is in memory if all that is recorded is so alike.
+fn share(bytes: u64, resident: u64, recorded: u64) -> u64 {
+    let share = u128::from(bytes) * u128::from(resident.min(recorded));
+    (share / u128::from(recorded.max(1))) as u64
+}
+
+/// The one of some lines that held most, and the limit without that.
+fn largest(lines: Vec<(Option<u32>, u64)>, peak: u64, headroom: u64) -> Option<Largest> {
+    let mut held: BTreeMap<Option<u32>, u64> = BTreeMap::new();
+    for (frame, bytes) in lines {
+        let sum = held.entry(frame).or_default();
+        *sum = sum.saturating_add(bytes);
+    }
+    // The first of those that held as much.
+    let (frame, bytes) = held.into_iter().rev().max_by_key(|(_, bytes)| *bytes)?;
+    let bytes = Some(bytes).filter(|bytes| *bytes > 0)?.min(peak);
+    Some(Largest { frame, bytes, limit_without: with(peak - bytes, headroom) })
 }
 
 /// What a process has together with its parent and its like. Of those whose parent is not traced it is not
@@ -180,7 +236,7 @@ fn with(bytes: u64, percent: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Amount, Builder, Frame, Incident, Session, Sharing};
+    use crate::profile::{Amount, Builder, Frame, Incident, Limit, Residence, Session, Sharing};
 
     const MIB: u64 = 1 << 20;
 
@@ -243,6 +299,58 @@ mod tests {
         profile.stacks[0].amounts.absent = Amount { bytes: 590 * MIB, objects: 1 };
         let largest = profile.advice()[0].largest.unwrap();
         assert_eq!((largest.frame, largest.bytes), (Some(1), 100 * MIB));
+    }
+
+    #[test]
+    fn of_those_that_ended_only_what_was_resident_counts() {
+        let mut profile = profile(DAY);
+        profile.processes[0].ended = Some(HOUR);
+        let named = |profile: &Profile| {
+            profile.advice()[0].largest.map(|largest| (largest.frame, largest.bytes / MIB))
+        };
+        profile.processes[0].highest_rss_bytes = Some(350 * MIB);
+        assert_eq!(named(&profile), Some((Some(0), 300)), "half of it was, nobody knows what");
+        profile.processes[0].residence = Some(Residence::default());
+        for (stack, mib) in profile.stacks.iter_mut().zip([50, 100]) {
+            stack.amounts.resident.bytes = mib * MIB;
+        }
+        assert_eq!(named(&profile), Some((Some(1), 100)));
+    }
+
+    /// Two processes, one after the other, in a group with room for one.
+    fn one_after_the_other() -> Profile {
+        let mut profile = profile(DAY);
+        let (process, stacks) = (profile.processes[0].clone(), profile.stacks.clone());
+        profile.processes[0].ended = Some(HOUR);
+        profile.processes.push(process);
+        let mut more = stacks;
+        more.iter_mut().for_each(|stack| stack.process = 1);
+        profile.stacks.extend(more);
+        for stack in &mut profile.stacks {
+            stack.amounts.live = stack.amounts.peak;
+        }
+        profile.groups = vec![Group {
+            path: "/a".into(),
+            working_set: 990 * MIB,
+            highest_working_set: 1000 * MIB,
+            stat: vec![("anon".into(), 1)],
+            processes: vec![0, 1],
+            ..Group::default()
+        }];
+        profile
+    }
+
+    #[test]
+    fn what_was_not_held_at_once_is_not_taken_from_one_peak() {
+        let mut profile = one_after_the_other();
+        let of_group = |profile: &Profile| profile.advice()[0].largest.map(|most| most.bytes / MIB);
+        assert_eq!(of_group(&profile), Some(600), "the dead hold nothing at the end");
+        profile.groups[0].working_set = 500 * MIB;
+        assert_eq!(of_group(&profile), None, "the peak was at another time");
+        let limit = Some(Limit { group: profile.groups[0].clone(), ..Limit::default() });
+        profile.incident = Some(Incident { limit, ..Incident::default() });
+        profile.processes.iter_mut().for_each(|process| process.rss_bytes = Some(350 * MIB));
+        assert_eq!(of_group(&profile), Some(600), "both lived when it hit its limit");
     }
 
     #[test]
