@@ -132,14 +132,29 @@ impl Incident {
         format!("{} ({})", printable(&self.comm), self.pid)
     }
 
-    /// The one that grew most, unless that is the victim, or nobody grew by more than a tenth of
-    /// what the largest holds.
+    /// Whether it is the victim.
     #[must_use]
-    pub fn culprit(&self) -> Option<&Member> {
+    pub fn is_victim(&self, member: &Member) -> bool {
+        member.pid == self.pid
+    }
+
+    /// The one that grew most, the victim first of those that grew as much; `None`: nobody grew by a tenth
+    /// of the limit, or of the largest where everything shares the machine's.
+    #[must_use]
+    pub fn grew_most(&self) -> Option<&Member> {
         let largest = self.members.iter().map(|member| member.resident).max()?;
-        let grew_most = self.members.iter().max_by_key(|member| member.grown)?;
-        let is_much = u64::try_from(grew_most.grown).is_ok_and(|grown| grown > largest / 10);
-        (is_much && grew_most.pid != self.pid).then_some(grew_most)
+        let group = self.limit.as_ref().map(|limit| &limit.group);
+        let limit = group.filter(|group| group.path != "/").and_then(|group| group.limit);
+        let much = limit.unwrap_or(largest) / 10;
+        let most = self.members.iter().max_by_key(|one| (one.grown, self.is_victim(one)))?;
+        u64::try_from(most.grown).is_ok_and(|grown| grown > much).then_some(most)
+    }
+
+    /// What all of them had together, what they share counted in each; `None`: not all are known.
+    #[must_use]
+    pub fn resident(&self) -> Option<u64> {
+        let sum = || self.members.iter().map(|one| one.resident).fold(0, u64::saturating_add);
+        (self.more_members == 0 && !self.members.is_empty()).then(sum)
     }
 }
 
@@ -152,14 +167,18 @@ mod tests {
     }
 
     #[test]
-    fn whoever_grew_most_is_the_culprit() {
+    fn who_grew_most_is_told_if_it_grew_by_much() {
         let members = vec![member(1, 1000, 0), member(2, 400, 350), member(3, 10, 5)];
         let mut incident = Incident { pid: 1, members, ..Incident::default() };
-        assert_eq!(incident.culprit().map(|member| member.pid), Some(2));
-        incident.pid = 2;
-        assert_eq!(incident.culprit(), None, "it is the victim itself");
+        let most = |incident: &Incident| incident.grew_most().map(|member| member.pid);
+        assert_eq!(most(&incident), Some(2));
+        let group = Group { path: "/a".into(), limit: Some(3_600), ..Group::default() };
+        incident.limit = Some(Limit { group, ..Limit::default() });
+        assert_eq!(most(&incident), None, "less than a tenth of the limit");
+        incident.limit = None;
         incident.members = vec![member(1, 1000, -5), member(2, 400, 90)];
-        incident.pid = 1;
-        assert_eq!(incident.culprit(), None, "nobody grew by much");
+        assert_eq!(most(&incident), None, "nobody grew by much");
+        incident.members = vec![member(1, 1000, 300), member(2, 400, 300)];
+        assert_eq!(most(&incident), Some(1), "the victim as much as any");
     }
 }

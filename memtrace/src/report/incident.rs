@@ -1,7 +1,5 @@
 //! A kill in words: who, by whom, which limit, who else was there.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::{
@@ -11,9 +9,8 @@ use super::{
 use crate::profile::{Cause, Counted, Evidence, Group, Incident, Limit, Member, printable};
 
 /// The numbers of `memory.stat` that say most, under both versions' names.
-const STAT: [(&str, &str, &str); 6] = [
+const STAT: [(&str, &str, &str); 5] = [
     ("total_rss", "anon", "anonymous"),
-    ("total_cache", "file", "page cache"),
     ("total_shmem", "shmem", "shared memory"),
     ("total_swap", "swap", "swapped"),
     ("slab", "slab", "slab"),
@@ -150,10 +147,12 @@ fn limit_sentence(limit: &Limit) -> String {
 fn usage(limit: &Limit, cause: &Cause) -> String {
     let group = &limit.group;
     let mut parts = vec![in_use(limit, cause)];
-    for (version_1, version_2, name) in STAT {
-        let bytes = group.counted(version_1, version_2).filter(|bytes| *bytes > 0);
-        parts.extend(bytes.map(|bytes| format!("{} {name}", Size(bytes))));
-    }
+    let cache = (cache(group), "page cache");
+    let counted =
+        |(version_1, version_2, name)| (group.counted(version_1, version_2).unwrap_or(0), name);
+    let [anonymous, others @ ..] = STAT.map(counted);
+    let known = [anonymous, cache].into_iter().chain(others).filter(|(bytes, _)| *bytes > 0);
+    parts.extend(known.map(|(bytes, name)| format!("{} {name}", Size(bytes))));
     parts.extend(group.peak.map(|peak| format!("at most {} ever", Size(peak))));
     if group.kills > 0 {
         parts.push(format!("{} killed so far", group.kills));
@@ -195,6 +194,9 @@ fn members(incident: &Incident, page: &mut Page) {
         page.row("  ", &format!("and {} more processes", incident.more_members));
     }
     page.paragraph(&verdict(incident), "  ");
+    if let Some(elsewhere) = elsewhere(incident) {
+        page.paragraph(&elsewhere, "  ");
+    }
 }
 
 fn growth(member: &Member) -> String {
@@ -211,25 +213,68 @@ fn role(member: &Member, incident: &Incident) -> String {
 
 /// Who is to blame, as far as growth tells.
 fn verdict(incident: &Incident) -> String {
-    let victim = incident.members.iter().find(|member| member.pid == incident.pid);
-    match (incident.culprit(), victim) {
-        (Some(culprit), Some(victim)) => format!(
-            "{} grew most, {}; {} grew by {}: the victim is not the culprit.",
-            culprit.text(),
-            growth(culprit),
+    let Some(most) = incident.grew_most() else {
+        return "Nobody grew by much in the last minute.".into();
+    };
+    let (name, grown) = (most.text(), growth(most));
+    let victim = incident.members.iter().find(|member| incident.is_victim(member));
+    match victim {
+        Some(victim) if incident.is_victim(most) => {
+            format!("{} itself grew most, {grown}.", victim.text())
+        }
+        Some(victim) if incident.cause.is_kill() => format!(
+            "{name} grew most, {grown}; {} grew by {}: the victim is not the culprit.",
             victim.text(),
             growth(victim),
         ),
-        (Some(culprit), None) => format!("{} grew most, {}.", culprit.text(), growth(culprit)),
-        (None, Some(victim)) if victim.grown > 0 && victim.over > Duration::ZERO => {
-            format!("{} itself grew most, or as much as any.", victim.text())
-        }
-        _ => "None has grown by much in the last minute.".into(),
+        _ => format!("{name} grew most, {grown}."),
     }
+}
+
+/// Memory of the group that is in no process, or in several.
+fn elsewhere(incident: &Incident) -> Option<String> {
+    let limit = incident.limit.as_ref().filter(|limit| limit.group.was_seen())?;
+    let (group, held) = (&limit.group, incident.resident()?);
+    let usage = group.usage;
+    // What was taken between the look at the group and the look at its processes is in one of these.
+    let anonymous = group.counted("total_rss", "anon").unwrap_or(0);
+    let outside = usage.saturating_sub(held.max(anonymous));
+    if outside > usage / 2 {
+        let kinds = [
+            (cache(group), "page cache"),
+            (shared(group), "files in memory (tmpfs, shared memory)"),
+        ];
+        let kinds = kinds.into_iter().filter(|(bytes, _)| *bytes > usage / 10);
+        let kinds: Vec<_> = kinds.map(|(bytes, name)| format!("{} {name}", Size(bytes))).collect();
+        let what = if kinds.is_empty() { "the kernel's".into() } else { kinds.join(", ") };
+        let (outside, usage) = (Size(outside), Size(usage));
+        return Some(format!("{outside} of the {usage} in use is in no process's RSS: {what}."));
+    }
+    let most = usage.max(group.limit.unwrap_or(usage + usage / 4));
+    (held > most).then(|| {
+        format!(
+            "They add up to {}, more than the {} in use: what processes share, as forked ones do, counts \
+             in each of them.",
+            Size(held),
+            Size(usage)
+        )
+    })
+}
+
+/// Files in memory that are on no disk.
+fn shared(group: &Group) -> u64 {
+    group.counted("total_shmem", "shmem").unwrap_or(0)
+}
+
+/// Both versions of control groups count shared memory as page cache.
+fn cache(group: &Group) -> u64 {
+    group.counted("total_cache", "file").unwrap_or(0).saturating_sub(shared(group))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::report::summary::Screen;
 
@@ -275,5 +320,45 @@ mod tests {
             "nobody looked at it before the kill: what was in use is not known · at most 400 MiB \
              ever · 2 killed so far"
         );
+    }
+    fn member(pid: u32, resident: u64, grown: i64) -> Member {
+        Member { pid, comm: "python3".into(), resident, grown, ..Member::default() }
+    }
+
+    #[test]
+    fn growth_that_does_not_matter_is_no_verdict() {
+        let members = vec![member(7, 20 << 20, 8 << 10), member(8, 4 << 20, 0)];
+        let mut incident = Incident { pid: 7, members, ..Incident::default() };
+        assert_eq!(verdict(&incident), "Nobody grew by much in the last minute.");
+        incident.members[0].grown = 10 << 20;
+        assert_eq!(verdict(&incident), "python3 (7) itself grew most, +10.0 MiB.");
+        incident.members[1].grown = 20 << 20;
+        let text = verdict(&incident);
+        assert!(text.ends_with("grew by +10.0 MiB: the victim is not the culprit."), "{text}");
+    }
+
+    #[test]
+    fn memory_of_no_process_is_told_of_once() {
+        let stat = [("total_rss", 10), ("total_cache", 185), ("total_shmem", 180)];
+        let stat = stat.map(|(name, mib)| (name.to_owned(), mib << 20)).into();
+        let limit = Some(200 << 20);
+        let group = Group { path: "/a".into(), limit, usage: 196 << 20, stat, ..Group::default() };
+        let limit = Limit { group, ..Limit::default() };
+        assert_eq!(
+            usage(&limit, &Cause::NearLimit),
+            "196 MiB in use · 10.0 MiB anonymous · 5.00 MiB page cache · 180 MiB shared memory"
+        );
+        let members = vec![member(7, 12 << 20, 0)];
+        let mut incident = Incident { pid: 7, members, limit: Some(limit), ..Incident::default() };
+        assert_eq!(
+            elsewhere(&incident).unwrap(),
+            "184 MiB of the 196 MiB in use is in no process's RSS: 180 MiB files in memory (tmpfs, \
+             shared memory)."
+        );
+        incident.members = vec![member(7, 120 << 20, 0), member(8, 120 << 20, 0)];
+        let text = elsewhere(&incident).unwrap();
+        assert!(text.starts_with("They add up to 240 MiB, more than the 196 MiB in use"), "{text}");
+        incident.members.pop();
+        assert_eq!(elsewhere(&incident), None);
     }
 }
