@@ -86,28 +86,22 @@ fn fill(area: &Area<'_>, profile: &Profile) -> Result<()> {
         return Ok(());
     }
     let memory = Axis::bytes(points.iter().map(highest).max().unwrap_or(0));
-    let time = Axis::time(points.last().map_or(Duration::ZERO, |point| point.at));
+    let at = |point: Option<&Point>| point.map_or(Duration::ZERO, |point| point.at);
+    let time = Axis::time(at(points.first()), at(points.last()));
     let mut chart = ChartBuilder::on(area)
         .margin(16)
         .margin_top(90)
         .x_label_area_size(48)
         .y_label_area_size(76)
-        .build_cartesian_2d(start(points, &time)..time.end, 0.0..memory.end)?;
+        .build_cartesian_2d(time.start..time.end, 0.0..memory.end)?;
     mesh(&mut chart, &time, &memory)?;
     series(&mut chart, points, &time, &memory)?;
-    let start = start(points, &time);
     let moments = moments(profile).into_iter();
-    let shown = moments.filter(|moment| time.of_time(moment.at) >= start);
+    let shown = moments.filter(|moment| time.of_time(moment.at) >= time.start);
     for (row, moment) in shown.enumerate() {
-        mark(&mut chart, &moment, row, start, (&time, &memory))?;
+        mark(&mut chart, &moment, row, (&time, &memory))?;
     }
     legend(area, points)
-}
-
-/// The beginning, unless nothing is known of most of the time.
-fn start(points: &[Point], time: &Axis) -> f64 {
-    let first = points.first().map_or(0.0, |point| time.of_time(point.at));
-    if first > time.end / 10.0 { first } else { 0.0 }
 }
 
 fn highest(point: &Point) -> u64 {
@@ -173,16 +167,18 @@ fn mark(
     chart: &mut Chart<'_, '_>,
     moment: &Moment,
     row: usize,
-    start: f64,
     (time, memory): (&Axis, &Axis),
 ) -> Result<()> {
     let x = time.of_time(moment.at).min(time.end);
     let line = PathElement::new([(x, 0.0), (x, memory.end)], INK.stroke_width(1));
     chart.draw_series([line])?;
-    let (anchor, side) =
-        if x > f64::midpoint(start, time.end) { (HPos::Right, -1.0) } else { (HPos::Left, 1.0) };
+    let (anchor, side) = if x > f64::midpoint(time.start, time.end) {
+        (HPos::Right, -1.0)
+    } else {
+        (HPos::Left, 1.0)
+    };
     let style = text(13).pos(Pos::new(anchor, VPos::Top));
-    let gap = (time.end - start) / 200.0;
+    let gap = (time.end - time.start) / 200.0;
     let height = memory.end * (0.99 - 0.045 * f64::from(row as u32));
     chart.draw_series([Text::new(moment.text.clone(), (x + side * gap, height), style)])?;
     Ok(())

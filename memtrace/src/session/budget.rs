@@ -47,6 +47,12 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Of a process whose tracing begins at a time.
+    #[must_use]
+    pub fn since(at: Duration) -> Self {
+        Self { last: Reading { at, ..Reading::default() }, ..Self::default() }
+    }
+
     /// The share over the last span.
     #[must_use]
     pub const fn share(&self) -> BasisPoints {
@@ -124,6 +130,20 @@ mod tests {
         assert!(shed.is_none() && idle.share() == BasisPoints(0), "40 ms are too little to tell");
         let shed = watch(&[(10_000, 20); 40]).1.unwrap();
         assert_eq!(shed.at, SPAN * 12, "four spans of three halves of a second");
+    }
+
+    #[test]
+    fn a_process_that_comes_later_has_not_been_dear_before() {
+        let mut watch = Watch::since(SPAN * 100);
+        let mut reading = Reading { at: SPAN * 100, ..Reading::default() };
+        let shed = std::iter::from_fn(|| {
+            reading.at += SPAN;
+            reading.used += SPAN;
+            reading.calls += 100_000;
+            Some(watch.observe(reading, PRICE, LIMIT))
+        });
+        let shed = shed.flatten().next().unwrap();
+        assert_eq!((shed.after, shed.since(SPAN * 100).at), (SPAN * 4, SPAN * 4));
     }
 
     #[test]

@@ -158,6 +158,12 @@ impl Target {
         }
     }
 
+    /// Its tracing begins later than the tracer's.
+    pub fn begins(&mut self, at: Duration) {
+        self.began = at;
+        self.watch = Watch::since(at);
+    }
+
     /// Takes over from the program that ran before in the same process, or in its parent: probes stay.
     pub fn succeed(&mut self, before: &Self) {
         self.covered.clone_from(&before.covered);

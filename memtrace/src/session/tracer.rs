@@ -81,6 +81,8 @@ pub struct Tracer {
     detail: Detail,
     sample_interval: u64,
     verbose: bool,
+    /// Whether there is an option that makes it follow children.
+    can_follow: bool,
     announcement: Announcement,
     began: Instant,
     started: SystemTime,
@@ -173,6 +175,7 @@ impl Tracer {
             detail: options.detail,
             sample_interval,
             verbose: options.verbose,
+            can_follow: true,
             announcement: Announcement::new(options),
             began: Instant::now(),
             started: SystemTime::now(),

@@ -99,9 +99,10 @@ impl Tracer {
         if change.address == NO_SLOT {
             self.kernel.watch_process(change.pid, slot)?;
             if !before.is_paused_on_change() {
+                let help = if self.can_follow { " (--follow records it)" } else { "" };
                 target.notes.push(format!(
                     "Process {} became another program: what that allocated before memtrace had \
-                     read its files, some milliseconds, is not recorded (--follow records it).",
+                     read its files, some milliseconds, is not recorded{help}.",
                     change.pid
                 ));
             }
@@ -147,7 +148,10 @@ impl Tracer {
         let refusal = match Process::open(pid) {
             Ok(process) => {
                 match Target::new(process.clone(), slot, paused_on_change, self.detail) {
-                    Ok(target) => return Ok((target, None)),
+                    Ok(mut target) => {
+                        target.begins(self.began.elapsed());
+                        return Ok((target, None));
+                    }
                     Err(error) => process.check().err().ok_or(error)?,
                 }
             }

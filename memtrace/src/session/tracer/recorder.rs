@@ -36,6 +36,7 @@ impl Tracer {
     pub fn for_recorder(options: &super::Options) -> Result<(Self, Kills)> {
         let mut tracer = Self::load(Objects::with_cache(), options)?;
         let kills = tracer.kernel.watch_kills()?;
+        tracer.can_follow = false;
         Ok((tracer, kills))
     }
 
@@ -47,7 +48,7 @@ impl Tracer {
             Ok(target) => target,
             Err(error) => return self.kernel.give_slot(slot).and(Err(error)),
         };
-        target.began = self.began.elapsed();
+        target.begins(self.began.elapsed());
         self.kernel.watch_process(pid, slot)?;
         // What is loaded between the two looks has a probe that tells of it.
         let followed = target

@@ -122,6 +122,7 @@ impl Tracer {
         let process = open(pid, &mut self.objects)?;
         let slot = self.add(process)?;
         if let Some(target) = self.targets.get_mut(slot) {
+            target.begins(self.began.elapsed());
             target.start(&mut self.kernel, &self.objects, &self.probes)?;
         }
         self.follow_pages(slot, None);
