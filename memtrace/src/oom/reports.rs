@@ -55,27 +55,42 @@ impl Stored {
     pub fn headline(&self) -> String {
         let file = fs::File::open(self.folder.join(SUMMARY));
         let line = file.ok().and_then(|file| {
-            let mut line = String::new();
-            BufReader::new(file.take(MAX_SUMMARY)).read_line(&mut line).ok()?;
-            Some(line)
+            let mut line = Vec::new();
+            BufReader::new(file.take(MAX_SUMMARY)).read_until(b'\n', &mut line).ok()?;
+            Some(harmless(line.trim_ascii()))
         });
-        line.unwrap_or_default().trim().to_owned()
+        line.unwrap_or_default()
     }
 }
 
-/// The reports in a folder, the oldest first. Other things there are left alone.
+/// The reports in a folder, the oldest first; of the same second, a kill after the danger of one. Other
+/// things there are left alone.
 pub(super) fn stored(folder: &Path) -> Vec<Stored> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let folders = entries.map(|entry| entry.path());
-    let mut reports: Vec<_> = folders.filter(|path| is_report(path)).collect();
-    reports.sort();
-    reports.into_iter().map(|folder| Stored { folder }).collect()
+    let reports = folders.filter(|path| is_report(path)).map(|folder| Stored { folder });
+    let mut reports: Vec<_> = reports.collect();
+    reports.sort_by_cached_key(|report| {
+        let name = report.name();
+        (time(&name).to_owned(), !report.is_ahead(), name)
+    });
+    reports
+}
+
+fn time(name: &str) -> &str {
+    name.split('-').next().unwrap_or_default()
+}
+
+/// Text of a file that may come from anywhere, without what a terminal would obey.
+fn harmless(text: &[u8]) -> String {
+    let is_bad = |c: char| c.is_control() && c != '\n' && c != '\t';
+    String::from_utf8_lossy(text).replace(is_bad, "\u{FFFD}")
 }
 
 /// `TIME-COMM-PID` with a summary in it.
 fn is_report(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let time = name.split('-').next().unwrap_or_default();
+    let time = time(&name);
     let is_time = time.len() == 16 && time.ends_with('Z') && time.as_bytes()[8] == b'T';
     is_time && path.join(SUMMARY).is_file()
 }
@@ -84,7 +99,8 @@ fn is_report(path: &Path) -> bool {
 pub fn list(folder: &Path, mut to: impl Write) -> Result<()> {
     fs::read_dir(folder).with_context(|| format!("list the reports in {}", folder.display()))?;
     for report in stored(folder).iter().rev() {
-        writeln!(to, "{}\n    {}", report.name(), report.headline()).context("print the list")?;
+        let name = harmless(report.name().as_bytes());
+        writeln!(to, "{name}\n    {}", report.headline()).context("print the list")?;
     }
     to.flush().context("print the list")
 }
@@ -101,9 +117,13 @@ pub fn show(folder: &Path, name: Option<&str>, mut to: impl Write) -> Result<()>
         bail!("no report {} in {}", name.unwrap_or("yet"), folder.display());
     };
     let path = report.folder.join(SUMMARY);
-    let summary = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-    writeln!(to, "{}\n", report.folder.display()).context("print the summary")?;
-    to.write_all(&summary).and_then(|()| to.flush()).context("print the summary")
+    let mut summary = Vec::new();
+    let read =
+        fs::File::open(&path).and_then(|file| file.take(MAX_SUMMARY).read_to_end(&mut summary));
+    read.with_context(|| format!("read {}", path.display()))?;
+    let folder = harmless(report.folder.as_os_str().as_encoded_bytes());
+    write!(to, "{folder}\n\n{}", harmless(&summary)).context("print the summary")?;
+    to.flush().context("print the summary")
 }
 
 #[cfg(test)]
@@ -128,5 +148,41 @@ mod tests {
         assert!(String::from_utf8(shown).unwrap().ends_with("-a-1\n\na died\nmore"));
         let error = show(folder.path(), Some("../x"), Vec::new()).unwrap_err();
         assert!(error.to_string().starts_with("no report ../x in "), "{error}");
+    }
+
+    fn stored_with(folder: &Path, name: &str, summary: &[u8]) {
+        fs::create_dir(folder.join(name)).unwrap();
+        fs::write(folder.join(name).join(SUMMARY), summary).unwrap();
+    }
+
+    fn shown(folder: &Path) -> String {
+        let mut shown = Vec::new();
+        show(folder, None, &mut shown).unwrap();
+        String::from_utf8(shown).unwrap()
+    }
+
+    #[test]
+    fn a_kill_is_newer_than_the_danger_of_it_in_the_same_second() {
+        let folder = tempfile::tempdir().unwrap();
+        stored_with(folder.path(), "20261126T055338Z-a-1", b"a died");
+        stored_with(folder.path(), "20261126T055338Z-a-1-ahead", b"a is in danger");
+        assert!(shown(folder.path()).ends_with("\n\na died"));
+        stored_with(folder.path(), "20261126T055339Z-a-1-ahead", b"again");
+        assert!(shown(folder.path()).ends_with("\n\nagain"));
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_not_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "20261126T055338Z-\x1b[2J-1";
+        stored_with(folder.path(), name, b"a \x1b]0;died\x07\n\tmore\x9b\xff\r\n");
+        let mut listed = Vec::new();
+        list(folder.path(), &mut listed).unwrap();
+        let texts = [String::from_utf8(listed).unwrap(), shown(folder.path())];
+        let is_bad = |c: char| c.is_control() && c != '\n' && c != '\t';
+        assert!(
+            texts.iter().all(|text| text.contains("a \u{FFFD}]0;died") && !text.contains(is_bad))
+        );
+        assert!(texts[1].contains("\n\tmore"), "{}", texts[1]);
     }
 }
