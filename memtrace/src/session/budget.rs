@@ -44,19 +44,26 @@ pub struct Watch {
     /// The start of the spans in a row that were over the limit, and how many they are.
     over: Option<(Reading, u32)>,
     share: BasisPoints,
+    spent: Duration,
 }
 
 impl Watch {
-    /// Of a process whose tracing begins at a time.
+    /// From a reading on.
     #[must_use]
-    pub fn since(at: Duration) -> Self {
-        Self { last: Reading { at, ..Reading::default() }, ..Self::default() }
+    pub fn since(last: Reading) -> Self {
+        Self { last, ..Self::default() }
     }
 
     /// The share over the last span.
     #[must_use]
     pub const fn share(&self) -> BasisPoints {
         self.share
+    }
+
+    /// What the probes took in the last span.
+    #[must_use]
+    pub const fn spent(&self) -> Duration {
+        self.spent
     }
 
     /// Takes in a reading; says if it is time to take the probes off.
@@ -66,6 +73,7 @@ impl Watch {
             return None;
         }
         self.share = share(self.last, now, price);
+        self.spent = spent(self.last, now, price);
         let (start, spans) = self.over.unwrap_or((self.last, 0));
         self.last = now;
         // A process that sleeps most of the time has long spans; one of them is not enough.
@@ -78,11 +86,14 @@ impl Watch {
 }
 
 fn share(from: Reading, to: Reading, price: Price) -> BasisPoints {
+    // The price is an estimate, and may be too high where there is little else.
+    BasisPoints::of(spent(from, to, price), to.used.saturating_sub(from.used)).min(ALL)
+}
+
+fn spent(from: Reading, to: Reading, price: Price) -> Duration {
     let calls = to.calls.saturating_sub(from.calls).saturating_mul(price.call);
     let releases = to.releases.saturating_sub(from.releases).saturating_mul(price.release);
-    let probes = Duration::from_nanos(calls.saturating_add(releases));
-    // The price is an estimate, and may be too high where there is little else.
-    BasisPoints::of(probes, to.used.saturating_sub(from.used)).min(ALL)
+    Duration::from_nanos(calls.saturating_add(releases))
 }
 
 #[cfg(test)]
@@ -134,8 +145,8 @@ mod tests {
 
     #[test]
     fn a_process_that_comes_later_has_not_been_dear_before() {
-        let mut watch = Watch::since(SPAN * 100);
         let mut reading = Reading { at: SPAN * 100, ..Reading::default() };
+        let mut watch = Watch::since(reading);
         let shed = std::iter::from_fn(|| {
             reading.at += SPAN;
             reading.used += SPAN;

@@ -11,7 +11,12 @@ use memtrace_abi::{
     python::Python,
 };
 
-use super::{Detail, budget::Watch, inheritance::Inheritance, probes::Probes};
+use super::{
+    Detail,
+    budget::{Reading, Watch},
+    inheritance::Inheritance,
+    probes::Probes,
+};
 use crate::{
     attach::plan::{Probe as PlannedProbe, Program},
     kernel::{Kernel, Probe},
@@ -161,7 +166,7 @@ impl Target {
     /// Its tracing begins later than the tracer's.
     pub fn begins(&mut self, at: Duration) {
         self.began = at;
-        self.watch = Watch::since(at);
+        self.watch = Watch::since(Reading { at, ..Reading::default() });
     }
 
     /// Takes over from the program that ran before in the same process, or in its parent: probes stay.

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::{
     super::{
-        budget::{Price, Reading},
+        budget::{Price, Reading, Watch},
         fragmentation::Fragmentation,
         target::Target,
     },
@@ -114,7 +114,9 @@ impl Tracer {
         }
         for slot in self.targets.slots() {
             if let Some(shed) = self.watch(slot)? {
-                said.extend(self.shed(slot, shed)?);
+                self.shed(slot, shed)?;
+                let target = self.targets.get(slot);
+                said.extend(target.map(|target| announcement(target, &shed)));
             }
         }
         Ok(said)
@@ -138,35 +140,62 @@ impl Tracer {
 
     /// Goes on without the probes of a target. Nothing is counted any more when this returns; a
     /// process of its own takes the probes off.
-    fn shed(&mut self, slot: u32, shed: Shed) -> Result<Option<String>> {
-        let Some(target) = self.targets.get_mut(slot) else { return Ok(None) };
+    fn shed(&mut self, slot: u32, shed: Shed) -> Result<()> {
+        let Some(target) = self.targets.get_mut(slot) else { return Ok(()) };
         let probes = target.shed(&mut self.kernel, shed)?;
         self.detaching.extend(kernel::detach(probes));
-        Ok(Some(shedding::announcement(target.pid, &target.comm, &shed)))
+        Ok(())
     }
 
-    /// Processes that inherit their probes from each other keep or lose them together.
+    /// Processes that inherit their probes from each other keep or lose them together: a probe is one
+    /// for all of them, and of a trap that finds nothing to do most of the price is left.
     fn keep_tree_within_budget(&mut self) -> Result<Vec<String>> {
+        let Some(shed) = self.watch_all()? else { return Ok(Vec::new()) };
+        let probed = self.targets.iter().filter(|target| target.is_probed());
+        let slots: Vec<_> = probed.map(|target| target.slot).collect();
+        for slot in &slots {
+            self.shed(*slot, shed)?;
+        }
+        self.detaching.extend(kernel::detach(self.probes.take()));
+        let most = self.targets.iter().max_by_key(|target| target.watch.spent());
+        let most =
+            most.map(|target| shedding::most(target.pid, &target.comm, target.watch.share()));
+        let most = most.filter(|_| slots.len() > 1).unwrap_or_default();
+        let said = match *slots {
+            [only] => self.targets.get(only).map(|target| announcement(target, &shed)),
+            _ => Some(shedding::announcement_of_all(slots.len() as u64, &shed, &most)),
+        };
+        if !most.is_empty() {
+            self.notes.push(format!("The processes shared their probes; {most}."));
+        }
+        Ok(said.into_iter().collect())
+    }
+
+    /// Watches the share of the probes that all have together, and for its cause each one's.
+    fn watch_all(&mut self) -> Result<Option<Shed>> {
         let mut sum = Reading { at: self.began.elapsed(), ..Reading::default() };
-        let mut price = Price::default();
-        for target in self.targets.iter() {
-            let Reading { used, calls, releases, .. } = self.reading(target)?;
-            sum.used += used;
-            sum.calls += calls;
-            sum.releases += releases;
-            let Price { call, release } = self.meter.price(target);
-            price = Price { call: price.call.max(call), release: price.release.max(release) };
+        let mut highest = Price::default();
+        for slot in self.targets.slots() {
+            let Some(target) = self.targets.get(slot) else { continue };
+            let (reading, price) = (self.reading(target)?, self.meter.price(target));
+            sum.used += reading.used;
+            sum.calls += reading.calls;
+            sum.releases += reading.releases;
+            highest = Price {
+                call: highest.call.max(price.call),
+                release: highest.release.max(price.release),
+            };
+            if let Some(target) = self.targets.get_mut(slot) {
+                target.watch.observe(reading, price, BasisPoints(u32::MAX));
+            }
+        }
+        if !self.targets.iter().any(Target::is_probed) {
+            // Nobody has been dear while nobody was there.
+            self.watch = Watch::since(sum);
+            return Ok(None);
         }
         let limit = self.limit.unwrap_or(BasisPoints(u32::MAX));
-        let mut said = Vec::new();
-        if let Some(shed) = self.watch.observe(sum, price, limit) {
-            let probed = self.targets.iter().filter(|target| target.is_probed());
-            for slot in probed.map(|target| target.slot).collect::<Vec<_>>() {
-                said.extend(self.shed(slot, shed)?);
-            }
-            self.detaching.extend(kernel::detach(self.probes.take()));
-        }
-        Ok(said)
+        Ok(self.watch.observe(sum, highest, limit))
     }
 
     /// What the resident memory of those that have not ended consists of. Their recording has been
@@ -207,4 +236,9 @@ impl Tracer {
 fn within<T>(deadline: Instant, work: impl FnOnce() -> Result<T>) -> Result<T> {
     anyhow::ensure!(Instant::now() < deadline, "others took too long");
     work()
+}
+
+/// In the time of the process.
+fn announcement(target: &Target, shed: &Shed) -> String {
+    shedding::announcement(target.pid, &target.comm, &shed.since(target.began))
 }
