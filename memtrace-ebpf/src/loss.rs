@@ -63,27 +63,37 @@ impl Loss {
         Self::ProgramSkipped,
     ];
 
-    /// What happened, as a noun phrase that follows a count.
+    /// What happened, so often: a noun, which has a plural in `s` or `es`, and what follows it.
     #[must_use]
-    pub const fn what(self) -> &'static str {
+    pub const fn what(self) -> (&'static str, &'static str) {
         match self {
-            Self::LiveFull => "allocations not recorded: the table of live allocations was full",
-            Self::StacksFull => "allocations without a stack: the table of stacks was full",
-            Self::TotalsFull => "allocations not recorded: the table of totals was full",
-            Self::ThreadsFull => "allocations not recorded: too many threads",
-            Self::CallsTooDeep => "allocations not recorded: allocator calls nested too deeply",
-            Self::ReturnWithoutCall => "returns from allocator calls that began before tracing",
-            Self::CallWithoutReturn => "allocator calls whose return was not seen",
-            Self::ReleaseMissed => "releases not seen; found out when the address was used again",
-            Self::ResultUnreadable => "allocations whose address could not be read",
-            Self::EventsFull => "names of Python functions delayed: the event buffer was full",
-            Self::CodesFull => "Python frames without a name: the table of code objects was full",
-            Self::PeakUncertain => "changes that the composition of the peak may have missed",
-            Self::ProcessesFull => "processes not followed: there were too many",
-            Self::PagesFull => "touched pages and mappings not recorded: their buffer was full",
-            Self::KillsFull => "kills not told of: the buffer of kills was full",
-            Self::KillUnreadable => "kills of processes that could not be told",
-            Self::ProgramSkipped => "system calls, starts and ends of any process not seen",
+            Self::LiveFull => {
+                ("allocation", "not recorded: the table of live allocations was full")
+            }
+            Self::StacksFull => ("allocation", "without a stack: the table of stacks was full"),
+            Self::TotalsFull => ("allocation", "not recorded: the table of totals was full"),
+            Self::ThreadsFull => ("allocation", "not recorded: too many threads"),
+            Self::CallsTooDeep => ("allocation", "not recorded: allocator calls nested too deeply"),
+            Self::ReturnWithoutCall => ("return", "from allocator calls that began before tracing"),
+            Self::CallWithoutReturn => ("allocator call", "whose return was not seen"),
+            Self::ReleaseMissed => {
+                ("release", "not seen; found out when the address was used again")
+            }
+            Self::ResultUnreadable => ("allocation", "whose address could not be read"),
+            Self::EventsFull => ("name", "of Python functions delayed: the event buffer was full"),
+            Self::CodesFull => {
+                ("Python frame", "without a name: the table of code objects was full")
+            }
+            Self::PeakUncertain => ("change", "that the composition of the peak may have missed"),
+            Self::ProcessesFull => ("process", "not followed: there were too many"),
+            Self::PagesFull => {
+                ("event", "not recorded, touches of pages and mappings: their buffer was full")
+            }
+            Self::KillsFull => ("kill", "not told of: the buffer of kills was full"),
+            Self::KillUnreadable => ("kill", "of processes that could not be told"),
+            Self::ProgramSkipped => {
+                ("event", "not seen: system calls, starts and ends of any process")
+            }
         }
     }
 

@@ -68,14 +68,22 @@ impl fmt::Display for Count {
     }
 }
 
-impl fmt::Display for Things {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Things {
+    /// Their name without their number.
+    #[must_use]
+    pub fn name(&self) -> String {
         let plural = match self.0 {
             1 => "",
             _ if self.1.ends_with('s') => "es",
             _ => "s",
         };
-        write!(f, "{} {}{plural}", Count(self.0), self.1)
+        format!("{}{plural}", self.1)
+    }
+}
+
+impl fmt::Display for Things {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", Count(self.0), self.name())
     }
 }
 

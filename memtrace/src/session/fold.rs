@@ -33,7 +33,7 @@ use crate::{
         self, Amount, Amounts, Builder, Calls, Cost, Frame, Group, Loss, Process, Profile, Session,
         Timeline,
     },
-    report::units::Size,
+    report::units::{Size, Things},
 };
 
 pub use self::names::Names;
@@ -372,10 +372,25 @@ fn amount(bytes: u64, objects: u64) -> Amount {
 }
 
 fn explain(loss: Counted, count: u64) -> Loss {
-    Loss { what: loss.what().to_owned(), count, advice: loss.advice().to_owned() }
+    let (noun, rest) = loss.what();
+    let what = format!("{} {rest}", Things(count, noun).name());
+    Loss { what, count, advice: loss.advice().to_owned() }
 }
 
 fn reason(gap: u32) -> String {
     let gap = Gap::ALL.into_iter().find(|known| *known as u32 == gap);
     format!("incomplete: {}", gap.map_or("unknown reason", Gap::what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_told_in_the_right_number() {
+        let what = |count| explain(Counted::ReturnWithoutCall, count).what;
+        assert_eq!(what(1), "return from allocator calls that began before tracing");
+        assert_eq!(what(2), "returns from allocator calls that began before tracing");
+        assert!(explain(Counted::ProcessesFull, 3).what.starts_with("processes not"));
+    }
 }

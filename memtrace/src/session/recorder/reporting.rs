@@ -21,7 +21,10 @@ use crate::{
     oom::{AHEAD, Scene, Victim},
     process::host,
     profile::{Cause, Counted, Group, Incident, Limit, Point, Profile},
-    report::{incident, units::Elapsed},
+    report::{
+        incident,
+        units::{Elapsed, Things},
+    },
 };
 
 /// Processes of a report: the victim, and the largest of those that share its limit.
@@ -131,8 +134,8 @@ impl Recorder {
     }
 
     fn untraced(&self) -> Option<String> {
-        let refused = self.selection.refused();
-        (refused > 0).then(|| format!("{refused} processes could not be traced."))
+        let refused = self.selection.refused() as u64;
+        (refused > 0).then(|| format!("{} could not be traced.", Things(refused, "process")))
     }
 
     /// The groups of the processes, and the one whose limit was hit.

@@ -26,6 +26,7 @@ use crate::{
         survival,
     },
     profile::Cause,
+    report::units::Things,
 };
 
 /// How often all processes are looked at, if that is quickly done.
@@ -316,17 +317,18 @@ impl Recorder {
         let (used, resident) = survival::used();
         let share = 100.0 * used.div_duration_f64(time);
         cli::say(&format!(
-            "recorded for {:.0} s: {} processes seen, {} kills, {} reports; CPU {:.1} s ({share:.1} %), \
-             at most {} MiB resident",
+            "recorded for {:.0} s: {} seen, {}, {}; CPU {:.1} s ({share:.1} %), at most {} MiB \
+             resident",
             time.as_secs_f64(),
-            self.census.seen,
-            self.kills,
-            self.reports,
+            Things(self.census.seen, "process"),
+            Things(self.kills, "kill"),
+            Things(self.reports, "report"),
             used.as_secs_f64(),
             resident >> 20,
         ));
         for (loss, count) in self.tracer.losses()? {
-            cli::say(&format!("{count} {}; {}", loss.what(), loss.advice()));
+            let (noun, rest) = loss.what();
+            cli::say(&format!("{} {rest}; {}", Things(count, noun), loss.advice()));
         }
         Ok(())
     }
