@@ -105,7 +105,9 @@ impl Scene<'_> {
     #[must_use]
     pub fn limit(&self, victim: &Victim) -> Option<Limit> {
         let logged = self.log.iter().rev().find_map(|line| kernel_log::limit_hit(line));
-        self.limits.hit(self.cgroup(victim), logged, victim.at)
+        let limit = self.limits.hit(self.cgroup(victim), logged, victim.at)?;
+        let is_hit = victim.cause == Cause::OutOfMemory;
+        Some(if is_hit { used_up(limit) } else { limit })
     }
 
     /// The processes that share a limit, or a group if no limit is known, that lived at the moment of the
@@ -158,6 +160,13 @@ impl Scene<'_> {
     }
 }
 
+/// Whoever hits a limit has used all of it; the kernel's own peak is gone with the group.
+fn used_up(mut limit: Limit) -> Limit {
+    let group = &mut limit.group;
+    group.peak = group.peak.map(|peak| peak.max(group.limit.unwrap_or(0)));
+    limit
+}
+
 fn member((citizen, standing): (&Citizen, Standing), processes: &HashMap<u32, u32>) -> Member {
     let Standing { resident, grown, over, .. } = standing;
     let pid = citizen.identity.pid;
@@ -176,7 +185,10 @@ mod tests {
     use memtrace_abi::kill::{COMM, Memory};
 
     use super::*;
-    use crate::process::{Identity, groups::Groups, survey::Seen};
+    use crate::{
+        process::{Identity, groups::Groups, survey::Seen},
+        profile::Group,
+    };
 
     #[test]
     fn a_crash_loop_is_told_of_the_one_that_lived() {
@@ -215,6 +227,15 @@ mod tests {
         let members = incident.members.iter().map(|member| (member.pid, member.resident));
         assert_eq!(members.collect::<Vec<_>>(), [(2, 100), (9, 8)]);
         assert_eq!(incident.looked_before, at(500));
+    }
+
+    #[test]
+    fn a_group_that_hit_its_limit_had_that_much() {
+        let peak = |peak| {
+            let group = Group { limit: Some(200), peak, ..Group::default() };
+            used_up(Limit { group, ..Limit::default() }).group.peak
+        };
+        assert_eq!([Some(183), Some(201), None].map(peak), [Some(200), Some(201), None]);
     }
 
     #[test]
