@@ -30,7 +30,6 @@ pub mod memory;
 mod mounts;
 pub mod namespaces;
 pub mod object;
-pub mod place;
 pub mod pressure;
 pub mod residency;
 pub mod rights;

@@ -14,6 +14,7 @@ mod frame;
 mod group;
 mod incident;
 mod lines;
+mod place;
 mod process;
 mod residence;
 mod role;
@@ -37,9 +38,10 @@ pub use self::{
     decomposition::{Allocator, Class, Decomposition, Live, Measured, Part, Segment, User},
     fragmentation::{Arena, Heap},
     frame::{Frame, Location, printable, printable_sentence},
-    group::{Group, group_name},
+    group::Group,
     incident::{Cause, Counted, Evidence, Incident, Limit, Member},
     lines::Line,
+    place::Place,
     process::{Calls, Process, Sharing},
     residence::{PageKind, Residence},
     role::role,

@@ -14,8 +14,8 @@ use super::{
     cgroup::{memory_cgroup, paths},
     directory::Directory,
     groups::Groups,
-    place::Place,
 };
+use crate::profile::Place;
 
 /// What a user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

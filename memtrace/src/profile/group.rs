@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Place;
+
 /// A control group and its memory, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
@@ -27,14 +29,11 @@ pub struct Group {
     pub processes: Vec<u32>,
 }
 
-/// Hexadecimal digits that name a container to people.
-const SHORT_ID: usize = 12;
-
 impl Group {
     /// What people call it; `None` where the path does not tell.
     #[must_use]
     pub fn name(&self) -> Option<String> {
-        group_name(&self.path)
+        Some(Place::of(&self.path).to_string()).filter(|name| !name.is_empty())
     }
 
     /// Whether it was looked at in time, so that it is known what was in use.
@@ -51,48 +50,16 @@ impl Group {
     }
 }
 
-/// The systemd unit, container or pod that a path of a control group names.
-#[must_use]
-pub fn group_name(path: &str) -> Option<String> {
-    path.rsplit('/').find_map(|part| container(part).or_else(|| pod(part)).or_else(|| unit(part)))
-}
-
-/// `docker-ID.scope`, `cri-containerd-ID.scope`, `libpod-ID`, or an `ID` alone.
-fn container(part: &str) -> Option<String> {
-    let part = part.strip_suffix(".scope").unwrap_or(part);
-    let id = part.rsplit('-').next()?;
-    let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_id.then(|| format!("container {}", &id[..SHORT_ID]))
-}
-
-/// `kubepods-burstable-podUID.slice`, or `podUID`.
-fn pod(part: &str) -> Option<String> {
-    let part = part.strip_suffix(".slice").unwrap_or(part);
-    let id = part.rsplit_once("-pod").map(|(_, id)| id).or_else(|| part.strip_prefix("pod"))?;
-    let id = id.replace('_', "-");
-    let is_id = id.len() >= 32 && id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
-    is_id.then(|| format!("pod {id}"))
-}
-
-fn unit(part: &str) -> Option<String> {
-    let kinds = [".service", ".scope"];
-    kinds.iter().any(|kind| part.ends_with(kind)).then(|| format!("unit {part}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn paths_tell_units_containers_and_pods() {
-        let id = "0123456789abcdef".repeat(4);
-        let name = |path: &str| group_name(path).unwrap_or_default();
-        assert_eq!(name("/system.slice/worker.service"), "unit worker.service");
-        assert_eq!(name(&format!("/docker/{id}")), "container 0123456789ab");
-        assert_eq!(name(&format!("/system.slice/docker-{id}.scope")), "container 0123456789ab");
-        let pod = "kubepods-burstable-pod7f3c5c1e_0f5a_4a52_9b6e_0b5a2f6c1d2e.slice";
-        assert_eq!(name(&format!("/kubepods/{pod}")), "pod 7f3c5c1e-0f5a-4a52-9b6e-0b5a2f6c1d2e");
-        assert_eq!(name(&format!("/kubepods/{pod}/{id}")), "container 0123456789ab");
-        assert_eq!((name("/"), name("/jobs/podium")), (String::new(), String::new()));
+    fn a_group_has_the_name_of_its_place() {
+        let name = |path: &str| Group { path: path.into(), ..Group::default() }.name();
+        assert_eq!(name("/system.slice/worker.service").as_deref(), Some("worker.service"));
+        let machine = "/machine.slice/machine-arch\\x2dbox.scope";
+        assert_eq!(name(machine).as_deref(), Some("container arch-box"));
+        assert_eq!((name("/"), name("/jobs/podium")), (None, None));
     }
 }

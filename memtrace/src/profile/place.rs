@@ -1,4 +1,4 @@
-//! Which service, container or pod a process belongs to, by the paths of its control groups. Pure.
+//! Which service, container or pod a control group belongs to, by its path.
 
 use std::fmt;
 
@@ -87,9 +87,18 @@ fn named_container(path: &str) -> Option<String> {
     name.or_else(service).map(unescape)
 }
 
-/// systemd writes `-` as `\x2d`.
+/// systemd writes characters that are none of plain names, such as `-`, as `\x2d`.
 fn unescape(name: &str) -> String {
-    name.replace("\\x2d", "-")
+    let mut parts = name.split("\\x");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match code.filter(u8::is_ascii_graphic) {
+            Some(code) => plain.extend([char::from(code)].into_iter().chain(part[2..].chars())),
+            None => plain.extend(["\\x", part]),
+        }
+    }
+    plain
 }
 
 /// `kubepods-burstable-podUID.slice`, its dashes written as underscores, or `podUID`.
@@ -149,6 +158,10 @@ mod tests {
         assert_eq!(shown("/lxc/web/init.scope"), "container web");
         assert_eq!(shown("/lxc.payload.web/system.slice"), "container web");
         assert_eq!(shown("/machine.slice/machine-deb\\x2d12.scope"), "container deb-12");
+        assert_eq!(
+            shown("/machine.slice/machine-a\\x1bb\\x+1\\x.scope"),
+            "container a\\x1bb\\x+1\\x"
+        );
     }
 
     #[test]

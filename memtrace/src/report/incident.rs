@@ -66,7 +66,7 @@ fn limit_text(group: &Group) -> String {
     format!("{bytes} of {whose}")
 }
 
-/// `unit worker.service (/system.slice/worker.service)`.
+/// `worker.service (/system.slice/worker.service)`.
 fn group_text(group: &Group) -> String {
     let path = printable(&group.path);
     group.name().map_or_else(|| path.clone(), |name| format!("{} ({path})", printable(&name)))
