@@ -5,6 +5,7 @@ mod failures;
 mod follow;
 mod groups;
 mod heaps;
+mod killed;
 mod live;
 mod looks;
 mod pages;
@@ -41,6 +42,7 @@ use crate::{
     objects::Objects,
     process::{Process, unusable::Unusable},
     profile::BasisPoints,
+    report::units::Things,
 };
 use announcement::Announcement;
 use failures::Failures;
@@ -81,6 +83,7 @@ pub struct Tracer {
     detail: Detail,
     sample_interval: u64,
     verbose: bool,
+    log: killed::Log,
     /// Whether there is an option that makes it follow children.
     can_follow: bool,
     announcement: Announcement,
@@ -175,6 +178,7 @@ impl Tracer {
             detail: options.detail,
             sample_interval,
             verbose: options.verbose,
+            log: killed::Log::open(),
             can_follow: true,
             announcement: Announcement::new(options),
             began: Instant::now(),
@@ -331,6 +335,7 @@ impl Tracer {
         let resident = self.resident(&heaps, &live);
         self.notes.extend(self.failures.take());
         self.notes.extend(unseen(&self.targets));
+        self.notes.extend(self.log.killed(&self.targets));
         self.meter.update(&self.kernel, true);
         let targets: Vec<_> = self.targets.iter().collect();
         let cost = self.meter.cost(&self.kernel, &targets, &self.pages, self.limit)?;
@@ -373,9 +378,9 @@ fn unseen(targets: &Targets) -> Vec<String> {
         })
         .collect();
     if let [first, ..] = &*descendants {
-        let (count, comm) = (descendants.len(), &first.comm);
+        let (count, comm) = (Things(descendants.len() as u64, "descendant"), &first.comm);
         notes.push(format!(
-            "{count} descendants had no allocator that could be seen, or ended too soon to find it: \
+            "{count} had no allocator that could be seen, or ended too soon to find it: \
              {comm} ({}), for one",
             first.pid
         ));

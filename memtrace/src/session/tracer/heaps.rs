@@ -12,6 +12,7 @@ use super::{super::fragmentation::Fragmentation, Tracer};
 use crate::{
     heap::{Account, Chunk, Heap},
     process::Process,
+    report::units::Things,
 };
 
 /// What all heaps together may take, where nobody asked for them.
@@ -26,17 +27,23 @@ impl Tracer {
                 stacks.insert((place.process, place.address), allocation.stack);
             }
         })?;
-        let mut heaps = Vec::new();
+        let (mut heaps, mut gone) = (Vec::new(), 0);
         for target in self.targets.iter().filter(|target| target.ended.is_none()) {
             let slot = target.slot;
             let stack_of = |address| stacks.get(&(slot, address)).copied();
             match Fragmentation::read(&target.process, stack_of) {
                 Ok(heap) => heaps.push((slot, heap)),
+                Err(_) if target.is_gone() => gone += 1,
                 Err(error) => {
                     let pid = target.pid;
                     self.notes.push(format!("no heap of process {pid} to show: {error:#}"));
                 }
             }
+        }
+        if gone > 0 {
+            let gone = Things(gone, "process");
+            self.notes
+                .push(format!("{gone} ended before the heap was read: there is none to show."));
         }
         Ok(heaps)
     }
