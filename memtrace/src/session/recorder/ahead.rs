@@ -37,8 +37,8 @@ pub struct Ahead {
 
 /// What was read of processes ahead of a kill.
 pub struct Readings {
-    /// Whose, by slot.
-    decompositions: Vec<(u32, Decomposition)>,
+    /// Whose, by slot, and when that was known.
+    decompositions: Vec<(u32, (Duration, Decomposition))>,
     /// The snapshot that is due.
     victim: Victim,
     /// The group that is near its limit.
@@ -64,9 +64,10 @@ impl Waiting {
 }
 
 impl Ahead {
-    /// What the RSS of the process in a slot consisted of, and when.
-    pub fn of(&self, slot: u32) -> Option<&(Duration, Decomposition)> {
-        self.decompositions.get(&slot)
+    /// What the RSS of the process in a slot consisted of before a moment, and when. What was read while
+    /// the process died is of nothing that it had.
+    pub fn before(&self, moment: Duration, slot: u32) -> Option<&(Duration, Decomposition)> {
+        self.decompositions.get(&slot).filter(|(at, _)| *at <= moment)
     }
 
     /// Another process is about to have the slot.
@@ -149,8 +150,7 @@ impl Recorder {
     pub fn take_readings(&mut self, readings: Option<Readings>) {
         let now = host::time_since_boot();
         if let Some(Readings { decompositions, victim, path }) = readings {
-            let read = decompositions.into_iter().map(|(slot, read)| (slot, (now, read)));
-            self.ahead.decompositions.extend(read);
+            self.ahead.decompositions.extend(decompositions);
             if self.is_traced(victim.pid) {
                 self.report_and_say(victim);
             } else {
@@ -185,10 +185,10 @@ impl Recorder {
 fn read(
     processes: Vec<(u32, Process)>,
     (objects, live): &(Objects, HashMap<u32, LiveBlocks>),
-) -> Vec<(u32, Decomposition)> {
+) -> Vec<(u32, (Duration, Decomposition))> {
     let read = |(slot, process): (u32, Process)| {
         let look = Look::at(&process, objects, live.get(&slot), None).ok()?;
-        Some((slot, look.decomposition))
+        Some((slot, (host::time_since_boot(), look.decomposition)))
     };
     processes.into_iter().filter_map(read).collect()
 }
@@ -199,6 +199,14 @@ mod tests {
 
     fn near(number: usize) -> Alarm {
         Alarm::NearLimit(format!("/{number}"))
+    }
+
+    #[test]
+    fn what_was_read_of_the_dying_is_not_told() {
+        let mut ahead = Ahead::default();
+        let second = Duration::from_secs(1);
+        ahead.decompositions.insert(3, (second * 2, Decomposition::default()));
+        assert!(ahead.before(second, 3).is_none() && ahead.before(second * 2, 3).is_some());
     }
 
     #[test]

@@ -119,8 +119,10 @@ impl Recorder {
     fn profile(&mut self, slots: &[u32], victim: &Victim) -> Result<Profile> {
         let began = slots.iter().filter_map(|slot| self.tracer.target(*slot));
         let since = began.map(|target| target.began).min().unwrap_or_default();
-        let read: Vec<_> =
-            slots.iter().filter_map(|slot| Some((*slot, self.ahead.of(*slot)?))).collect();
+        let read = |slot: &u32| Some((*slot, self.ahead.before(victim.at, *slot)?));
+        // Without the victim the rest says nothing of the memory that was missing.
+        let is_known = slots.first().is_some_and(|first| read(first).is_some());
+        let read: Vec<_> = slots.iter().filter(|_| is_known).filter_map(read).collect();
         let ago = read.iter().map(|(_, (at, _))| victim.at.saturating_sub(*at)).max();
         let mut notes: Vec<_> = ago.map(read_before).into_iter().collect();
         notes.extend(self.missed_ahead(victim));
