@@ -89,15 +89,17 @@ impl Limits {
         self.wanted = now;
     }
 
-    /// Looks at the groups; returns what is to be told.
-    pub fn look(&mut self, now: Duration) -> Vec<Alarm> {
+    /// Looks at the groups; returns what is to be told. A look counts as of its end: what a kill has
+    /// changed meanwhile is not of before it.
+    pub fn look(&mut self, clock: impl Fn() -> Duration) -> Vec<Alarm> {
         let mut alarms = Vec::new();
         let are_few = self.watched.len() <= FEW;
         for (path, watched) in &mut self.watched {
             if watched.wanted == self.wanted
-                && (are_few || watched.is_due(now))
+                && (are_few || watched.is_due(clock()))
                 && let Some(memory) = read(&self.groups, path)
             {
+                let now = clock();
                 watched.note(memory, now);
                 alarms.extend(watched.alarm(path, now));
             }
@@ -203,7 +205,7 @@ mod tests {
     fn the_machine_is_a_group_with_a_limit() {
         let mut limits = Limits::new(Groups::find().unwrap());
         limits.watch([], None, SECOND);
-        limits.look(SECOND);
+        limits.look(|| SECOND);
         let limit = limits.hit(None, Some("/"), SECOND * 2).unwrap();
         assert!(limit.group.limit > Some(limit.group.usage), "{limit:?}");
         assert_eq!((limit.evidence, limit.looked_before), (Evidence::Log, SECOND));
@@ -213,7 +215,7 @@ mod tests {
     fn a_look_after_the_kill_tells_nothing_of_what_was_in_use() {
         let mut limits = Limits::new(Groups::find().unwrap());
         limits.watch([], None, SECOND * 3);
-        limits.look(SECOND * 3);
+        limits.look(|| SECOND * 3);
         let limit = limits.hit(None, Some("/"), SECOND * 2).unwrap();
         assert!(!limit.group.was_seen() && limit.group.usage == 0, "{limit:?}");
         assert!(limit.group.limit > Some(0));

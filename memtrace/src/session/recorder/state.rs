@@ -191,8 +191,8 @@ impl Recorder {
             });
         }
         self.note_ends();
-        for alarm in self.limits.look(now) {
-            self.sound(alarm, now);
+        for alarm in self.limits.look(host::time_since_boot) {
+            self.sound(alarm, host::time_since_boot());
         }
         Ok(())
     }
