@@ -205,8 +205,10 @@ fn largest(lines: Vec<(Option<u32>, u64)>, peak: u64, headroom: u64) -> Option<L
     }
     // The first of those that held as much.
     let (frame, bytes) = held.into_iter().rev().max_by_key(|(_, bytes)| *bytes)?;
-    let bytes = Some(bytes).filter(|bytes| *bytes > 0)?.min(peak);
-    Some(Largest { frame, bytes, limit_without: with(peak - bytes, headroom) })
+    let bytes = bytes.min(peak);
+    let limit_without = with(peak - bytes, headroom);
+    // Little is of no use to know.
+    (limit_without < with(peak, headroom)).then_some(Largest { frame, bytes, limit_without })
 }
 
 /// What a process has together with its parent and its like. Of those whose parent is not traced it is not
@@ -351,6 +353,15 @@ mod tests {
         profile.incident = Some(Incident { limit, ..Incident::default() });
         profile.processes.iter_mut().for_each(|process| process.rss_bytes = Some(350 * MIB));
         assert_eq!(of_group(&profile), Some(600), "both lived when it hit its limit");
+    }
+
+    #[test]
+    fn a_line_that_changes_nothing_is_not_named() {
+        let mut profile = profile(DAY);
+        for stack in &mut profile.stacks {
+            stack.amounts.peak.bytes = 4 << 10;
+        }
+        assert_eq!(profile.advice()[0].largest, None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A kill in words: who, by whom, which limit, who else was there.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{
@@ -213,11 +215,16 @@ fn role(member: &Member, incident: &Incident) -> String {
 
 /// Who is to blame, as far as growth tells.
 fn verdict(incident: &Incident) -> String {
+    let victim = incident.members.iter().find(|member| incident.is_victim(member));
+    let is_new =
+        |member: &&Member| member.over < Duration::from_secs(1) && incident.cause.is_kill();
     let Some(most) = incident.grew_most() else {
-        return "Nobody grew by much in the last minute.".into();
+        return victim.filter(is_new).map_or_else(
+            || "Nobody grew by much in the last minute.".into(),
+            |victim| format!("{} had hardly been seen: who grew is not known.", victim.text()),
+        );
     };
     let (name, grown) = (most.text(), growth(most));
-    let victim = incident.members.iter().find(|member| incident.is_victim(member));
     match victim {
         Some(victim) if incident.is_victim(most) => {
             format!("{} itself grew most, {grown}.", victim.text())
@@ -273,8 +280,6 @@ fn cache(group: &Group) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::report::summary::Screen;
 
@@ -329,6 +334,8 @@ mod tests {
     fn growth_that_does_not_matter_is_no_verdict() {
         let members = vec![member(7, 20 << 20, 8 << 10), member(8, 4 << 20, 0)];
         let mut incident = Incident { pid: 7, members, ..Incident::default() };
+        assert!(verdict(&incident).ends_with("had hardly been seen: who grew is not known."));
+        incident.members[0].over = Duration::from_secs(9);
         assert_eq!(verdict(&incident), "Nobody grew by much in the last minute.");
         incident.members[0].grown = 10 << 20;
         assert_eq!(verdict(&incident), "python3 (7) itself grew most, +10.0 MiB.");

@@ -38,6 +38,17 @@ impl Heaps {
     }
 }
 
+/// Of how many processes it is known what their RSS consists of.
+pub(super) fn whose(profile: &Profile) -> String {
+    let all = profile.processes.len();
+    let known = profile.processes.iter().filter(|process| process.decomposition.is_some()).count();
+    match all {
+        0 | 1 => String::new(),
+        _ if known == all => " of all processes".into(),
+        _ => format!(" of {known} of {all} processes"),
+    }
+}
+
 /// A class, and what it means where the name alone does not tell.
 pub(super) fn label(class: Class, heaps: Heaps) -> (&'static str, &'static str) {
     match class {

@@ -32,7 +32,7 @@ pub(super) fn decomposition(profile: &Profile, page: &mut Page) {
     let Some(decomposition) = profile.decomposition() else { return };
     let total = decomposition.resident;
     page.blank();
-    let whose = if profile.processes.len() > 1 { " of all processes" } else { "" };
+    let whose = resident::whose(profile);
     page.heading(&format!("RSS{whose}, {}, by use", Size(total)));
     page.row("      bytes   share", "");
     for part in &decomposition.parts {
