@@ -11,7 +11,7 @@ use crate::{
     heap::Extent,
     process::{
         Process,
-        mappings::{Kind, Mappings},
+        mappings::{Kind, Mapping, Mappings},
     },
 };
 
@@ -61,10 +61,14 @@ impl Known {
     }
 }
 
-/// Mappings of one kind that touch are one: a program may have advised the kernel on a part.
+/// Mappings of one kind that touch are one: a program may have advised the kernel on a part. Who has a
+/// reference to an object counts it there, so none lies where nobody may write: what a library's
+/// relocations consist of looks like objects of a Python whose own addresses are small numbers.
 fn joined(mappings: &Mappings) -> Vec<(Range, Kind)> {
     let mut list: Vec<(Range, Kind)> = Vec::new();
-    for mapping in mappings.list.iter().filter(|mapping| mapping.permissions.is_readable()) {
+    let is_changed =
+        |mapping: &&Mapping| mapping.permissions.is_readable() && mapping.permissions.is_writable();
+    for mapping in mappings.list.iter().filter(is_changed) {
         let (range, kind) = (mapping.range, mapping.kind());
         match list.last_mut().filter(|last| last.0.end == range.start && last.1 == kind) {
             Some(last) => last.0.end = range.end,
@@ -81,11 +85,12 @@ mod tests {
     #[test]
     fn mappings_of_one_kind_that_touch_are_one() {
         let lines = "10000-20000 rw-p 0 00:00 0 [heap]\n20000-21000 rw-p 0 00:00 0 \n\
-                     21000-30000 rw-p 0 00:00 0 [anon:x]\n30000-31000 ---p 0 00:00 0 \n";
+                     21000-30000 rw-p 0 00:00 0 [anon:x]\n30000-31000 ---p 0 00:00 0 \n\
+                     40000-50000 r--p 0 fe:00 7 /lib/x.so\n";
         let list = joined(&Mappings::parse(lines.as_bytes()));
         let known = Known { list, looked: None };
         let at = |address| known.at(address).map(|extent| (extent.end, extent.is_break));
         assert_eq!((at(0x1_ffff), at(0x2_0000)), (Some((0x2_0000, true)), Some((0x3_0000, false))));
-        assert_eq!((at(0xffff), at(0x3_0000)), (None, None));
+        assert_eq!((at(0xffff), at(0x3_0000), at(0x4_0000)), (None, None, None));
     }
 }
