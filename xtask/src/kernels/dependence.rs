@@ -86,7 +86,7 @@ const DEPENDENCES: [(Dependence, &[&str]); 7] = [
 
 /// By the beginnings of their names: tests whose load takes a minute or more on an emulated processor.
 /// What they show under load, shorter tests of the same modules show without.
-const LONG: [&str; 9] = [
+const LONG: [&str; 10] = [
     "decomposition::processes_of_every_kind",
     "faults::a_loader_that_is_stopped",
     "heap::sums",
@@ -95,6 +95,7 @@ const LONG: [&str; 9] = [
     "oom::survival::short_lived",
     "safety::a_busy_process",
     "safety::nothing_stays_when_memtrace_is_killed_while",
+    "selection::those_that_ended",
     "snapshot::memory::millions",
 ];
 
