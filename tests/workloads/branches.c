@@ -19,6 +19,7 @@ FUNCTION void *go(int way, int decisions) {
 }
 
 int main(void) {
+    make_cache();
     say("ready");
     wait_for_line();
     for (int i = 0; i < BLOCKS; i++) blocks[i] = go(i, DECISIONS);

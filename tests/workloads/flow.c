@@ -96,6 +96,7 @@ static FILE *long_line(void) {
 int main(void) {
     FILE *lines = long_line();
     REQUIRE(fgetc(lines) == 'y' && ungetc('y', lines) == 'y');
+    make_cache();
     say("ready");
     wait_for_line();
     char text[100] = {0};

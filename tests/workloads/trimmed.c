@@ -30,6 +30,7 @@ FUNCTION void map_in_a_row(char *start) {
 int main(void) {
     char *start = mmap(NULL, MAPPINGS * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     REQUIRE(start != MAP_FAILED);
+    make_cache();
     say("ready");
     wait_for_line();
     grow();
