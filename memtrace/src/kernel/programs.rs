@@ -47,7 +47,10 @@ fn tracepoint(name: &str) -> Result<&'static str> {
 }
 
 /// How often the kernel has left one of the programs out because it was running on that processor
-/// already: where tracepoints can be preempted, by what another thread does.
+/// already: where tracepoints can be preempted (Linux 7.0), by what another thread does.
+///
+/// Programs on perf events of the same tracepoints are not preempted, but left out wherever anybody is
+/// in the middle of a look into a map (`bpf_disable_instrumentation`), before Linux 6.7 uncounted.
 pub(super) fn skipped(ebpf: &Ebpf) -> Result<u64> {
     let loaded = ebpf.programs().filter(|(_, program)| program.fd().is_ok());
     loaded.map(|(name, program)| skips(program).with_context(|| format!("look at {name}"))).sum()
