@@ -48,7 +48,8 @@ fn release_enter(ctx: ProbeContext) -> u32 {
     let cookie = cookie(ctx.as_ptr());
     let Some(_) = processes::traced(cookie.process) else { return ignore(&ctx) };
     ledger::count_release_call(cookie.process);
-    let address = registers(ctx.as_ptr()).rdi;
+    let (first, second) = arguments(registers(ctx.as_ptr()));
+    let address = if cookie.meaning == Meaning::FreeOwned as u8 { second } else { first };
     if address != 0 {
         release(place(address, cookie));
     }
@@ -78,6 +79,16 @@ fn empty_return(_ctx: RetProbeContext) -> u32 {
 fn registers(context: *mut core::ffi::c_void) -> &'static pt_regs {
     // SAFETY: a uprobe's context is the interrupted thread's `pt_regs`.
     unsafe { &*context.cast::<pt_regs>() }
+}
+
+/// The first two arguments. Both are read: the verifier refuses to read the one of two places that the
+/// compiler would choose.
+fn arguments(registers: &pt_regs) -> (u64, u64) {
+    // SAFETY: it is a reference to the registers.
+    let first = unsafe { (&raw const registers.rdi).read_volatile() };
+    // SAFETY: as above.
+    let second = unsafe { (&raw const registers.rsi).read_volatile() };
+    (first, second)
 }
 
 fn place(address: u64, cookie: Cookie) -> Place {

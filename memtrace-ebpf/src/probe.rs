@@ -8,7 +8,7 @@ pub enum Meaning {
     Allocate = 0,
     /// `f(count, size)`: `calloc`.
     AllocateArray = 1,
-    /// `f(alignment, size)`: `aligned_alloc`, `memalign`.
+    /// `f(alignment, size)`: `aligned_alloc`, `memalign`; or `f(owner, size)`.
     AllocateAligned = 2,
     /// `f(&mut pointer, alignment, size) -> error`: `posix_memalign`.
     AllocateInto = 3,
@@ -20,13 +20,21 @@ pub enum Meaning {
     Free = 6,
     /// The dynamic linker has changed the list of loaded libraries.
     LibrariesChanged = 7,
+    /// `f(owner, pointer)`.
+    FreeOwned = 8,
 }
 
 impl Meaning {
     /// Whether the outcome is known only when the function returns.
     #[must_use]
     pub const fn has_result(self) -> bool {
-        !matches!(self, Self::Free | Self::LibrariesChanged)
+        !matches!(self, Self::Free | Self::FreeOwned | Self::LibrariesChanged)
+    }
+
+    /// Whether memory is given back, and none is returned.
+    #[must_use]
+    pub const fn is_release(self) -> bool {
+        matches!(self, Self::Free | Self::FreeOwned)
     }
 }
 

@@ -173,6 +173,9 @@
 //! memory nothing is read any more; what its RSS consisted of is from a reading ahead, at 90 % of a
 //! limit or when processes wait for memory.
 //!
+//! A look counts as of its end, and what was seen after the kill tells nothing of it: a report lists those that
+//! lived at that moment, as the last look before it found them.
+//!
 //! By then the group may be empty. So its looks of before the kill are kept, also when nobody is in it any
 //! more, and a report tells of the last of them and how old it is; of what came after only what the kernel
 //! counts, the peak and the kills. Snapshots ahead of kills (`session::recorder::ahead`) are read in the

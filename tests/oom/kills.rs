@@ -1,12 +1,17 @@
 //! Many kills at once, kills by others than the kernel, and victims who are not the culprit.
 
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
 use crate::{
     oom::{MIB, assert_lines, growing},
     support::{
         cgroup::Cgroup,
         observe::{resident, wait_until},
         recorder::Recorder,
-        workload::Workload,
+        workload::{Workload, main_python, source},
     },
 };
 
@@ -76,4 +81,30 @@ fn the_culprit_is_told_from_the_victim() {
     assert!(summary.contains(&format!("({}) grew most", culprit.pid())), "{summary}");
     // What the culprit holds is in the report of its victim.
     assert!(report.within("live", "keep_tiles").0 > 20 * MIB);
+}
+
+#[test]
+fn a_program_that_is_executed_is_observed_from_then_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let group = Cgroup::limited(200 * MIB);
+    let mut victim = Command::new("sh");
+    victim.args(["-c", "echo ready; read line; exec \"$0\" \"$1\""]);
+    let mut victim = Workload::start(victim.arg(main_python()).arg(source("growing.py")));
+    let pid = victim.pid();
+    group.add(pid);
+    let started = Instant::now();
+    let mut recorder = Recorder::start(folder.path(), &["--cgroup", &group.path]);
+    recorder.expect_traced(&[pid]);
+    std::thread::sleep(Duration::from_secs(3));
+    let before = started.elapsed();
+    victim.go();
+    victim.expect("ready");
+    victim.go();
+    let (_, report) = recorder.report(pid);
+    let observed = report.0["session"]["duration_seconds"].as_f64().expect("a number");
+    println!("observed for {observed} s, {:?} of it before", before);
+    assert!(observed < (started.elapsed() - before).as_secs_f64(), "{observed}");
+    let members = report.0["incident"]["members"].as_array().expect("members");
+    assert!(members.iter().any(|member| member["pid"] == pid), "{members:?}");
+    assert!(!report.0["notes"].to_string().contains("--follow"));
 }

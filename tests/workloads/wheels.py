@@ -33,11 +33,17 @@ def by_polars():
     KEPT.append(polars.DataFrame({"a": polars.int_range(0, 5_000_000, eager=True)}))
 
 
-def by_duckdb():
-    connection = duckdb.connect()
-    connection.execute("set threads to 1")
-    connection.execute("create table t as select range x, range::varchar y from range(500000)")
-    KEPT.append(connection)
+CONNECTION = duckdb.connect()
+CONNECTION.execute("set threads to 1")
+ROWS = "select range::bigint * 7919 as i, random() as r from range(2000000)"
+
+
+def table_one():
+    CONNECTION.execute(f"create table one as {ROWS}")
+
+
+def table_two():
+    CONNECTION.execute(f"create table two as {ROWS}")
 
 
 print("ready", flush=True)
@@ -47,6 +53,8 @@ by_jemalloc()
 by_system()
 resized()
 by_polars()
-by_duckdb()
+table_one()
+CONNECTION.execute("drop table one")
+table_two()
 print("done", flush=True)
 sys.stdin.readline()

@@ -47,6 +47,24 @@ const MIMALLOC: [(&str, Meaning); 15] = [
     ("recalloc", Meaning::ReallocateArray),
 ];
 
+/// `duckdb::Allocator`: the jemalloc behind it is inlined there, so that its own functions are seldom
+/// called. The names of C++ tell the arguments: the allocator's data, then the size, or the pointer and
+/// its size. `DefaultReallocate` calls jemalloc's `realloc`.
+const DUCKDB: [(&str, &str, Meaning); 2] = [
+    (
+        "_ZN6duckdb9Allocator11DefaultFreeEPNS_20PrivateAllocatorDataEPhm",
+        "duckdb::Allocator::DefaultFree",
+        Meaning::FreeOwned,
+    ),
+    (
+        "_ZN6duckdb9Allocator15DefaultAllocateEPNS_20PrivateAllocatorDataEm",
+        "duckdb::Allocator::DefaultAllocate",
+        Meaning::AllocateAligned,
+    ),
+];
+/// What the names of a class begin with.
+const DUCKDB_PREFIX: usize = "_ZN6duckdb9Allocator".len();
+
 /// One of these that every mimalloc has.
 pub const OF_MIMALLOC: &str = "zalloc";
 
@@ -73,11 +91,23 @@ pub fn named(symbol: &[u8]) -> Option<Named<'_>> {
             b"" => FUNCTIONS.iter().any(|(standard, _)| standard == function),
             _ => is_prefix(prefix, MIMALLOC.iter().any(|(special, _)| special == function)),
         };
-        let is_release = *meaning == Meaning::Free;
-        let rank = if is_release { index } else { index + FUNCTIONS.len() + MIMALLOC.len() };
+        let rank = rank(index, *meaning);
         is_known.then_some(Named { prefix, function, meaning: *meaning, rank })
     };
-    functions.map(with).find_map(|named| named)
+    functions.map(with).find_map(|named| named).or_else(|| of_duckdb(symbol))
+}
+
+fn of_duckdb(symbol: &[u8]) -> Option<Named<'_>> {
+    let known = DUCKDB.iter().position(|(mangled, ..)| mangled.as_bytes() == symbol)?;
+    let (_, function, meaning) = DUCKDB[known];
+    let rank = rank(FUNCTIONS.len() + MIMALLOC.len() + known, meaning);
+    Some(Named { prefix: &symbol[..DUCKDB_PREFIX], function, meaning, rank })
+}
+
+/// Releases come first.
+const fn rank(index: usize, meaning: Meaning) -> usize {
+    let all = FUNCTIONS.len() + MIMALLOC.len() + DUCKDB.len();
+    if meaning.is_release() { index } else { index + all }
 }
 
 /// Whether an allocator that is linked into something has such names: `je_`, `duckdb_je_`,
@@ -97,8 +127,7 @@ fn is_prefix(prefix: &[u8], is_mimalloc: bool) -> bool {
 pub fn is_complete(meanings: impl Iterator<Item = Meaning> + Clone) -> bool {
     let mut releases = meanings.clone();
     let mut others = meanings;
-    releases.any(|meaning| meaning == Meaning::Free)
-        && others.any(|meaning| meaning != Meaning::Free)
+    releases.any(Meaning::is_release) && others.any(|meaning| !meaning.is_release())
 }
 
 /// What tells that an allocator is linked into a file whose symbols do not name it.
@@ -186,6 +215,22 @@ mod tests {
         for symbol in inner {
             assert_eq!(parts(symbol), None, "{symbol}");
         }
+    }
+
+    #[test]
+    fn the_methods_of_an_allocator_are_known_by_their_arguments() {
+        let name = "_ZN6duckdb9Allocator11DefaultFreeEPNS_20PrivateAllocatorDataEPhm";
+        let free = named(name.as_bytes()).unwrap();
+        assert_eq!(
+            (free.function, free.meaning),
+            ("duckdb::Allocator::DefaultFree", Meaning::FreeOwned)
+        );
+        let allocate = DUCKDB[1].0.as_bytes();
+        let allocate = named(allocate).unwrap();
+        assert!(free.prefix == allocate.prefix && free.rank < allocate.rank);
+        assert!(free.rank < named(b"malloc").unwrap().rank);
+        let others = &name[..name.len() - 1];
+        assert_eq!(named(others.as_bytes()), None, "other arguments, other places of them");
     }
 
     #[test]

@@ -212,7 +212,7 @@ fn function<'data>(
 /// enter is seen to return.
 const fn programs(meaning: Meaning) -> &'static [Program] {
     match meaning {
-        Meaning::Free => &[Program::Release],
+        Meaning::Free | Meaning::FreeOwned => &[Program::Release],
         Meaning::LibrariesChanged => &[Program::LibrariesChanged],
         _ => &[Program::AllocationReturn, Program::AllocationEnter],
     }

@@ -137,9 +137,10 @@ fn decoder<'data>(function: &Function<'data>) -> Decoder<'data> {
 const fn arguments(meaning: Meaning) -> &'static [Register] {
     match meaning {
         Meaning::Allocate | Meaning::Free => &[Register::RDI],
-        Meaning::AllocateArray | Meaning::AllocateAligned | Meaning::Reallocate => {
-            &[Register::RDI, Register::RSI]
-        }
+        Meaning::AllocateArray
+        | Meaning::AllocateAligned
+        | Meaning::Reallocate
+        | Meaning::FreeOwned => &[Register::RDI, Register::RSI],
         Meaning::AllocateInto | Meaning::ReallocateArray => {
             &[Register::RDI, Register::RSI, Register::RDX]
         }

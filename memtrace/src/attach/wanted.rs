@@ -92,10 +92,10 @@ pub(super) fn releases_by_another(
     others: &[Wanted<'_>],
 ) -> bool {
     let is_other = |target: u64| {
-        let mut others = others.iter().filter(|other| other.meaning == Meaning::Free);
+        let mut others = others.iter().filter(|other| other.meaning.is_release());
         target != symbol.address && others.any(|other| other.symbol.address == target)
     };
-    meaning == Meaning::Free && branches(symbols, symbol).any(is_other)
+    meaning.is_release() && branches(symbols, symbol).any(is_other)
 }
 
 /// Where the code of a function jumps to and what it calls.
