@@ -261,7 +261,7 @@ fn elsewhere(incident: &Incident) -> Option<String> {
     (held > most).then(|| {
         format!(
             "They add up to {}, more than the {} in use: what processes share, as forked ones do, counts \
-             in each of them.",
+             in each of them, and files that others have read before count for those others' groups.",
             Size(held),
             Size(usage)
         )
