@@ -1,6 +1,6 @@
 //! What a reader must know besides the numbers, in words: shared by every format for people.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use crate::profile::{Amount, Frame, Process, Profile, View, printable, printable_sentence};
 
@@ -114,6 +114,7 @@ pub(super) fn caveats(profile: &Profile, view: View) -> Vec<String> {
     caveats.extend(uncovered(profile, view));
     caveats.extend(losses(profile));
     caveats.extend(unknown_releases(profile));
+    caveats.extend(inlined(profile));
     caveats.extend(failures(profile));
     caveats.extend(profile.notes.iter().map(|note| printable_sentence(note)));
     caveats
@@ -284,7 +285,59 @@ fn unknown_releases(profile: &Profile) -> Option<String> {
     })
 }
 
+/// That a jemalloc has taken much memory outside of the calls that are seen.
+fn inlined(profile: &Profile) -> Option<String> {
+    // It grows, as `je_pages_map` with a prefix. Without calls it takes some megabytes for itself.
+    const OWN: u64 = 8 << 20;
+    let grows = |frame: &Frame| match frame {
+        Frame::Native { symbol: Some(symbol), .. } => symbol.ends_with("je_pages_map"),
+        _ => false,
+    };
+    let growing: HashSet<u32> =
+        (0..).zip(&profile.frames).filter(|(_, frame)| grows(frame)).map(|(at, _)| at).collect();
+    let stacks = profile.stacks.iter();
+    let own = stacks.filter(|stack| stack.frames.iter().any(|frame| growing.contains(frame)));
+    let bytes = own.map(|stack| stack.amounts.live.bytes).fold(0, u64::saturating_add);
+    (bytes > OWN && bytes > profile.total(View::Live).bytes / 20).then(|| {
+        format!(
+            "{} of it was mapped by jemalloc, outside of the calls that are traced: a compiler has put its \
+             functions into their callers, whose allocations and releases are not seen. It counts for who \
+             made jemalloc grow, and stays.",
+            Size(bytes)
+        )
+    })
+}
+
 /// Of all processes together, where known.
 fn rss<'a>(processes: impl Iterator<Item = &'a Process>) -> Option<u64> {
     processes.filter_map(|process| process.rss_bytes).reduce(u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Amounts, Builder, Session};
+
+    #[test]
+    fn memory_that_only_an_allocator_is_seen_to_take_is_told_of() {
+        let remark = |symbol: &str, bytes| {
+            let mut builder = Builder::new(Session::default());
+            let process = builder.add_process(Process::default());
+            let frame = builder.intern(Frame::Native {
+                symbol: Some(symbol.into()),
+                module: None,
+                address: 0,
+                location: None,
+            });
+            let live = Amount { bytes, objects: 1 };
+            builder.add_stack(process, vec![frame], Amounts { live, ..Amounts::default() });
+            inlined(&builder.finish())
+        };
+        assert!(
+            remark("duckdb_je_pages_map", 36 << 20)
+                .is_some_and(|text| text.starts_with("36.0 MiB"))
+        );
+        assert_eq!(remark("duckdb_je_pages_map", 4 << 20), None, "of its own");
+        assert_eq!(remark("duckdb_je_malloc", 36 << 20), None);
+    }
 }

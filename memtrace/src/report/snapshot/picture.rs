@@ -216,8 +216,7 @@ impl Page {
         let columns = (account.resident / unit).max(1);
         let width = columns.min(COLUMNS);
         self.rectangle([LEFT, self.y, width, HEIGHT], colour(Use::Live));
-        let more =
-            if columns > COLUMNS { "the bar is cut off" } else { "returned when freed" };
+        let more = if columns > COLUMNS { "the bar is cut off" } else { "returned when freed" };
         let blocks = Things(account.live_chunks, "large block");
         let text = format!("{} in memory, all in use", Size(account.resident));
         self.beside("own mappings", &text, &format!("{blocks}: {more}"));
