@@ -12,6 +12,7 @@ mod pages;
 mod recorder;
 mod select;
 mod sharing;
+mod unseen;
 
 use std::{
     collections::BTreeSet,
@@ -42,13 +43,13 @@ use crate::{
     objects::Objects,
     process::{Process, unusable::Unusable},
     profile::BasisPoints,
-    report::units::Things,
 };
 use announcement::Announcement;
 use failures::Failures;
 pub use looks::Resident;
 pub use recorder::Told;
 use select::Selection;
+use unseen::unseen;
 
 /// Rows beyond those of the first targets: libraries that are loaded later.
 const SPARE_ROWS: usize = 4 << 20;
@@ -364,28 +365,6 @@ impl Tracer {
         )?;
         Ok((recorded, mem::take(&mut self.detaching)))
     }
-}
-
-/// Those whose allocations are not seen, one sentence for each; the descendants of others in one.
-fn unseen(targets: &Targets) -> Vec<String> {
-    let blind = targets.iter().filter(|target| !target.has_allocator());
-    let (descendants, roots): (Vec<_>, Vec<_>) = blind.partition(|target| target.parent.is_some());
-    let mut notes: Vec<_> = roots
-        .into_iter()
-        .map(|target| match &target.refusal {
-            Some(refusal) => refusal.to_string(),
-            None => NoAllocator::of(target).to_string(),
-        })
-        .collect();
-    if let [first, ..] = &*descendants {
-        let (count, comm) = (Things(descendants.len() as u64, "descendant"), &first.comm);
-        notes.push(format!(
-            "{count} had no allocator that could be seen, or ended too soon to find it: \
-             {comm} ({}), for one",
-            first.pid
-        ));
-    }
-    notes
 }
 
 /// One error is left for the caller.
