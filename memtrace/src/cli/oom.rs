@@ -57,7 +57,8 @@ struct Place {
 struct Record {
     #[command(flatten)]
     place: Place,
-    /// Trace the processes of this control group and of those within it, whatever their size.
+    /// Trace the processes of this control group and of those within it, whatever their size. OOM
+    /// kills elsewhere are reported without stacks.
     #[arg(long, value_name = "PATH", conflicts_with = "pid")]
     cgroup: Option<String>,
     /// Trace these processes, whatever their size.
