@@ -115,8 +115,8 @@ impl Profile {
             highest => highest,
         };
         let incident = self.incident.iter().filter(|incident| incident.cause == Cause::OutOfMemory);
-        let limit = incident.filter_map(|incident| incident.limit.as_ref());
-        let hit = limit.filter(|limit| limit.group.path == group.path).next();
+        let mut limit = incident.filter_map(|incident| incident.limit.as_ref());
+        let hit = limit.find(|limit| limit.group.path == group.path);
         // Whoever hit a limit has used all of it, if only for a moment.
         let peak = peak.max(hit.and_then(|limit| limit.group.limit).unwrap_or(0));
         let usual = if group.was_seen() { group.usual_working_set.min(peak) } else { peak };
@@ -238,7 +238,9 @@ fn with(bytes: u64, percent: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Amount, Builder, Frame, Incident, Limit, Residence, Session, Sharing};
+    use crate::profile::{
+        Amount, Builder, Frame, Incident, Limit, Residence, Session, Sharing, Stack,
+    };
 
     const MIB: u64 = 1 << 20;
 
@@ -325,9 +327,7 @@ mod tests {
         let (process, stacks) = (profile.processes[0].clone(), profile.stacks.clone());
         profile.processes[0].ended = Some(HOUR);
         profile.processes.push(process);
-        let mut more = stacks;
-        more.iter_mut().for_each(|stack| stack.process = 1);
-        profile.stacks.extend(more);
+        profile.stacks.extend(stacks.into_iter().map(|stack| Stack { process: 1, ..stack }));
         for stack in &mut profile.stacks {
             stack.amounts.live = stack.amounts.peak;
         }

@@ -320,6 +320,13 @@ impl Tracer {
         probes
     }
 
+    /// What the reader must know of the targets at the end.
+    fn note_the_end(&mut self) {
+        self.notes.extend(self.failures.take());
+        self.notes.extend(unseen(&self.targets));
+        self.notes.extend(self.log.killed(&self.targets));
+    }
+
     /// Ends the tracing. Nothing is recorded any more when this returns, and the probes are
     /// being taken off.
     pub fn finish(&mut self, needs_heaps: bool) -> Result<(Recorded<'_>, Vec<Detaching>)> {
@@ -334,9 +341,7 @@ impl Tracer {
         let pages = self.settle_pages(&live);
         let heaps = if needs_heaps { self.read_heaps()? } else { Vec::new() };
         let resident = self.resident(&heaps, &live);
-        self.notes.extend(self.failures.take());
-        self.notes.extend(unseen(&self.targets));
-        self.notes.extend(self.log.killed(&self.targets));
+        self.note_the_end();
         self.meter.update(&self.kernel, true);
         let targets: Vec<_> = self.targets.iter().collect();
         let cost = self.meter.cost(&self.kernel, &targets, &self.pages, self.limit)?;

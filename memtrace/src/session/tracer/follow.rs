@@ -99,12 +99,7 @@ impl Tracer {
         if change.address == NO_SLOT {
             self.kernel.watch_process(change.pid, slot)?;
             if !before.is_paused_on_change() {
-                let help = if self.can_follow { " (--follow records it)" } else { "" };
-                target.notes.push(format!(
-                    "Process {} became another program: what that allocated before memtrace had \
-                     read its files, some milliseconds, is not recorded{help}.",
-                    change.pid
-                ));
+                target.notes.push(became_another(change.pid, self.can_follow));
             }
         } else {
             target.succeed(before);
@@ -206,6 +201,14 @@ impl Tracer {
         target.refresh(&mut self.kernel, &mut self.objects, &mut self.probes)?;
         target.start(&mut self.kernel, &self.objects, &self.probes)
     }
+}
+
+fn became_another(pid: u32, can_follow: bool) -> String {
+    let help = if can_follow { " (--follow records it)" } else { "" };
+    format!(
+        "Process {pid} became another program: what that allocated before memtrace had read its files, \
+         some milliseconds, is not recorded{help}."
+    )
 }
 
 /// Lets a process go on that was paused for memtrace.
