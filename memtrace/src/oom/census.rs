@@ -43,8 +43,6 @@ pub struct Citizen {
     pub resident: u64,
     /// Its control group when last looked for.
     pub cgroup: Option<String>,
-    /// When it was first seen.
-    pub first_seen: Duration,
     /// When it was last seen alive.
     pub last_seen: Duration,
     /// When it was killed or found to have ended.
@@ -136,7 +134,6 @@ impl Citizen {
             comm: seen.comm.clone(),
             resident: seen.resident,
             cgroup: None,
-            first_seen: now,
             last_seen: now,
             ended: seen.is_dead.then_some(now),
             past: Past::new(now, seen.resident),
