@@ -29,7 +29,7 @@ fn the_command_line_is_checked_first() {
     refused(2, ["--pid", "0"]).says("not a process id", "--help");
     refused(2, ["-p1", "--sample", "0"]).says("at least one byte", "--help");
     refused(2, ["-p1", "--sample", "1TB"]).says("write it like 512KiB", "--help");
-    refused(2, ["-p1", "-d", "soon"]).says("write it like 30s", "--help");
+    refused(2, ["-p1", "-d", "soon"]).says("write it like 0.5s", "--help");
     refused(2, ["-p1", "-d", "0s"]).says("longer than nothing", "--help");
     refused(2, ["-p1", "--view", "all"]).says("live, peak, allocated", "--help");
     refused(2, ["-p1", "--", "true"]).says("cannot be used with", "--help");
