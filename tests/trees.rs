@@ -140,6 +140,36 @@ fn what_processes_share_counts_once_though_all_have_ended() {
     assert!((32_000_000..once - 32_000_000).contains(&own), "{together}");
 }
 
+/// Most are over before memtrace has read them: then their frames have no names, and no wrong ones.
+#[test]
+fn programs_that_execute_each_other_keep_their_names() {
+    let [left, right] = [("keep_left", 1000), ("keep_right", 3000)].map(|(name, size)| {
+        compile("relay", &["-no-pie", &format!("-DKEEP={name}"), &format!("-DSIZE={size}")])
+    });
+    let [left, right] = [&left, &right].map(|program| program.to_str().expect("UTF-8"));
+    // The command itself is paused until it is read; its child is not.
+    let script = format!("{left} 200 {right} {left}; true");
+    let report = trace_command(&["sh", "-c", &script].map(AsRef::as_ref), &[], 0);
+    let stacks = report.stacks();
+    for (name, size) in [("keep_left", 1000), ("keep_right", 3000)] {
+        let named = stacks.iter().filter(|stack| stack.names().any(|found| found == name));
+        let wrong = named.map(|stack| stack.amount("allocated"));
+        let wrong: Vec<_> = wrong.filter(|(bytes, objects)| *bytes != objects * size).collect();
+        assert_eq!(wrong, [], "{name}");
+    }
+    let amounts = stacks.iter().map(|stack| stack.amount("allocated"));
+    let of_both =
+        amounts.filter(|(bytes, objects)| [1000, 3000].contains(&(bytes / objects.max(&1))));
+    assert_eq!(of_both.map(|(_, objects)| objects).sum::<u64>(), 201 * 100);
+    let shown = |of: &Value| of["comm"].as_str().expect("a name").to_owned();
+    let unread =
+        processes(&report).iter().map(shown).filter(|comm| comm == "over too soon").count();
+    let told = report.0["notes"].as_array().expect("notes").iter();
+    let told =
+        told.filter_map(Value::as_str).any(|note| note.contains("over before memtrace had read"));
+    assert_eq!(told, unread > 0, "{unread}");
+}
+
 #[test]
 fn the_peak_of_a_tree_is_not_the_sum_of_its_peaks() {
     let script = source("one_after_the_other.py");

@@ -74,7 +74,10 @@ fn write_namespace(out: &mut impl io::Write) -> io::Result<()> {
         Ok(true) => writeln!(out, "ok       process ids are those of the whole machine"),
         Ok(false) => {
             writeln!(out, "LIMITED  memtrace runs in a container's pid namespace")?;
-            writeln!(out, "         without: the end of a process is noticed late")?;
+            writeln!(
+                out,
+                "         without: no commands (memtrace -- COMMAND), no children (--follow), and the end of a process is noticed late"
+            )?;
             writeln!(out, "         hint: run on the host, or with --pid=host")
         }
         Err(error) => writeln!(out, "UNKNOWN  pid namespace: {error}"),

@@ -186,10 +186,16 @@ impl Kernel {
         self.slots.insert(process_id, slot, 0).context("write a process id")
     }
 
+    /// The slot of a process, if it has one.
+    #[must_use]
+    pub fn watched(&self, process_id: u32) -> Option<u32> {
+        self.slots.get(&process_id, 0).ok()
+    }
+
     /// Whether a process is still what it was when [`Kernel::watch_process`] was called.
     #[must_use]
     pub fn is_watched(&self, process_id: u32, slot: u32) -> bool {
-        self.slots.get(&process_id, 0).is_ok_and(|watched| watched == slot)
+        self.watched(process_id) == Some(slot)
     }
 
     /// A slot for a process.

@@ -47,7 +47,7 @@ use crate::{
     cli::{self, Exit},
     kernel,
     output::{self, Outputs},
-    process::selection::Wanted,
+    process::{namespaces::ensure_initial_pid_namespace, selection::Wanted},
     profile::{BasisPoints, Profile},
     snapshot::Snapshot,
 };
@@ -151,6 +151,7 @@ async fn trace(options: &Options) -> Result<Exit> {
             Ok(Exit::Success)
         }
         Goal::Run(command) => {
+            ensure_initial_pid_namespace().context("run a command")?;
             let mut launch = Launch::prepare(command, signals.inherited())?;
             let tracer = Tracer::for_command(launch.pid(), options)?;
             launch.release();

@@ -12,6 +12,7 @@ use crate::{
     kernel::Unsupported,
     output::{self, SeveralErrors, Unwritable},
     process::{
+        namespaces::InNamespace,
         rights,
         selection::NoSuchGroup,
         unusable::{self, Unusable},
@@ -157,6 +158,8 @@ fn classify(error: &Error) -> (Exit, Option<String>) {
         (not_started.exit(), Some(not_started.hint()))
     } else if error.is::<NoSuchGroup>() {
         (Exit::TargetGone, Some(NoSuchGroup::hint().into()))
+    } else if error.is::<InNamespace>() {
+        (Exit::Failure, Some(InNamespace::hint().into()))
     } else if error.is::<UnknownFormat>() {
         (Exit::Usage, Some("for a flame graph: -o NAME.svg".into()))
     } else if error.is::<NotInFormat>() {

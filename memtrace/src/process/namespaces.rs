@@ -1,6 +1,37 @@
 //! Which pid namespace memtrace itself is in: the kernel programs see process ids of the initial one.
 
-use std::{fs, io, path::Path, process};
+use std::{error::Error, fmt, fs, io, path::Path, process};
+
+use anyhow::Context as _;
+
+/// What is refused in a pid namespace of its own: the kernel tells of executed programs and of children by
+/// ids that mean nothing there.
+#[derive(Debug)]
+pub struct InNamespace;
+
+impl InNamespace {
+    /// What helps.
+    #[must_use]
+    pub const fn hint() -> &'static str {
+        "run memtrace on the host, or with docker run --pid=host; a running process can be traced here: \
+         memtrace --pid PID"
+    }
+}
+
+impl fmt::Display for InNamespace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "memtrace runs in a pid namespace of its own, as in a container")
+    }
+}
+
+impl Error for InNamespace {}
+
+/// An error in a pid namespace of its own.
+pub fn ensure_initial_pid_namespace() -> anyhow::Result<()> {
+    let is_initial = in_initial_pid_namespace().context("find out the pid namespace")?;
+    anyhow::ensure!(is_initial, InNamespace);
+    Ok(())
+}
 
 /// Number of the initial pid namespace (`PROC_PID_INIT_INO`, include/uapi/linux/nsfs.h; the same
 /// since Linux 3.8).

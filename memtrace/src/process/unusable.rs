@@ -35,6 +35,8 @@ pub enum Reason {
     },
     /// The kernel's own thread: it has no memory of its own.
     KernelThread,
+    /// The program was over before memtrace looked: the process runs another one.
+    Outrun,
     /// The process has ended, and its parent has not collected it.
     Zombie,
     /// The main thread has ended while others go on: Linux then hides the memory of the process.
@@ -67,6 +69,7 @@ impl Unusable {
         match &self.reason {
             Reason::NoSuchProcess | Reason::Replaced => "find it again: pgrep -af python".into(),
             Reason::Thread { process } => format!("trace its process: memtrace --pid {process}"),
+            Reason::Outrun => "programs of a few milliseconds are over too soon".into(),
             Reason::KernelThread => "trace a program: pgrep -af python lists some".into(),
             Reason::Zombie => format!("see who should collect it: ps -o ppid= -p {pid}"),
             Reason::MainThreadGone => "start the program with: memtrace -- COMMAND".into(),
@@ -88,6 +91,9 @@ impl fmt::Display for Unusable {
             Reason::Replaced => write!(f, "process {pid} is not the process it was before"),
             Reason::Thread { process } => write!(f, "{pid} is a thread of process {process}"),
             Reason::KernelThread => write!(f, "process {pid} is a kernel thread"),
+            Reason::Outrun => {
+                write!(f, "a program in process {pid} was over before its files could be read")
+            }
             Reason::Zombie => write!(f, "process {pid} has ended (zombie)"),
             Reason::MainThreadGone => write!(f, "the main thread of process {pid} has ended"),
             Reason::NotX86_64 => write!(f, "process {pid} does not run a 64-bit x86 program"),

@@ -276,11 +276,13 @@ fn unknown_releases(profile: &Profile) -> Option<String> {
     let all = known.saturating_add(unknown);
     let is_notable = unknown >= 100 && unknown >= all / 10;
     (is_notable && profile.session.sample_interval_bytes == 0).then(|| {
+        let has_lost = profile.losses.iter().any(|loss| loss.count > 0);
         format!(
             "{} of {} releases were of memory that was not recorded: it is from before tracing \
-             began, or was allocated by a function that is not traced.",
+             began, or was allocated by a function that is not traced{}.",
             Count(unknown),
-            Count(all)
+            Count(all),
+            if has_lost { ", or is among the losses" } else { "" }
         )
     })
 }

@@ -93,8 +93,16 @@ fn totals(profile: &Profile, page: &mut Page) {
 fn peak(profile: &Profile, page: &mut Page) {
     match profile.timeline.most_live().filter(|_| profile.processes.len() > 1) {
         Some(point) => {
-            let columns = format!("  {:<9} {:>9} {:>15}          ", "peak", Size(point.live), "");
-            page.row(&columns, &format!("of all together, at {}", Elapsed(point.at)));
+            // Together they are looked at now and then, each counts its own peak all the time.
+            let processes = profile.processes.iter();
+            let single = processes.map(|process| process.amounts.peak.bytes).max().unwrap_or(0);
+            let (bytes, when) = if single > point.live {
+                (single, "of one alone; of all together it was not seen".to_owned())
+            } else {
+                (point.live, format!("of all together, at {}", Elapsed(point.at)))
+            };
+            let columns = format!("  {:<9} {:>9} {:>15}          ", "peak", Size(bytes), "");
+            page.row(&columns, &when);
         }
         None => page.row(&total("peak", profile.counted().peak), &peak_time(profile)),
     }

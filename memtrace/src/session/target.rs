@@ -164,6 +164,20 @@ impl Target {
         }
     }
 
+    /// A program that followed another one and that nobody has looked at: what it has mapped, and what its
+    /// arguments were, is not known.
+    pub fn unread(before: &Self, (pid, slot): (u32, u32), comm: String) -> Self {
+        Self {
+            comm,
+            command: String::new(),
+            forked_from: None,
+            python: None,
+            code: Vec::new(),
+            program: 0,
+            ..Self::forked(before, None, (pid, slot))
+        }
+    }
+
     /// Its tracing begins later than the tracer's.
     pub fn begins(&mut self, at: Duration) {
         self.began = at;
@@ -278,6 +292,10 @@ impl Target {
         probes: &mut Probes,
     ) -> Result<bool> {
         let mappings = self.process.mappings()?;
+        // They may be another program's by now.
+        if self.is_over(kernel) {
+            return Ok(false);
+        }
         objects.learn(&self.process, &mappings);
         let code = objects.code(&mappings);
         for mapping in &code {

@@ -3,6 +3,7 @@
 use std::{error::Error, fmt, path::PathBuf};
 
 use super::{super::Detail, Target};
+use crate::process::unusable::Reason;
 
 /// A process in which there is nothing to probe.
 #[derive(Debug)]
@@ -16,6 +17,16 @@ impl Target {
     /// An error if nothing of the process can be recorded, now or after it loads libraries.
     pub fn check_plan(&self) -> Result<(), NoAllocator> {
         if self.has_nothing() { Err(NoAllocator::of(self)) } else { Ok(()) }
+    }
+
+    /// Whether it was over before it was read, while the kernel recorded it.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| match refusal.reason {
+            Reason::Outrun => true,
+            Reason::NoSuchProcess | Reason::Replaced | Reason::Zombie => self.parent.is_some(),
+            _ => false,
+        })
     }
 
     /// Whether nothing of it is recorded, nor will be.

@@ -10,7 +10,12 @@ use super::{
 use crate::{
     cli,
     kernel::Kernel,
-    process::{Process, namespaces::in_initial_pid_namespace, survey, unusable::Unusable},
+    process::{
+        Process,
+        namespaces::ensure_initial_pid_namespace,
+        survey,
+        unusable::{Reason, Unusable},
+    },
 };
 
 /// The probes of a session, and what makes it possible that children inherit them. A command is
@@ -36,8 +41,7 @@ pub(super) fn prepare(
 }
 
 fn prepare_inheritance(kernel: &mut Kernel, detail: Detail) -> Result<()> {
-    let is_initial = in_initial_pid_namespace().context("find out the pid namespace")?;
-    anyhow::ensure!(is_initial, "memtrace runs in a pid namespace of its own, as in a container");
+    ensure_initial_pid_namespace()?;
     // Without probes there are none to inherit.
     if detail == Detail::Rss { Ok(()) } else { kernel.prepare_inheritance() }
 }
@@ -86,8 +90,10 @@ impl Tracer {
     fn follow_exec(&mut self, change: &Change) -> Result<()> {
         let old = change.process;
         let before = self.targets.get(old).context("a target without a slot")?;
-        // What had nothing to probe, as a child that becomes a command, has nothing to report.
-        let is_kept = !before.has_nothing();
+        // What had nothing to probe, as a child that becomes a command, has nothing to report. That may
+        // only seem so if it was over before it was read, while the probes were there all the time.
+        let is_counted = self.kernel.process_totals(old).is_ok_and(|totals| totals.calls > 0);
+        let is_kept = !before.has_nothing() || is_counted;
         let slot = match change.address {
             NO_SLOT if is_kept => self.kernel.take_slot()?,
             NO_SLOT => old,
@@ -142,7 +148,10 @@ impl Tracer {
     ) -> Result<(Target, Option<Unusable>)> {
         let refusal = match Process::open(pid) {
             Ok(process) => {
-                match Target::new(process.clone(), slot, paused_on_change, self.detail) {
+                let target = Target::new(process.clone(), slot, paused_on_change, self.detail);
+                match target {
+                    // What was read is another program's, which has a slot of its own.
+                    _ if self.is_outrun((pid, slot)) => Unusable { pid, reason: Reason::Outrun },
                     Ok(mut target) => {
                         target.begins(self.began.elapsed());
                         return Ok((target, None));
@@ -152,11 +161,16 @@ impl Tracer {
             }
             Err(refusal) => refusal,
         };
-        let mut unseen = Target::forked(before, None, (pid, slot));
-        unseen.forked_from = None;
         // It may have ended already.
-        unseen.comm = survey::one(pid).map_or(unseen.comm, |seen| seen.comm);
-        Ok((unseen, Some(refusal)))
+        let seen = survey::one(pid).filter(|_| !self.is_outrun((pid, slot)));
+        let comm = seen.map_or_else(|| UNREAD.to_owned(), |seen| seen.comm);
+        Ok((Target::unread(before, (pid, slot), comm), Some(refusal)))
+    }
+
+    /// Whether the kernel has given another slot to the process, as it does when a followed one
+    /// executes a program.
+    fn is_outrun(&self, (pid, slot): (u32, u32)) -> bool {
+        self.kernel.watched(pid).is_some_and(|current| current != slot)
     }
 
     /// Learns what a program has mapped that has just begun.
@@ -170,7 +184,8 @@ impl Tracer {
         let attached = if refusal.is_some() { Ok(()) } else { self.attach_anew(&mut target) };
         match refusal {
             Some(refusal) => {
-                if target.parent.is_none() {
+                let is_outrun = matches!(refusal.reason, Reason::Outrun);
+                if target.parent.is_none() && !is_outrun {
                     cli::complain(&refusal, &refusal.hint());
                 }
                 target.refusal = Some(refusal);
@@ -202,6 +217,9 @@ impl Tracer {
         target.start(&mut self.kernel, &self.objects, &self.probes)
     }
 }
+
+/// What a program is called of which nobody has read the name.
+const UNREAD: &str = "over too soon";
 
 fn became_another(pid: u32, can_follow: bool) -> String {
     let help = if can_follow { " (--follow records it)" } else { "" };
