@@ -11,7 +11,7 @@ use crate::support::{
 #[test]
 fn a_library_that_is_loaded_later_is_accounted_and_its_stacks_are_whole() {
     let plugin = compile("plugin", &["-shared", "-fPIC"]);
-    let mut loader = Workload::start(Command::new(compile("loader", &[])).arg(plugin));
+    let mut loader = Workload::start(Command::new(compile("loader", &["-ldl"])).arg(plugin));
     let mut tracing = Tracing::attach(loader.pid());
     loader.work();
     tracing.expect("memtrace: other libraries in process");
@@ -30,7 +30,7 @@ fn a_library_of_a_command_is_known_before_it_runs() {
     let folder = tempfile::tempdir().expect("a folder for the report");
     let file = folder.path().join("report.json");
     let plugin = compile("plugin", &["-shared", "-fPIC"]);
-    let loader = compile("loader", &[]);
+    let loader = compile("loader", &["-ldl"]);
     let options = ["--quiet".as_ref(), "--output".as_ref(), file.as_os_str(), "--".as_ref()];
     let command = [loader.as_os_str(), plugin.as_os_str(), "alone".as_ref()];
     let output = run(options.into_iter().chain(command));
