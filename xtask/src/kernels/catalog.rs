@@ -231,6 +231,9 @@ impl Pair {
         if of("python::memray::") && !self.suite.packages.contains(&"python3-memray") {
             return Some("this suite has no memray for its Python");
         }
+        if of("python::native::") && self.suite == &BULLSEYE {
+            return Some("this suite's gdb sets no hardware breakpoints for scripts");
+        }
         if of("wheels::") || of("scenarios::") || of("snapshot::memory::data_frames") {
             return Some("it takes packages that no suite of Debian has: runs on this machine");
         }
@@ -291,6 +294,7 @@ mod tests {
             "oom::a",
             "python::lines::b",
             "python::memray::c",
+            "python::native::g",
             "cli::d",
             "heap::e",
             "wheels::f",
@@ -304,12 +308,29 @@ mod tests {
             run
         };
         assert_eq!(run("5.10", 0), [FLOOR]);
-        assert_eq!(run("6.1", 0), ["oom::a", "python::lines::b", "heap::e", FLOOR]);
+        assert_eq!(
+            run("6.1", 0),
+            ["oom::a", "python::lines::b", "python::native::g", "heap::e", FLOOR]
+        );
         assert_eq!(run("6.1", 1), ["python::lines::b", "heap::e", FLOOR]);
-        let sid = ["oom::a", "python::lines::b", "python::memray::c", "heap::e", FLOOR];
+        let sid = [
+            "oom::a",
+            "python::lines::b",
+            "python::memray::c",
+            "python::native::g",
+            "heap::e",
+            FLOOR,
+        ];
         assert_eq!(run("sid", 0), sid);
-        let named =
-            ["oom::a", "python::lines::b", "cli::d", "heap::e", "safety::a_busy_process", FLOOR];
+        let named = [
+            "oom::a",
+            "python::lines::b",
+            "python::native::g",
+            "cli::d",
+            "heap::e",
+            "safety::a_busy_process",
+            FLOOR,
+        ];
         assert_eq!(run("sid/bookworm", 0), named);
     }
 }
