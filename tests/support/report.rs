@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use memtrace_abi::loss::Loss;
 use serde_json::Value;
 
 use super::observe::kernel_version;
@@ -112,8 +113,8 @@ impl<'report> Stack<'report> {
 /// Whether the kernel has kept something from memtrace, which can but say so: since Linux 7.0 a program
 /// at a tracepoint can be preempted, and until it goes on, none runs at that tracepoint on that processor.
 fn is_the_kernels(loss: &Value) -> bool {
-    let what = loss["what"].as_str().expect("words");
-    what == "system calls, starts and ends of any process not seen" && kernel_version() >= [7, 0]
+    let (_, what) = Loss::ProgramSkipped.what();
+    loss["what"].as_str().expect("words").ends_with(what) && kernel_version() >= [7, 0]
 }
 
 fn amount(value: &Value) -> (u64, u64) {
