@@ -178,6 +178,21 @@ impl Target {
         }
     }
 
+    /// Whether both were the same program in the same process when they were looked at.
+    #[must_use]
+    pub fn is_same_program(&self, other: &Self) -> bool {
+        self.pid == other.pid && self.program == other.program
+    }
+
+    /// What it is called and has mapped is not known after all.
+    pub fn disown(&mut self, comm: &str, refusal: Unusable) {
+        comm.clone_into(&mut self.comm);
+        self.command.clear();
+        self.code.clear();
+        self.python = None;
+        self.refusal = Some(refusal);
+    }
+
     /// Its tracing begins later than the tracer's.
     pub fn begins(&mut self, at: Duration) {
         self.began = at;

@@ -220,10 +220,11 @@ mod tests {
     #[test]
     fn the_oldest_tables_make_room() {
         let (_home, mut cache) = cache();
+        let now = SystemTime::now();
         for (age, build_id) in [(30, 1), (10, 2), (20, 3)] {
             cache.store(&[build_id], &table()).unwrap();
             let file = File::open(cache.path(&[build_id]).unwrap()).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+            file.set_modified(now - Duration::from_secs(age)).unwrap();
         }
         cache.max_total = 2 * fs::metadata(cache.path(&[1]).unwrap()).unwrap().len();
         fs::write(cache.directory.join("notes"), "not a table").unwrap();

@@ -1,5 +1,7 @@
 //! What becomes of processes: they load libraries, execute programs, have children, and end.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use memtrace_abi::event::{Change, NO_SLOT, kind};
 
@@ -102,6 +104,8 @@ impl Tracer {
         let (mut target, refusal) =
             self.successor((change.pid, slot), before, before.is_paused_on_change())?;
         target.parent = before.parent;
+        let is_new = before.began + SETTLED > self.began.elapsed();
+        let is_misread = is_new && (refusal.is_some() || target.is_same_program(before));
         if change.address == NO_SLOT {
             self.kernel.watch_process(change.pid, slot)?;
             if !before.is_paused_on_change() {
@@ -110,8 +114,20 @@ impl Tracer {
         } else {
             target.succeed(before);
         }
+        if is_misread {
+            self.disown(old);
+        }
         let replaced = (!is_kept).then_some(old);
         self.begin(target, (old, replaced), refusal)
+    }
+
+    /// Forgets what a program is called and has mapped: it may be what the next one has, which is in
+    /// the process some moments before the kernel tells of it.
+    fn disown(&mut self, slot: u32) {
+        if let Some(target) = self.targets.get_mut(slot) {
+            let reason = Reason::Outrun;
+            target.disown(UNREAD, Unusable { pid: target.pid, reason });
+        }
     }
 
     /// A child that shared its parent's memory has executed a program.
@@ -217,6 +233,10 @@ impl Tracer {
         target.start(&mut self.kernel, &self.objects, &self.probes)
     }
 }
+
+/// Whoever was read longer ago than this was no program that came next. A moment is enough, and what comes
+/// first is handled first.
+const SETTLED: Duration = Duration::from_millis(100);
 
 /// What a program is called of which nobody has read the name.
 const UNREAD: &str = "over too soon";
