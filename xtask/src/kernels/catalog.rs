@@ -322,15 +322,8 @@ mod tests {
             FLOOR,
         ];
         assert_eq!(run("sid", 0), sid);
-        let named = [
-            "oom::a",
-            "python::lines::b",
-            "python::native::g",
-            "cli::d",
-            "heap::e",
-            "safety::a_busy_process",
-            FLOOR,
-        ];
-        assert_eq!(run("sid/bookworm", 0), named);
+        let cannot_run = ["python::memray::c", "wheels::f"].map(str::to_owned);
+        let named: Vec<_> = tests.iter().filter(|test| !cannot_run.contains(test)).collect();
+        assert_eq!(run("sid/bookworm", 0).iter().collect::<Vec<_>>(), named);
     }
 }
