@@ -178,6 +178,12 @@ impl Target {
         }
     }
 
+    /// Whether the process has become another program since it was looked at first.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.process.program_mark().is_ok_and(|mark| mark != 0 && mark != self.program)
+    }
+
     /// Whether both were the same program in the same process when they were looked at.
     #[must_use]
     pub fn is_same_program(&self, other: &Self) -> bool {

@@ -104,8 +104,9 @@ impl Tracer {
         let (mut target, refusal) =
             self.successor((change.pid, slot), before, before.is_paused_on_change())?;
         target.parent = before.parent;
-        let is_new = before.began + SETTLED > self.began.elapsed();
-        let is_misread = is_new && (refusal.is_some() || target.is_same_program(before));
+        let age = self.began.elapsed().saturating_sub(before.began);
+        let is_next = age < SETTLED && (refusal.is_some() || target.is_same_program(before));
+        let is_misread = !before.is_paused_on_change() && (age < MOMENT || is_next);
         if change.address == NO_SLOT {
             self.kernel.watch_process(change.pid, slot)?;
             if !before.is_paused_on_change() {
@@ -198,6 +199,10 @@ impl Tracer {
     ) -> Result<()> {
         let slot = target.slot;
         let attached = if refusal.is_some() { Ok(()) } else { self.attach_anew(&mut target) };
+        if refusal.is_none() && target.has_changed() {
+            let reason = Reason::Outrun;
+            target.disown(UNREAD, Unusable { pid: target.pid, reason });
+        }
         match refusal {
             Some(refusal) => {
                 let is_outrun = matches!(refusal.reason, Reason::Outrun);
@@ -234,8 +239,9 @@ impl Tracer {
     }
 }
 
-/// Whoever was read longer ago than this was no program that came next. A moment is enough, and what comes
-/// first is handled first.
+/// To execute a program takes less than this. Whoever was read earlier was no program that came next, unless
+/// memtrace was slow.
+const MOMENT: Duration = Duration::from_millis(20);
 const SETTLED: Duration = Duration::from_millis(100);
 
 /// What a program is called of which nobody has read the name.
