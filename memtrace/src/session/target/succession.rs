@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Target {
-    /// A child that was forked at `now`, since tracing began: all is as in its parent. `process` is
+    /// A child that was forked: all is as in its parent. `process` is
     /// `None` if it has ended already.
     pub fn forked(parent: &Self, process: Option<Process>, (pid, slot): (u32, u32)) -> Self {
         Self {
