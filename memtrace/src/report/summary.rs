@@ -97,7 +97,7 @@ fn peak(profile: &Profile, page: &mut Page) {
             let processes = profile.processes.iter();
             let single = processes.map(|process| process.amounts.peak.bytes).max().unwrap_or(0);
             let (bytes, when) = if single > point.live {
-                (single, "of one alone; of all together it was not seen".to_owned())
+                (single, "at least, of one process alone".to_owned())
             } else {
                 (point.live, format!("of all together, at {}", Elapsed(point.at)))
             };
