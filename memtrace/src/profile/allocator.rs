@@ -54,8 +54,8 @@ const PREFIXES: [&str; 23] = [
     "tc_",
 ];
 
-/// What C libraries are called.
-const C_LIBRARIES: [&str; 3] = ["libc.so", "libc-2.", "ld-musl-"];
+/// What C libraries are called: those that the heap's reader knows by name.
+const C_LIBRARIES: [&str; 4] = ["libc.so", "libc-2.", "ld-musl-", "libc.musl-"];
 
 /// Whether a file is a C library by its name: what has no symbol in it serves allocations, copies and
 /// fills.
