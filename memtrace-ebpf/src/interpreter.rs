@@ -26,17 +26,24 @@ const KEYS_PER_BLOCK: u64 = 32;
 pub(crate) const OLD_FRAME_WORDS: usize = 14;
 pub(crate) const FRAME_WORDS: u64 = 10;
 
-/// Finds the thread's innermost Python frame, once per walk.
+/// Finds the thread's innermost Python frame, once per walk; where no frame is left at a further
+/// run of the interpreter loop, the frames of the interpreter that the thread came from.
 pub(crate) fn enter(context: &Context, walk: &mut Walk) {
     // SAFETY: a map value, which outlives the program.
     let python = unsafe { &(*context.process).python };
-    if walk.python_known != 0 || python.thread_key == 0 {
+    if python.thread_key == 0 {
         return;
     }
-    walk.python_known = 1;
-    walk.python_frame = innermost(python, walk);
     // SAFETY: the thread's own scratch; nobody else uses it.
-    unsafe { &mut *context.memory }.note_innermost(walk.python_frame);
+    let memory = unsafe { &mut *context.memory };
+    if walk.python_known == 0 {
+        walk.python_known = 1;
+        walk.python_frame = innermost(python, walk);
+        memory.note_innermost(walk.python_frame);
+    } else if walk.python_frame == 0 && walk.outer_frame != 0 {
+        memory.give_up();
+        walk.python_frame = core::mem::take(&mut walk.outer_frame);
+    }
 }
 
 /// The thread's innermost Python frame; 0 if there is none.
@@ -45,11 +52,42 @@ pub(crate) fn innermost(python: &Python, walk: &mut Walk) -> u64 {
 }
 
 fn find_innermost(python: &Python, walk: &mut Walk) -> Option<u64> {
+    walk.outer_frame = 0;
+    walk.doubted_state = 0;
     if walk.thread_pointer == 0 {
         walk.thread_pointer = thread_pointer()?;
     }
-    let state = thread_state(python, walk.thread_pointer)?;
-    current_frame(python, state)
+    let own = specific_state(python, walk.thread_pointer)?;
+    let frame = current_frame(python, own)?;
+    let Some(state) = current_state(python, own) else { return Some(frame) };
+    if holds_the_lock(python, walk.thread_pointer, own) {
+        walk.outer_frame = frame;
+        return current_frame(python, state);
+    }
+    walk.doubted_state = state;
+    Some(frame)
+}
+
+/// Whether the frames were those of the wrong interpreter: the thread runs the interpreter loop
+/// more often than the state has frames, and another state holds the lock. Then `walk` has the
+/// frames of that one, and those that there were follow.
+pub(crate) fn is_mistaken(python: &Python, walk: &mut Walk) -> bool {
+    let state = core::mem::take(&mut walk.doubted_state);
+    if walk.python_frame != 0 || state == 0 {
+        return false;
+    }
+    entered_by_another(python, walk, state).is_some()
+}
+
+fn entered_by_another(python: &Python, walk: &mut Walk, state: u64) -> Option<()> {
+    let maker: u64 = memory::read(state + u64::from(python.thread_identity))?;
+    if specific_state(python, maker) == Some(state) {
+        return None;
+    }
+    let own = specific_state(python, walk.thread_pointer)?;
+    walk.outer_frame = current_frame(python, own)?;
+    walk.python_frame = current_frame(python, state)?;
+    Some(())
 }
 
 /// The innermost Python frame of a thread state; 0 if there is none.
@@ -66,25 +104,30 @@ pub(crate) fn current_frame(python: &Python, state: u64) -> Option<u64> {
 #[inline(always)]
 pub(crate) fn thread_state(python: &Python, thread_pointer: u64) -> Option<u64> {
     let own = specific_state(python, thread_pointer)?;
-    Some(entered_state(python, thread_pointer, own).unwrap_or(own))
+    match current_state(python, own) {
+        Some(state) if holds_the_lock(python, thread_pointer, own) => Some(state),
+        _ => Some(own),
+    }
 }
 
-/// The state of the sub-interpreter that the thread runs, if it holds the interpreter lock: then
-/// it made the state, or took the lock with its own and has changed over since.
-fn entered_state(python: &Python, thread_pointer: u64, own: u64) -> Option<u64> {
+/// The state that holds the interpreter lock, if it is not the thread's own: that of another
+/// thread, or of a sub-interpreter that some thread runs, perhaps this one.
+fn current_state(python: &Python, own: u64) -> Option<u64> {
     if python.current_thread == 0 {
         return None;
     }
     let state: u64 = memory::read(python.current_thread)?;
-    if state == 0 || state == own {
-        return None;
-    }
-    let thread: u64 = memory::read(state + u64::from(python.thread_identity))?;
-    if thread == thread_pointer {
-        return Some(state);
-    }
-    let holder: u64 = memory::read(python.current_thread - LAST_HOLDER_TO_CURRENT)?;
-    (holder == own).then_some(state)
+    (state != 0 && state != own).then_some(state)
+}
+
+/// Whether this thread took the lock last: with its own state, or with another that it made. Who
+/// took it with a state that another thread made is not told.
+fn holds_the_lock(python: &Python, thread_pointer: u64, own: u64) -> bool {
+    let Some(holder) = memory::read::<u64>(python.current_thread - LAST_HOLDER_TO_CURRENT) else {
+        return false;
+    };
+    holder == own
+        || memory::read(holder + u64::from(python.thread_identity)) == Some(thread_pointer)
 }
 
 /// `pthread_getspecific(_PyRuntime.autoTSSkey)`. Unlike the holder of the interpreter lock, it is
@@ -151,6 +194,9 @@ fn push_executed(context: &Context, python: &Python, walk: &mut Walk) -> Option<
 /// Back to the native frame of the interpreter loop, unless native frames are lost anyway.
 fn leave(walk: &mut Walk) -> Option<()> {
     if walk.mode == mode::PYTHON_ONLY {
+        if walk.python_frame == 0 {
+            walk.python_frame = core::mem::take(&mut walk.outer_frame);
+        }
         return (walk.python_frame != 0).then_some(());
     }
     walk.mode = mode::NATIVE;

@@ -25,8 +25,9 @@ use crate::{
     window::{FrameWindow, StackWindow},
 };
 
-/// Turns of the loop: each frame takes one, each run of the interpreter one more.
-const MAX_TURNS: u32 = 2 * MAX_FRAMES;
+/// Turns of the loop: each frame takes one, each run of the interpreter one more, and a walk may
+/// begin again once.
+const MAX_TURNS: u32 = 4 * MAX_FRAMES;
 
 /// What the next turn does. The value is [`Walk::mode`].
 pub(crate) mod mode {
@@ -53,6 +54,10 @@ pub(crate) struct Walk {
     pub(crate) thread_pointer: u64,
     /// The next Python frame, or 0.
     pub(crate) python_frame: u64,
+    /// Where Python goes on behind the last frame of a sub-interpreter, or 0.
+    pub(crate) outer_frame: u64,
+    /// The thread state of a sub-interpreter that this thread may run, or 0.
+    pub(crate) doubted_state: u64,
     /// See [`mode`].
     pub(crate) mode: u32,
     /// 1: `registers.pc` is a return address, so the call is at the byte before it.
@@ -120,6 +125,8 @@ pub(crate) fn record(thread: &mut Thread, process: &Process, slot: u32, start: &
         }
     }
     memory.begin(&walk.key);
+    walk.python_known = 0;
+    walk.python_frame = 0;
     begin(walk, process);
     let mut context = Context {
         walk: &raw mut *walk,
@@ -142,8 +149,6 @@ fn begin(walk: &mut Walk, process: &Process) {
     walk.count = 0;
     walk.mode = mode::NATIVE;
     walk.evaluated = 0;
-    walk.python_known = 0;
-    walk.python_frame = 0;
     walk.mapping = Mapping::default();
     // The allocator function itself has returned: it is a frame, but not one to unwind.
     if walk.key.call_pc != 0
@@ -154,6 +159,13 @@ fn begin(walk: &mut Walk, process: &Process) {
     walk.registers = walk.key.start;
     walk.fp_saved_at = 0;
     walk.returned = u32::from(walk.key.call_pc != 0);
+}
+
+/// With the Python frames that the walk has now.
+fn begin_again(context: &Context, walk: &mut Walk, process: &Process) {
+    // SAFETY: the thread's own scratch; nobody else uses it.
+    unsafe { &mut *context.memory }.give_up();
+    begin(walk, process);
 }
 
 /// Returns 1 to end the walk.
@@ -220,6 +232,10 @@ fn native_frame(context: &mut Context, walk: &mut Walk) -> Option<()> {
         interpreter::enter(context, walk);
         if walk.python_frame != 0 {
             walk.mode = mode::PYTHON;
+            return Some(());
+        }
+        if interpreter::is_mistaken(&process.python, walk) {
+            begin_again(context, walk, process);
             return Some(());
         }
     }

