@@ -30,6 +30,7 @@ mod holder;
 mod kind;
 mod live;
 mod model;
+mod pickle;
 mod reached;
 mod reader;
 mod references;

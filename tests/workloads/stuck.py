@@ -5,7 +5,9 @@ import collections
 import ctypes
 import gc
 import io
+import itertools
 import json
+import pickle
 import struct
 import sys
 import threading
@@ -88,6 +90,12 @@ MEMBERS = {f"member {number}" for number in range(50_000)}
 TREE = ElementTree.fromstring("<a x='1'>" + "<b><c/><c/></b>" * 40 + "</a>")
 READER = open(__file__, "rb")
 READER.readline()
+PICKLED = io.BytesIO()
+PICKLER = pickle.Pickler(PICKLED)
+PICKLER.dump([(str(number), [number]) for number in range(500)])
+PICKLER.dump(MEMBERS)
+UNPICKLER = pickle.Unpickler(io.BytesIO(PICKLED.getvalue() + b"(I1\nI2\nl."))
+UNPICKLER.load(), UNPICKLER.load(), UNPICKLER.load()
 UTF8 = "caché" * 10
 UTF8.encode()
 json.dumps({UTF8: 1})
@@ -106,6 +114,9 @@ SAMPLES = [
     TREE, TREE[0], TREE[0][0], ElementTree.Element("empty"), READER, io.BufferedWriter(io.BytesIO()),
     io.BufferedRandom(io.BytesIO(), 5000), Ellipsis, NotImplemented, vars(PLAIN), vars(sys.modules[__name__]), Plain.__dict__,
     struct.Struct("10s4x"), struct.Struct("d" * 30), ctypes.c_int, ctypes.c_int * 5, ctypes.POINTER(Packed), Packed,
+    PICKLER, pickle.Pickler(io.BytesIO()), UNPICKLER, pickle.Unpickler(io.BytesIO(), encoding="latin-1"),
+    itertools.product("ab", repeat=3), itertools.product(), RECORDS[0], numpy.void(b"raw"), numpy.str_("ab"), numpy.bytes_(b"cd"),
+    numpy.int8(1), numpy.longdouble(1), numpy.clongdouble(1), numpy.datetime64("2020-01-01"), numpy.timedelta64(1, "s"), numpy.ulonglong(2),
     Packed(), ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int),
 ]
 # What ctypes knows of a type is in its dict, up to 3.12.

@@ -44,6 +44,12 @@ pub(super) enum Kind {
     BufferedFile,
     /// `xml.etree.ElementTree.Element`.
     Element,
+    /// `pickle.Pickler`.
+    Pickler,
+    /// `pickle.Unpickler`.
+    Unpickler,
+    /// `itertools.product`.
+    Product,
     /// `datetime.time` and `datetime.datetime`.
     Time,
     Cell,
@@ -56,6 +62,8 @@ pub(super) enum Kind {
     NumpyArray,
     /// An element of an array on its own, such as a `numpy.float64`.
     NumpyScalar,
+    /// An element with fields, or of raw bytes.
+    NumpyVoid,
     Other,
 }
 
@@ -85,6 +93,9 @@ impl Kind {
                 Some(Self::BufferedFile)
             }
             "xml.etree.ElementTree.Element" => Some(Self::Element),
+            "_pickle.Pickler" => Some(Self::Pickler),
+            "_pickle.Unpickler" => Some(Self::Unpickler),
+            "itertools.product" => Some(Self::Product),
             // 3.8.
             "Struct" if is_built_in => Some(Self::Struct),
             _ if is_built_in => Self::built_in(name),
@@ -102,6 +113,7 @@ impl Kind {
             "code" => Self::Code,
             "frame" => Self::Frame,
             "datetime.time" | "datetime.datetime" => Self::Time,
+            "numpy.void" => Self::NumpyVoid,
             "generator" | "coroutine" | "async_generator" => Self::Generator,
             _ if scalar_bytes(name).is_some() => Self::NumpyScalar,
             _ => return None,
@@ -142,6 +154,9 @@ pub(super) fn scalar_bytes(name: &str) -> Option<u64> {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
     match stem {
         "bool" | "bool_" => Some(1),
+        "longlong" | "ulonglong" => Some(8),
+        "longdouble" => Some(16),
+        "clongdouble" => Some(32),
         "int" | "uint" | "float" | "complex" | "datetime" | "timedelta" => {
             name[stem.len()..].parse().ok().map(|bits: u64| bits / 8)
         }

@@ -20,6 +20,9 @@ const ZONE_BYTES: u64 = 8;
 /// In a buffered file (`Modules/_io/bufferedio.c`).
 const BUFFER: u64 = 56;
 const BUFFER_SIZE: u64 = 120;
+/// In an array's element with fields: its `descr` (`PyVoidScalarObject` in
+/// numpy/arrayscalars.h).
+const VOID_DESCRIPTION: u64 = 32;
 /// Larger ones are not believed: 1 TiB.
 const MAX_SIZE: u64 = 1 << 40;
 
@@ -28,11 +31,13 @@ impl Reader<'_> {
     pub(super) fn size_of(&mut self, object: u64, id: TypeId) -> Option<u64> {
         let of = self.described(id);
         let (kind, mut head) = (of.kind, of.head());
-        if kind == Kind::NumpyScalar {
-            // `__sizeof__` counts the value a second time.
-            head += scalar_bytes(&of.name).unwrap_or(0);
-        }
         let sizes = Sizes { basic: of.basic_size, item: of.item_size };
+        // NumPy's `__sizeof__` counts the value a second time.
+        if kind == Kind::NumpyScalar {
+            head += scalar_bytes(&of.name).unwrap_or(0);
+        } else if of.name == "numpy.bytes_" {
+            head += self.items(object, 1)?;
+        }
         let size = match kind {
             Kind::Type => self.ctypes_type(object, id),
             Kind::Dict if self.is_ctypes_dict(id) => {
@@ -105,6 +110,16 @@ impl Reader<'_> {
             Kind::NumpyArray => self.array_size(object, basic)?,
             Kind::Struct => basic.checked_add(self.struct_codes(object)?)?,
             Kind::Element => basic.checked_add(self.element_children(object)?)?,
+            Kind::Pickler => basic.checked_add(self.pickler_bytes(object, basic)?)?,
+            Kind::Unpickler => basic.checked_add(self.unpickler_bytes(object, basic)?)?,
+            Kind::Product => {
+                let pools = word(self, 16)?;
+                basic.checked_add(self.items(pools, 8)?.checked_mul(8)?)?
+            }
+            Kind::NumpyVoid => {
+                let description = word(self, VOID_DESCRIPTION)?;
+                basic.checked_add(self.element(description)?.size)?
+            }
             Kind::BufferedFile => {
                 let [buffer, size] = [BUFFER, BUFFER_SIZE].map(|member| word(self, member));
                 basic.checked_add(if buffer? == 0 { 0 } else { size? })?
