@@ -80,25 +80,9 @@ impl Reader<'_> {
 
     fn own_size(&mut self, object: u64, kind: Kind, sizes: Sizes) -> Option<u64> {
         let basic = sizes.basic;
-        let word = |reader: &mut Self, member: u64| reader.view.word(object.wrapping_add(member));
         Some(match kind {
             Kind::Int => self.int_size(object, sizes)?,
             Kind::Str => self.str_size(object)?,
-            Kind::List => basic.checked_add(word(self, 32)?.checked_mul(8)?)?,
-            Kind::Dict => basic.checked_add(self.dict_bytes(object)?)?,
-            Kind::OrderedDict => basic.checked_add(self.ordered_dict_bytes(object)?)?,
-            Kind::Set => basic.checked_add(self.set_bytes(object)?)?,
-            Kind::Deque => {
-                let items = word(self, 40)?.checked_add(self.size(object))?;
-                let blocks = items.div_ceil(BLOCK_ITEMS);
-                basic.checked_add(blocks.checked_mul(BLOCK_BYTES)?)?
-            }
-            Kind::ByteArray => basic.checked_add(word(self, 24)?)?,
-            Kind::TypedArray => {
-                let description = word(self, 40)?;
-                let item = u64::from(self.view.half(description.wrapping_add(4))?);
-                basic.checked_add(word(self, 32)?.checked_mul(item)?)?
-            }
             Kind::Type => self.type_size(object)?,
             Kind::Generator if self.interpreter.structures.generator_frame.is_some() => {
                 self.generator_size(object)?
@@ -108,26 +92,63 @@ impl Reader<'_> {
                 basic + self.cells_as_arguments(object)?
             }
             Kind::NumpyArray => self.array_size(object, basic)?,
-            Kind::Struct => basic.checked_add(self.struct_codes(object)?)?,
-            Kind::Element => basic.checked_add(self.element_children(object)?)?,
-            Kind::Pickler => basic.checked_add(self.pickler_bytes(object, basic)?)?,
-            Kind::Unpickler => basic.checked_add(self.unpickler_bytes(object, basic)?)?,
-            Kind::Product => {
-                let pools = word(self, 16)?;
-                basic.checked_add(self.items(pools, 8)?.checked_mul(8)?)?
-            }
-            Kind::NumpyVoid => {
-                let description = word(self, VOID_DESCRIPTION)?;
-                basic.checked_add(self.element(description)?.size)?
-            }
-            Kind::BufferedFile => {
-                let [buffer, size] = [BUFFER, BUFFER_SIZE].map(|member| word(self, member));
-                basic.checked_add(if buffer? == 0 { 0 } else { size? })?
-            }
             // `_PyObject_VAR_SIZE` rounds up (3.11 `Objects/codeobject.c`, `code_sizeof`).
             Kind::Code => self.extended(object, sizes)?.checked_next_multiple_of(8)?,
-            _ => self.extended(object, sizes)?,
+            _ => basic.checked_add(self.bytes_apart(object, kind, sizes)?)?,
         })
+    }
+
+    /// What counts beside the fixed part: memory elsewhere that is the object's alone, or its items.
+    fn bytes_apart(&mut self, object: u64, kind: Kind, sizes: Sizes) -> Option<u64> {
+        match kind {
+            Kind::List => self.words_at(object, 32),
+            Kind::Dict => self.dict_bytes(object),
+            Kind::OrderedDict => self.ordered_dict_bytes(object),
+            Kind::Set => self.set_bytes(object),
+            Kind::Deque => self.deque_blocks(object),
+            Kind::ByteArray => self.view.word(object.wrapping_add(24)),
+            Kind::TypedArray => self.typed_array_bytes(object),
+            Kind::Struct => self.struct_codes(object),
+            Kind::Element => self.element_children(object),
+            Kind::Pickler => self.pickler_bytes(object, sizes.basic),
+            Kind::Unpickler => self.unpickler_bytes(object, sizes.basic),
+            Kind::Product => self.product_indices(object),
+            Kind::NumpyVoid => self.record_bytes(object),
+            Kind::BufferedFile => self.file_buffer(object),
+            _ => self.items(object, sizes.item)?.checked_mul(sizes.item),
+        }
+    }
+
+    /// Bytes of as many words as the member says.
+    fn words_at(&mut self, object: u64, member: u64) -> Option<u64> {
+        self.view.word(object.wrapping_add(member))?.checked_mul(8)
+    }
+
+    fn deque_blocks(&mut self, object: u64) -> Option<u64> {
+        let [size, first] = [OB_SIZE, 40].map(|member| self.view.word(object.wrapping_add(member)));
+        first?.checked_add(size?)?.div_ceil(BLOCK_ITEMS).checked_mul(BLOCK_BYTES)
+    }
+
+    fn typed_array_bytes(&mut self, object: u64) -> Option<u64> {
+        let [room, description] = self.view.words(object.wrapping_add(32))?;
+        let item = u64::from(self.view.half(description.wrapping_add(4))?);
+        room.checked_mul(item)
+    }
+
+    /// `itertools.product` counts a number for each of its iterables.
+    fn product_indices(&mut self, object: u64) -> Option<u64> {
+        let pools = self.view.word(object.wrapping_add(16))?;
+        self.words_at(pools, OB_SIZE)
+    }
+
+    fn record_bytes(&mut self, object: u64) -> Option<u64> {
+        let description = self.view.word(object.wrapping_add(VOID_DESCRIPTION))?;
+        Some(self.element(description)?.size)
+    }
+
+    fn file_buffer(&mut self, object: u64) -> Option<u64> {
+        let buffer = self.view.word(object.wrapping_add(BUFFER))?;
+        if buffer == 0 { Some(0) } else { self.view.word(object.wrapping_add(BUFFER_SIZE)) }
     }
 
     /// Items behind the object's fixed part.
