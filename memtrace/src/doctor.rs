@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::{
     cli::Exit,
     kernel::{self, State},
-    process::{namespaces, rights},
+    process::{memory, namespaces, rights},
 };
 
 const DOCTOR: &str = "memtrace doctor";
@@ -34,6 +34,7 @@ pub fn run() -> Result<Exit> {
         writeln!(out, "         for: {}", feature.purpose)?;
         writeln!(out, "         without: {}", feature.without)?;
     }
+    write_scan(&mut out)?;
     let rights = write_rights(&mut out)?;
     write_namespace(&mut out)?;
     recorder::write(&mut out)?;
@@ -43,6 +44,13 @@ pub fn run() -> Result<Exit> {
     let exit = if features == Exit::Success { rights } else { features };
     writeln!(out, "\n{}", sentence(exit))?;
     Ok(exit)
+}
+
+fn write_scan(out: &mut impl io::Write) -> io::Result<()> {
+    let state = if memory::can_scan() { "ok     " } else { "LIMITED" };
+    writeln!(out, "{state}  resident pages listed by the kernel (PAGEMAP_SCAN, Linux 6.7)")?;
+    writeln!(out, "         for: finds what is resident in terabytes of address space at once")?;
+    writeln!(out, "         without: each page is asked for; what there was no time for is told")
 }
 
 /// What memtrace may do to processes; no kernel feature tells.

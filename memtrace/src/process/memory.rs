@@ -12,6 +12,7 @@ use self::bytes::{Bytes, Part, Way};
 pub use self::{
     pagemap::Page,
     runs::{Run, Runs},
+    scan::is_supported as can_scan,
 };
 
 mod bytes;

@@ -59,6 +59,13 @@ impl Region {
     }
 }
 
+/// Whether this kernel can.
+#[must_use]
+pub fn is_supported() -> bool {
+    let own = File::open("/proc/self/pagemap");
+    own.is_ok_and(|pagemap| matches!(scan(&pagemap, Range { start: 0, end: 4096 }), Ok(Some(_))))
+}
+
 /// Regions from the start of a page-aligned range on, and up to where it was looked at. `None`: this
 /// kernel cannot tell, or not of these addresses.
 pub(super) fn scan(pagemap: &File, range: Range) -> io::Result<Option<(Vec<Region>, u64)>> {
