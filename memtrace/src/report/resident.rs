@@ -30,10 +30,10 @@ impl Heaps {
 
     const fn untraced(self) -> &'static str {
         match (self.is_split, self.is_inherited) {
-            (true, true) => "from before a fork, or allocated while nothing was recorded",
-            (true, false) => "allocated while nothing was recorded",
-            (false, true) => "from before a fork, allocated while nothing was recorded, or free",
-            (false, false) => "allocated while nothing was recorded, or free",
+            (true, true) => "from before a fork, or its allocation was not recorded",
+            (true, false) => "its allocation was not recorded",
+            (false, true) => "from before a fork, its allocation was not recorded, or it is free",
+            (false, false) => "its allocation was not recorded, or it is free",
         }
     }
 }
