@@ -46,7 +46,7 @@ pub use self::{
     event::{Event, Events},
     faults::Faults,
     features::{Feature, State, Unsupported, probe as probe_features, require as require_features},
-    inherited::Inherited,
+    inherited::{Inherited, is_kept as children_keep_probes, set_apart},
     kills::{Kills, tracepoints as kill_tracepoints},
     log::Log,
     probes::{Detaching, Point, Probe, detach},

@@ -147,7 +147,7 @@ fn older_helpers() -> [Feature; 3] {
     ]
 }
 
-fn files() -> [Feature; 3] {
+fn files() -> [Feature; 4] {
     [
         Feature {
             name: super::TYPES,
@@ -166,6 +166,12 @@ fn files() -> [Feature; 3] {
             purpose: "sees who touches a page first",
             without: PARTIAL,
             state: page_faults(),
+        },
+        Feature {
+            name: "probes that children keep (perf events of Linux 6.13)",
+            purpose: "children of children stay traced when those end that were forked beside them",
+            without: "some lose their probes then, and the report says that they may have",
+            state: kept_probes(),
         },
     ]
 }
@@ -212,6 +218,14 @@ fn page_faults() -> State {
     match is_helper_supported(ProgramType::PerfEvent, BpfHelper::BPF_FUNC_user_ringbuf_drain) {
         Ok(true) => State::Present,
         Ok(false) => State::Missing("Linux 6.1 or newer"),
+        Err(_) => State::Denied,
+    }
+}
+
+fn kept_probes() -> State {
+    match super::inherited::is_kept() {
+        Ok(true) => State::Present,
+        Ok(false) => State::Missing("Linux 6.13 or newer"),
         Err(_) => State::Denied,
     }
 }

@@ -7,6 +7,12 @@
 //! is defined by name, one event that is not inherited carries the program (a program on an inherited
 //! event is taken off with the first child that ends, Linux 6.18), and further events, one for each
 //! thread that there is, are inherited.
+//!
+//! When a processor goes from one task to another whose events are copies of the same, the kernel lets
+//! them exchange their events instead of taking one task's off and putting the other's on
+//! (`perf_event_context_sched_out`). The first of the two that ends then takes the breakpoints of the
+//! other away. Events that are inherited and would be read with each sample keep it from that, since
+//! Linux 6.13.
 
 use std::{
     ffi::{CStr, CString},
@@ -15,17 +21,21 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::probes::Point;
 
 /// `PERF_TYPE_TRACEPOINT` of `enum perf_type_id` (`include/uapi/linux/perf_event.h`).
 const TRACEPOINT: u32 = 2;
+/// `PERF_TYPE_SOFTWARE` and `PERF_COUNT_SW_DUMMY`.
+const DUMMY: (u32, u64) = (1, 9);
 /// `PERF_FLAG_FD_CLOEXEC`.
 const CLOSE_ON_EXEC: libc::c_ulong = 8;
 /// Bits of `struct perf_event_attr`: the event itself need not count, only be there.
 const DISABLED: u64 = 1;
 const INHERIT: u64 = 1 << 1;
+/// `PERF_SAMPLE_TID` and `PERF_SAMPLE_READ`.
+const READ_WITH_THREAD: u64 = 1 << 1 | 1 << 4;
 /// `BPF_LINK_CREATE` of `enum bpf_cmd`, `BPF_PERF_EVENT` of `enum bpf_attach_type`
 /// (include/uapi/linux/bpf.h, with cookies since Linux 5.15).
 const LINK_CREATE: libc::c_int = 28;
@@ -42,7 +52,9 @@ struct EventAttributes {
     kind: u32,
     size: u32,
     config: u64,
-    unused: [u64; 3],
+    unused: u64,
+    sample_type: u64,
+    read_format: u64,
     flags: u64,
     unused_too: [u64; 2],
 }
@@ -94,7 +106,7 @@ impl Definitions {
         point: Point<'_>,
     ) -> Result<Inherited> {
         let id = self.define(is_return, point)?;
-        let carrier = open_event(id, point.process_id, 0).context("open a probe")?;
+        let carrier = open_event(id, point.process_id, 0, 0).context("open a probe")?;
         let link = link(program, carrier.as_fd(), point.cookie).context("attach a program")?;
         Ok(Inherited { id, carriers: [link, carrier], handed_on: Vec::new() })
     }
@@ -151,7 +163,12 @@ impl Drop for Definitions {
 impl Inherited {
     /// Hands the probe on to the children of a thread that runs already.
     pub fn hand_on(&mut self, thread: u32) -> Result<()> {
-        self.handed_on.push(open_event(self.id, thread, INHERIT).context("hand a probe on")?);
+        let event = open_event(self.id, thread, INHERIT, READ_WITH_THREAD);
+        let event = match event {
+            Err(error) if is_invalid(&error) => open_event(self.id, thread, INHERIT, 0),
+            event => event,
+        };
+        self.handed_on.push(event.context("hand a probe on")?);
         Ok(())
     }
 
@@ -193,17 +210,27 @@ fn mount_tracefs() -> io::Result<OwnedFd> {
 }
 
 /// An event of a probe by name, for a thread and, if inherited, for its children to come.
-fn open_event(id: u64, thread: u32, flags: u64) -> Result<OwnedFd> {
+fn open_event(id: u64, thread: u32, flags: u64, sample_type: u64) -> io::Result<OwnedFd> {
+    // 0 would be this very thread, and what is negative any.
+    let thread = i32::try_from(thread).ok().filter(|thread| *thread > 0);
+    open((TRACEPOINT, id), thread.ok_or(io::ErrorKind::NotFound)?, flags, sample_type)
+}
+
+fn open(
+    (kind, config): (u32, u64),
+    thread: libc::pid_t,
+    flags: u64,
+    sample_type: u64,
+) -> io::Result<OwnedFd> {
     let attributes = EventAttributes {
-        kind: TRACEPOINT,
+        kind,
         size: size_of::<EventAttributes>() as u32,
-        config: id,
+        config,
+        sample_type,
         flags: DISABLED | flags,
         ..EventAttributes::default()
     };
-    let thread = i32::try_from(thread).ok().filter(|thread| *thread > 0);
-    ensure!(thread.is_some(), "process 0 cannot be probed");
-    let (thread, any_cpu, no_group) = (thread.unwrap_or(-1), -1, -1);
+    let (any_cpu, no_group) = (-1, -1);
     // SAFETY: the attributes are as long as they say.
     let event = unsafe {
         libc::syscall(
@@ -215,7 +242,27 @@ fn open_event(id: u64, thread: u32, flags: u64) -> Result<OwnedFd> {
             CLOSE_ON_EXEC,
         )
     };
-    Ok(owned(event)?)
+    owned(event)
+}
+
+/// An event of a process that its children do not inherit: from now on the kernel does not take the
+/// other events of either for copies. It is all that can be done before Linux 6.13.
+pub fn set_apart(process_id: u32) -> io::Result<OwnedFd> {
+    let process_id = libc::pid_t::try_from(process_id).ok().filter(|process| *process > 0);
+    open(DUMMY, process_id.ok_or(io::ErrorKind::NotFound)?, 0, 0)
+}
+
+/// Whether children keep what they inherit when others end that were forked beside them.
+pub fn is_kept() -> io::Result<bool> {
+    let this_thread = 0;
+    match open(DUMMY, this_thread, INHERIT, READ_WITH_THREAD) {
+        Err(error) if is_invalid(&error) => Ok(false),
+        event => event.map(|_| true),
+    }
+}
+
+fn is_invalid(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINVAL)
 }
 
 fn link(program: BorrowedFd<'_>, event: BorrowedFd<'_>, cookie: u64) -> io::Result<OwnedFd> {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
+    os::fd::OwnedFd,
     path::Path,
 };
 
@@ -10,7 +11,7 @@ use memtrace_abi::probe::Cookie;
 
 use crate::{
     attach::plan::Probe as Planned,
-    kernel::{Inherited, Kernel, Point, Probe},
+    kernel::{self, Inherited, Kernel, Point, Probe},
     objects::{Known, Objects},
     process::Process,
 };
@@ -26,13 +27,44 @@ pub struct Probes {
     next_number: u16,
     /// Probes that children inherit, by object.
     inherited: HashMap<u32, Vec<Inherited>>,
+    /// What sets forked processes apart, by process id, on kernels that would mix up their probes.
+    apart: Option<HashMap<u32, OwnedFd>>,
 }
 
 impl Probes {
     /// None yet. To follow is to let children inherit them.
     #[must_use]
     pub fn new(follows: bool) -> Self {
-        Self { follows, numbers: HashMap::new(), next_number: 0, inherited: HashMap::new() }
+        let is_mixed_up = follows && kernel::children_keep_probes().is_ok_and(|kept| !kept);
+        Self {
+            follows,
+            numbers: HashMap::new(),
+            next_number: 0,
+            inherited: HashMap::new(),
+            apart: is_mixed_up.then(HashMap::new),
+        }
+    }
+
+    /// Whether the kernel may take a child's probes away when another child ends.
+    #[must_use]
+    pub fn may_be_lost(&self) -> bool {
+        self.apart.is_some()
+    }
+
+    /// From now on, the probes of a forked process are not mixed up with those of others.
+    pub fn set_apart(&mut self, pid: u32) {
+        if let Some(apart) = &mut self.apart
+            && let Ok(event) = kernel::set_apart(pid)
+        {
+            apart.insert(pid, event);
+        }
+    }
+
+    /// Forgets a process that has ended.
+    pub fn forget(&mut self, pid: u32) {
+        if let Some(apart) = &mut self.apart {
+            apart.remove(&pid);
+        }
     }
 
     /// Whether children inherit the probes.

@@ -20,6 +20,11 @@ use crate::{
     },
 };
 
+/// Before Linux 6.13.
+const MAY_BE_LOST: &str = "This kernel may take probes away from processes that others than the traced \
+    one have forked, when one that was forked beside them ends: some of their allocations may be \
+    missing (Linux 6.13 does not).";
+
 /// The probes of a session, and what makes it possible that children inherit them. A command is
 /// followed if that is possible; it is an error where it was asked for and is not.
 pub(super) fn prepare(
@@ -31,7 +36,13 @@ pub(super) fn prepare(
         return Ok(Probes::new(false));
     }
     match prepare_inheritance(kernel, options.detail) {
-        Ok(()) => Ok(Probes::new(true)),
+        Ok(()) => {
+            let probes = Probes::new(true);
+            if options.detail == Detail::Full && probes.may_be_lost() {
+                notes.push(MAY_BE_LOST.to_owned());
+            }
+            Ok(probes)
+        }
         Err(error) if options.follow.is_some() => Err(error.context("follow children")),
         Err(error) => {
             let note = format!("children are not followed: {error:#}");
@@ -60,6 +71,7 @@ impl Tracer {
                 Ok(())
             }
             kind::EXIT => {
+                self.probes.forget(change.pid);
                 self.end(change.process);
                 Ok(())
             }
@@ -145,6 +157,7 @@ impl Tracer {
         self.kernel.adopt_mappings(change.process)?;
         let slot = change.address as u32;
         let parent = self.targets.get(slot).context("a parent without a slot")?;
+        self.probes.set_apart(change.pid);
         let process = Process::open(change.pid).ok();
         let has_ended = process.is_none();
         let mut child = Target::forked(parent, process, (change.pid, change.process));
