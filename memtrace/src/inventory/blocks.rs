@@ -62,6 +62,7 @@ impl Blocks {
         let (arena, mut found) = (arenas.list[position], Found::default());
         for address in reader.pools(arena) {
             if reader.view.is_late() {
+                found.is_cut = true;
                 break;
             }
             let coverage = &mut self.tally.coverage;
@@ -147,6 +148,8 @@ struct Found {
     pools: u32,
     blocks: u32,
     bytes: u64,
+    /// Whether there was no time for all pools.
+    is_cut: bool,
     /// Whether an object in the pool that is looked at refers to others.
     refers: bool,
     /// Objects and bytes by type.
@@ -173,6 +176,7 @@ impl Found {
         order.truncate(NAMED_TYPES);
         Arena {
             range: arena.range,
+            is_read: !self.is_cut,
             used_pools: self.pools,
             free_pools: arena.pools.saturating_sub(self.pools),
             used_blocks: self.blocks,

@@ -82,6 +82,8 @@ pub enum Allocator {
 pub struct Arena {
     /// Addresses in the process.
     pub range: Range,
+    /// Whether there was time to look at all of it; else the rest says less than there is.
+    pub is_read: bool,
     /// Pools of which a block is in use.
     pub used_pools: u32,
     /// Pools without, or never used; an arena is given back once all of its pools are.

@@ -24,13 +24,14 @@ const TYPES: usize = 3;
 /// Arenas that are about as full.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArenaGroup {
-    /// The bounds of what is in use of each, in hundredths: at least, and less than.
-    pub percent: (u64, u64),
+    /// The bounds of what is in use of each, in hundredths: at least, and less than. `None`: there was
+    /// no time to look at all of them.
+    pub percent: Option<(u64, u64)>,
     /// How many they are.
     pub count: u64,
     /// Bytes of them that are in memory; `None` if that could not be looked at.
     pub resident: Option<u64>,
-    /// Bytes of their blocks in use.
+    /// Bytes of their blocks in use; at least so many where there was no time.
     pub used: u64,
     /// Names of the types of which most is in them, and their objects there; at most three.
     pub types: Vec<(String, u64)>,
@@ -65,20 +66,23 @@ impl PythonObjects {
         Ok(Some(Self { inventory, arrays, buffers, arena_bytes }))
     }
 
-    /// Arenas by how full they are, the emptiest first.
+    /// Arenas by how full they are, the emptiest first, and those that were not looked at.
     #[must_use]
     pub fn arenas_by_use(&self) -> Vec<ArenaGroup> {
         let least = [0].into_iter().chain(BOUNDS);
-        let groups = least.zip(BOUNDS).map(|percent| self.group(percent));
+        let percents = least.zip(BOUNDS).map(Some).chain([None]);
+        let groups = percents.map(|percent| self.group(percent));
         groups.filter(|group| group.count > 0).collect()
     }
 
-    fn group(&self, percent: (u64, u64)) -> ArenaGroup {
+    fn group(&self, percent: Option<(u64, u64)>) -> ArenaGroup {
         let mut group = ArenaGroup { percent, resident: Some(0), ..ArenaGroup::default() };
         let mut types = BTreeMap::new();
         let arenas = self.inventory.arenas.iter().enumerate();
-        let alike =
-            arenas.filter(|(_, arena)| (percent.0..percent.1).contains(&used_percent(arena)));
+        let alike = arenas.filter(|(_, arena)| match percent {
+            Some((least, below)) => arena.is_read && (least..below).contains(&used_percent(arena)),
+            None => !arena.is_read,
+        });
         for (number, arena) in alike {
             let resident = self.arena_bytes.as_ref().and_then(|bytes| bytes.get(number));
             group.count += 1;

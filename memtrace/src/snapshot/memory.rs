@@ -20,6 +20,8 @@ use crate::{
 /// Arrays, data frames, buffers and containers that are listed, each.
 const LISTED: usize = 1000;
 
+const NO_TIME: &str = "there was no time to read it";
+
 /// Reads all of it; what is late or cannot be read is missing.
 pub(super) fn read(scene: &Scene<'_>, snapshot: &mut Snapshot) {
     let look = Look::at(scene.process, scene.objects, None, None);
@@ -43,7 +45,7 @@ pub(super) fn read(scene: &Scene<'_>, snapshot: &mut Snapshot) {
 fn left(scene: &Scene<'_>) -> Result<Duration> {
     let left = scene.time_left();
     if left.is_zero() {
-        bail!("there was no time to read it");
+        bail!(NO_TIME);
     }
     Ok(left)
 }
@@ -55,6 +57,12 @@ fn glibc(scene: &Scene<'_>) -> Result<Glibc> {
 }
 
 impl Glibc {
+    /// Whether there was no time to read all of the heap.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.doubts.iter().any(|doubt| matches!(doubt, Doubt::Late(_)))
+    }
+
     /// What a heap is without its chunks.
     #[must_use]
     pub fn of(heap: Heap, accounts: &Accounts) -> Self {
@@ -101,7 +109,11 @@ fn objects(scene: &Scene<'_>) -> Result<PythonObjects> {
     };
     let interpreter = runtime.interpreter(bias)?;
     let limits = Limits { time: left(scene)?, listed: LISTED, ..Limits::default() };
-    let inventory = Inventory::of_process(scene.process, &interpreter, &limits)?;
+    let inventory = match Inventory::of_process(scene.process, &interpreter, &limits) {
+        // What could not be found then may be there.
+        Err(_) if scene.time_left().is_zero() => bail!(NO_TIME),
+        inventory => inventory?,
+    };
     let memory = scene.process.memory();
     let resident = |data: Range| memory.resident(data, scene.deadline).ok();
     let arrays = inventory.arrays.iter();
@@ -128,11 +140,15 @@ fn uses(snapshot: &Snapshot) -> Vec<Usage> {
     if let Some(objects) = snapshot.objects.read()
         && let Some(arenas) = &objects.arena_bytes
     {
-        let used = objects.inventory.arenas.iter().map(|arena| arena.used_bytes).sum::<u64>();
-        let arenas: u64 = arenas.iter().sum();
-        let used = used.min(arenas);
+        let arenas = objects.inventory.arenas.iter().zip(arenas);
+        let (read, unread): (Vec<_>, Vec<_>) = arenas.partition(|(arena, _)| arena.is_read);
+        let used = read.iter().map(|(arena, _)| arena.used_bytes).sum::<u64>();
+        let [read, unread] =
+            [read, unread].map(|arenas| arenas.iter().map(|(_, resident)| **resident).sum::<u64>());
+        let used = used.min(read);
         take(Use::PythonBlocks, used);
-        take(Use::PythonFree, arenas - used);
+        take(Use::PythonFree, read - used);
+        take(Use::PythonUnread, unread);
     }
     if let Some(Glibc { total, doubts, .. }) = snapshot.glibc.read() {
         let known = total.live_resident + total.free_resident();

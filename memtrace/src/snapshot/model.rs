@@ -223,6 +223,8 @@ pub enum Use {
     PythonBlocks,
     /// The rest of pymalloc's arenas.
     PythonFree,
+    /// Arenas that there was no time to look at.
+    PythonUnread,
     /// Chunks of glibc's malloc in use, and what it needs itself.
     Live,
     /// Free chunks that `malloc_trim(0)` would return.
@@ -244,6 +246,7 @@ impl Use {
         match self {
             Self::PythonBlocks => "python_blocks",
             Self::PythonFree => "python_free",
+            Self::PythonUnread => "python_unread",
             Self::Live => "live",
             Self::Trimmable => "trimmable",
             Self::Pinned => "pinned",

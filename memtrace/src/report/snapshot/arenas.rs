@@ -16,21 +16,26 @@ pub(super) fn section(objects: &PythonObjects) -> Option<Section> {
     let count: u64 = groups.iter().map(|group| group.count).sum();
     let used = groups.iter().map(|group| group.used).sum();
     (count > 0).then_some(())?;
+    let least = if groups.iter().all(is_read) { "" } else { "at least " };
     let title = format!(
-        "Python's arenas (pymalloc): {}, {} resident, {} in use",
+        "Python's arenas (pymalloc): {}, {} resident, {least}{} in use",
         Count(count),
         size(groups.iter().map(|group| group.resident).sum()),
         Size(used)
     );
     let mut section = Section::new(title, &["arenas", "resident", "in use", "how full"]);
     for group in &groups {
-        let cells =
-            [Count(group.count).to_string(), size(group.resident), Size(group.used).to_string()];
+        let used = is_read(group).then_some(group.used);
+        let cells = [Count(group.count).to_string(), size(group.resident), size(used)];
         section.row_with(cells, fullness(group), keepers(group));
     }
     section.remark("An arena goes back to the system when no object in it is in use any more.");
     section.remarks.extend(pools(&objects.inventory));
     Some(section)
+}
+
+const fn is_read(group: &ArenaGroup) -> bool {
+    group.percent.is_some()
 }
 
 fn size(bytes: Option<u64>) -> String {
@@ -39,13 +44,17 @@ fn size(bytes: Option<u64>) -> String {
 
 fn fullness(group: &ArenaGroup) -> String {
     match group.percent {
-        (0, below) => format!("less than {below} % in use"),
-        (least, 101) => format!("{least} % or more in use"),
-        (least, below) => format!("{least} to {below} % in use"),
+        None => "not looked at: there was no time".to_owned(),
+        Some((0, below)) => format!("less than {below} % in use"),
+        Some((least, 101)) => format!("{least} % or more in use"),
+        Some((least, below)) => format!("{least} to {below} % in use"),
     }
 }
 
 fn keepers(group: &ArenaGroup) -> String {
+    if !is_read(group) {
+        return String::new();
+    }
     if group.used == 0 {
         return "empty: kept for the next objects".to_owned();
     }
@@ -68,9 +77,10 @@ fn pools(inventory: &Inventory) -> Option<String> {
     let SparsePools { count, bytes, used_bytes, types } = &inventory.sparse_pools;
     let types = types.iter().filter_map(|(of, count)| Some((inventory.types.get(*of)?, *count)));
     let kept = kept_by(types.map(|(of, count)| (of.name.as_str(), count)));
+    let least = if inventory.arenas.iter().all(|arena| arena.is_read) { "" } else { "at least " };
     (*count > 0 && !kept.is_empty()).then(|| {
         format!(
-            "Of their pools {} are less than a quarter in use, {} of {}: {kept}. What is free there serves \
+            "Of their pools {least}{} are less than a quarter in use, {} of {}: {kept}. What is free there serves \
              objects of the same size only.",
             Count(*count),
             Size(*used_bytes),
@@ -90,7 +100,7 @@ pub fn sentences(objects: &PythonObjects) -> Vec<String> {
             Things(group.count, "arena"),
             fullness(&group),
             size(group.resident),
-            Size(group.used),
+            size(is_read(&group).then_some(group.used)),
             if kept.is_empty() { "" } else { ", " },
         )
     };

@@ -37,21 +37,22 @@ pub(super) fn uses(snapshot: &Snapshot) -> Section {
 
 fn heap_uses(snapshot: &Snapshot, memory: &Decomposition, section: &mut Section) {
     for usage in &snapshot.uses {
-        let name = format!("  {}", label(usage.what, snapshot.glibc.read().is_some()));
+        let name = format!("  {}", label(usage.what, snapshot.glibc.read()));
         section.row(sizes(usage.bytes, memory.resident), name);
     }
 }
 
-const fn label(what: Use, is_malloc_read: bool) -> &'static str {
+fn label(what: Use, malloc: Option<&Glibc>) -> &'static str {
     match what {
         Use::PythonBlocks => "small Python objects, in use (pymalloc)",
         Use::PythonFree => "free in pymalloc's arenas",
+        Use::PythonUnread => "pymalloc's arenas, not looked at: there was no time",
         Use::Live => "malloc, in use",
         Use::Trimmable => "malloc, free: malloc_trim(0) would return it",
         Use::Pinned => "malloc, free, on pages with something in use",
         Use::Kept => "malloc, free, on pages that malloc keeps",
         Use::Unread => "malloc's, not read: at most so much",
-        Use::Rest if !is_malloc_read => {
+        Use::Rest if malloc.is_none_or(Glibc::is_cut) => {
             "malloc's, mapped directly, or another allocator's: not read"
         }
         Use::Rest => "not malloc's: mapped directly, or by another allocator",
@@ -77,14 +78,16 @@ pub(super) fn arenas(snapshot: &Snapshot) -> Section {
         let title = format!("Heap of glibc {}, arena by arena", printable(&glibc.version));
         let columns = &["size", "resident", "in use", "free", "trimmable", "pinned", "arena"];
         let mut section = Section::new(title, columns);
+        let mut row = |of: &Account, name: String| {
+            section.row(account(of, glibc.is_cut()), name);
+        };
         for (number, arena) in glibc.arenas.iter().enumerate() {
-            account(&arena.account, arena.name(number), &mut section);
+            row(&arena.account, arena.name(number));
         }
         if glibc.mapped.size > 0 {
-            let name = Things(glibc.mapped.live_chunks, "own mapping").to_string();
-            account(&glibc.mapped, name, &mut section);
+            row(&glibc.mapped, Things(glibc.mapped.live_chunks, "own mapping").to_string());
         }
-        account(&glibc.total, "all".to_owned(), &mut section);
+        row(&glibc.total, "all".to_owned());
         remark(glibc, &mut section);
         section.picture = picture::draw_alone(snapshot, glibc);
         section
@@ -99,11 +102,17 @@ pub(super) fn arenas(snapshot: &Snapshot) -> Section {
     section
 }
 
-fn account(account: &Account, name: String, section: &mut Section) {
+/// The cells of a row. Where there was no time for all of the heap, there may be more of each.
+fn account(account: &Account, is_cut: bool) -> [String; 6] {
     let Account { size, resident, live_resident, trimmable, pinned, .. } = *account;
     let free = account.free_resident();
-    let cells = [size, resident, live_resident, free, trimmable, pinned];
-    section.row(cells.map(|bytes| Size(bytes).to_string()), name);
+    let parts = [resident, live_resident, free, trimmable, pinned];
+    let [resident, live, free, trimmable, pinned] = parts.map(|bytes| match (is_cut, bytes) {
+        (true, 0) => "?".to_owned(),
+        (true, _) => format!("≥ {}", Size(bytes)),
+        (false, _) => Size(bytes).to_string(),
+    });
+    [Size(size).to_string(), resident, live, free, trimmable, pinned]
 }
 
 fn remark(glibc: &Glibc, section: &mut Section) {

@@ -56,7 +56,7 @@ fn coverage(coverage: &Coverage) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(spent) = coverage.spent {
         let reason = match spent {
-            Spent::Time => "there was no time for more: --timeout gives it",
+            Spent::Time => "there was no time for more: memtrace snapshot --timeout 1m gives it",
             Spent::Bytes => "it goes on changing, and was read too often",
             Spent::Objects => "there are too many objects to follow the references of all",
         };

@@ -103,8 +103,8 @@ pub(super) fn objects(objects: &PythonObjects) -> Value {
 fn arena_group(group: &ArenaGroup) -> Value {
     let types = group.types.iter().map(|(name, count)| json!({ "name": name, "count": count }));
     json!({
-        "least_percent": group.percent.0,
-        "below_percent": group.percent.1,
+        "least_percent": group.percent.map(|percent| percent.0),
+        "below_percent": group.percent.map(|percent| percent.1),
         "arenas": group.count,
         "resident_bytes": group.resident,
         "used_bytes": group.used,
