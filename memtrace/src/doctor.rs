@@ -84,7 +84,7 @@ fn write_namespace(out: &mut impl io::Write) -> io::Result<()> {
             writeln!(out, "LIMITED  memtrace runs in a container's pid namespace")?;
             writeln!(
                 out,
-                "         without: no commands (memtrace -- COMMAND), no children (--follow), and the end of a process is noticed late"
+                "         without: no commands (memtrace -- COMMAND), no children (--follow), stacks of waiting threads without Python, and the end of a process is noticed late"
             )?;
             writeln!(out, "         hint: run on the host, or with --pid=host")
         }

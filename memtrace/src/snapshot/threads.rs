@@ -14,7 +14,10 @@ use super::{
 use crate::{
     kernel::Threads,
     objects::Interpreter,
-    process::threads::{self, SystemCall, Wait},
+    process::{
+        namespaces::ensure_initial_pid_namespace,
+        threads::{self, SystemCall, Wait},
+    },
     python::lock,
 };
 
@@ -72,7 +75,9 @@ fn add_stacks(
     let mappings = scene.mappings()?;
     let interpreter = scene.objects.interpreter(mappings);
     let code = scene.objects.code(mappings);
-    let loaded = Threads::load(scene.process.pid(), interpreter.layout);
+    // The kernel programs know threads by the ids that they have outside.
+    let loaded = ensure_initial_pid_namespace()
+        .and_then(|()| Threads::load(scene.process.pid(), interpreter.layout));
     let reader = reader(scene, &code, interpreter.layout);
     let stacks = match loaded {
         Ok(mut kernel) => reader.read(&mut kernel).context("read the stacks")?,

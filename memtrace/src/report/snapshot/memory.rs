@@ -53,7 +53,7 @@ fn label(what: Use, malloc: Option<&Glibc>) -> &'static str {
         Use::Kept => "malloc, free, on pages that malloc keeps",
         Use::Unread => "malloc's, not read: at most so much",
         Use::Rest if malloc.is_none_or(Glibc::is_cut) => {
-            "malloc's, mapped directly, or another allocator's: not read"
+            "not read: malloc's, mapped, or another allocator's"
         }
         Use::Rest => "not malloc's: mapped directly, or by another allocator",
     }

@@ -21,9 +21,10 @@ use crate::{
 
 /// Frames of a stack that are shown.
 const FRAMES: usize = 24;
-/// Threads, and frames of each, that are shown in brief.
-const BRIEF_GROUPS: usize = 3;
+/// Threads, frames of each, and caveats that are shown in brief.
+const BRIEF_GROUPS: usize = 4;
 const BRIEF_FRAMES: usize = 4;
+const BRIEF_CAVEATS: usize = 2;
 /// Rows of a table.
 const ROWS: usize = 12;
 const BRIEF_ROWS: usize = 3;
@@ -39,8 +40,13 @@ pub fn print(snapshot: &Snapshot, brief: bool, screen: Screen, mut to: impl Writ
         table(&section, if brief { BRIEF_ROWS } else { ROWS }, &mut page);
     }
     page.blank();
-    if !brief {
-        caveats(snapshot, &mut page);
+    if brief {
+        notes(snapshot, BRIEF_CAVEATS, &mut page);
+        page.more(snapshot.notes.len(), BRIEF_CAVEATS, "caveats");
+    } else {
+        page.heading("Cost and caveats");
+        page.paragraph(&remarks::cost(&snapshot.cost), "  - ");
+        notes(snapshot, snapshot.notes.len(), &mut page);
     }
     to.write_all(page.text().as_bytes()).and_then(|()| to.flush()).context("print the snapshot")
 }
@@ -57,21 +63,23 @@ fn threads(snapshot: &Snapshot, brief: bool, page: &mut Page) {
             let groups = groups(threads);
             let shown = if brief { BRIEF_GROUPS } else { groups.len() };
             for group in groups.iter().take(shown) {
-                thread(group, if brief { BRIEF_FRAMES } else { FRAMES }, page);
+                thread(group, brief, page);
             }
             page.more(groups.len(), shown, "groups of threads");
         }
     }
 }
 
-fn thread(group: &Group<'_>, shown: usize, page: &mut Page) {
+fn thread(group: &Group<'_>, brief: bool, page: &mut Page) {
     page.paragraph(&format!("{}: {}", group.name(), group.doing()), "  ");
-    let frames = group.frames();
-    for frame in frames.iter().take(shown) {
+    let all = group.frames();
+    let frames =
+        if brief { group.main_frames(BRIEF_FRAMES) } else { all[..all.len().min(FRAMES)].to_vec() };
+    for frame in &frames {
         page.row("      ", frame);
     }
-    if frames.len() > shown {
-        page.aside(6, &format!("and {} more frames", frames.len() - shown));
+    if all.len() > frames.len() {
+        page.aside(6, &format!("and {} more frames", all.len() - frames.len()));
     }
 }
 
@@ -104,10 +112,8 @@ fn table(section: &Section, shown: usize, page: &mut Page) {
     }
 }
 
-fn caveats(snapshot: &Snapshot, page: &mut Page) {
-    page.heading("Cost and caveats");
-    page.paragraph(&remarks::cost(&snapshot.cost), "  - ");
-    for note in &snapshot.notes {
+fn notes(snapshot: &Snapshot, shown: usize, page: &mut Page) {
+    for note in snapshot.notes.iter().take(shown) {
         page.paragraph(&printable_sentence(note), "  - ");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::super::units::Elapsed;
 use crate::{
-    profile::printable,
+    profile::{Frame, printable},
     snapshot::{Moment, Part, Thread},
 };
 
@@ -49,6 +49,16 @@ impl Group<'_> {
     /// Their frames, innermost first.
     pub(super) fn frames(&self) -> Vec<String> {
         frames(self.threads[0])
+    }
+
+    /// So many of them that tell most: the innermost one, and where Python is; without Python, the
+    /// innermost ones.
+    pub(super) fn main_frames(&self, most: usize) -> Vec<String> {
+        let Part::Read(stack) = &self.threads[0].stack else { return self.frames() };
+        let frames = stack.frames.iter().rev().enumerate();
+        let has_python = stack.frames.iter().any(is_python);
+        let chosen = frames.filter(|(depth, frame)| *depth == 0 || !has_python || is_python(frame));
+        chosen.take(most).map(|(_, frame)| frame.text()).collect()
     }
 }
 
@@ -95,9 +105,13 @@ pub(super) const fn doubt(moment: Moment) -> Option<&'static str> {
     }
 }
 
+const fn is_python(frame: &Frame) -> bool {
+    matches!(frame, Frame::Python { .. })
+}
+
 fn frames(thread: &Thread) -> Vec<String> {
     match &thread.stack {
-        Part::Read(stack) => stack.frames.iter().rev().map(crate::profile::Frame::text).collect(),
+        Part::Read(stack) => stack.frames.iter().rev().map(Frame::text).collect(),
         Part::Missing(reason) => vec![format!("[no stack: {}]", printable(reason))],
     }
 }
