@@ -32,7 +32,7 @@ use crate::{
     profile::Shed,
 };
 
-pub use self::blind::NoAllocator;
+pub use self::{blind::NoAllocator, succession::UNREAD};
 
 /// A traced process.
 pub struct Target {

@@ -17,7 +17,8 @@ pub(super) fn table(profile: &Profile, page: &mut Page) {
         return;
     }
     let mut processes: Vec<&Process> = profile.processes.iter().collect();
-    processes.sort_by_key(|process| Reverse((process.amounts.live, process.rss_bytes)));
+    let most = |process: &Process| process.amounts.live.max(process.amounts.peak);
+    processes.sort_by_key(|process| Reverse((most(process), process.rss_bytes)));
     page.blank();
     page.heading("Processes");
     page.row("       live      peak       RSS       PSS", "");

@@ -6,7 +6,12 @@ use anyhow::{Context as _, Result};
 use memtrace_abi::event::{Change, NO_SLOT, kind};
 
 use super::{
-    super::{Detail, Options, inheritance::Estates, probes::Probes, target::Target},
+    super::{
+        Detail, Options,
+        inheritance::Estates,
+        probes::Probes,
+        target::{Target, UNREAD},
+    },
     Tracer,
 };
 use crate::{
@@ -256,9 +261,6 @@ impl Tracer {
 /// memtrace was slow.
 const MOMENT: Duration = Duration::from_millis(20);
 const SETTLED: Duration = Duration::from_millis(100);
-
-/// What a program is called of which nobody has read the name.
-const UNREAD: &str = "over too soon";
 
 fn became_another(pid: u32, can_follow: bool) -> String {
     let help = if can_follow { " (--follow records it)" } else { "" };
