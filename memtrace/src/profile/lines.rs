@@ -148,8 +148,10 @@ impl Profile {
         }
     }
 
+    /// Whether it is native code of a file. What lies outside has no name, and an address that says
+    /// nothing in another process.
     fn is_native(&self, frame: u32) -> bool {
-        matches!(self.frames[frame as usize], Frame::Native { .. })
+        matches!(self.frames[frame as usize], Frame::Native { module: Some(_), .. })
     }
 
     fn is_allocator(&self, frame: u32) -> bool {

@@ -22,7 +22,7 @@ use super::{
     fragmentation::{Fragmentation, Owner},
     history::History,
     residence::Settled,
-    target::{Target, UNREAD},
+    target::Target,
     tracer::Resident,
 };
 use crate::{
@@ -98,10 +98,6 @@ impl Frames<'_> {
     fn of(&mut self, builder: &mut Builder, slot: u32, stack: u64) -> Option<Vec<u32>> {
         let target = self.recorded.target(slot)?;
         let packed = self.recorded.stacks.frames(stack)?;
-        if target.is_nameless() {
-            // Each has its files at other addresses; none of them says anything.
-            return Some(vec![builder.intern(Frame::Origin { what: UNREAD.to_owned() })]);
-        }
         let index = |packed| {
             let frame = locate(target, Packed::unpack(packed));
             let name = || self.recorded.frame(frame, self.names);

@@ -32,7 +32,7 @@ use crate::{
     profile::Shed,
 };
 
-pub use self::{blind::NoAllocator, succession::UNREAD};
+pub use self::blind::NoAllocator;
 
 /// A traced process.
 pub struct Target {

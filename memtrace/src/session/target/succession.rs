@@ -8,9 +8,6 @@ use crate::{
     session::budget::Watch,
 };
 
-/// What a program is called of which nobody has read the name.
-pub const UNREAD: &str = "over too soon";
-
 impl Target {
     /// A child that was forked: all is as in its parent. `process` is
     /// `None` if it has ended already.
@@ -79,12 +76,6 @@ impl Target {
     #[must_use]
     pub fn is_same_program(&self, other: &Self) -> bool {
         self.pid == other.pid && self.program == other.program
-    }
-
-    /// Whether nothing is known of it but what the kernel has counted.
-    #[must_use]
-    pub fn is_nameless(&self) -> bool {
-        self.code.is_empty() && self.command.is_empty() && self.refusal.is_some()
     }
 
     /// What it is called and has mapped is not known after all.

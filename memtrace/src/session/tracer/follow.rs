@@ -6,12 +6,7 @@ use anyhow::{Context as _, Result};
 use memtrace_abi::event::{Change, NO_SLOT, kind};
 
 use super::{
-    super::{
-        Detail, Options,
-        inheritance::Estates,
-        probes::Probes,
-        target::{Target, UNREAD},
-    },
+    super::{Detail, Options, inheritance::Estates, probes::Probes, target::Target},
     Tracer,
 };
 use crate::{
@@ -261,6 +256,9 @@ impl Tracer {
 /// memtrace was slow.
 const MOMENT: Duration = Duration::from_millis(20);
 const SETTLED: Duration = Duration::from_millis(100);
+
+/// What a program is called of which nobody has read the name.
+const UNREAD: &str = "over too soon";
 
 fn became_another(pid: u32, can_follow: bool) -> String {
     let help = if can_follow { " (--follow records it)" } else { "" };
