@@ -1,6 +1,7 @@
 //! Folds what the kernel counted, in numbers, into a profile, in names.
 
 mod names;
+mod notes;
 mod pages;
 
 use std::{
@@ -332,7 +333,7 @@ impl<'tracer> Recorded<'tracer> {
     fn notes(&self) -> Vec<String> {
         let doubts = self.context.objects.iter().flat_map(|known| &known.doubts);
         let of_targets = self.context.targets.iter().flat_map(|target| &target.notes);
-        self.context.notes.iter().chain(of_targets).chain(doubts).cloned().collect()
+        notes::once_each(self.context.notes.iter().chain(of_targets).chain(doubts))
     }
 }
 
