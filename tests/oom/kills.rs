@@ -37,6 +37,37 @@ fn ten_victims_at_once_have_ten_reports() {
     assert!(said.contains(" 10 kills, "), "{said}");
 }
 
+/// Version 1 of control groups cannot; then the other one lives on.
+#[test]
+fn of_a_group_that_is_killed_as_one_each_has_a_report() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let group = Cgroup::limited(200 * MIB);
+    let is_one = group.kill_as_one();
+    let mut victim = growing();
+    let other = growing();
+    let pids = [victim.pid(), other.pid()];
+    for pid in pids {
+        group.add(pid);
+    }
+    let mut recorder = Recorder::start(folder.path(), &["--cgroup", &group.path]);
+    recorder.expect_traced(&pids);
+    victim.go();
+    let (_, report) = recorder.report(pids[0]);
+    let [tiles, trails] =
+        ["keep_tiles", "keep_trails"].map(|function| report.within("live", function).0);
+    assert!(trails > 20 * MIB && tiles.abs_diff(4 * trails) <= 8 * MIB, "{tiles} and {trails}");
+    println!("killed as one: {is_one}");
+    if is_one {
+        let (_, report) = recorder.report(pids[1]);
+        assert_eq!(report.0["incident"]["cause"], "out_of_memory");
+        assert_eq!(report.0["incident"]["pid"], pids[1]);
+    } else {
+        assert!(resident(pids[1]) > 0, "it lives");
+    }
+    let said = recorder.stop();
+    assert!(said.contains(if is_one { " 2 kills, " } else { " 1 kill, " }), "{said}");
+}
+
 #[test]
 fn a_process_that_another_one_kills_has_a_report_that_names_it() {
     let folder = tempfile::tempdir().expect("a folder");

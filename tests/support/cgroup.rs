@@ -92,6 +92,11 @@ impl Cgroup {
         let _ = fs::write(self.folder.join("memory.swappiness"), "0");
     }
 
+    /// Lets the kernel kill all of the group where it kills one; whether it can, with version 2.
+    pub fn kill_as_one(&self) -> bool {
+        fs::write(self.folder.join("memory.oom.group"), "1").is_ok()
+    }
+
     /// Moves a process here.
     pub fn add(&self, pid: u32) {
         fs::write(self.folder.join("cgroup.procs"), pid.to_string()).expect("it can be moved");
