@@ -54,8 +54,8 @@ pub fn thread_state(
     Some(entered_state(python, thread_pointer, own, &read).unwrap_or(own))
 }
 
-/// The state of the sub-interpreter that the thread runs, if it holds the interpreter lock: then
-/// it made the state, or took the lock with its own and has changed over since.
+/// The state of the sub-interpreter that the thread runs, if it took the interpreter lock last: with its
+/// own state, or with another that it made.
 fn entered_state(
     python: &Python,
     thread_pointer: u64,
@@ -64,9 +64,9 @@ fn entered_state(
 ) -> Option<u64> {
     let place = Some(python.current_thread).filter(|place| *place != 0)?;
     let state = read(place).filter(|state| *state != 0 && *state != own)?;
-    let thread = read(state.wrapping_add(python.thread_identity.into()))?;
     let holder = read(place.wrapping_sub(LAST_HOLDER_TO_CURRENT))?;
-    (thread == thread_pointer || holder == own).then_some(state)
+    let maker = || read(holder.wrapping_add(python.thread_identity.into()));
+    (holder == own || maker() == Some(thread_pointer)).then_some(state)
 }
 
 /// `pthread_getspecific` of `_PyRuntime.autoTSSkey`: the first state that the thread had.
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(state(0x8000, 0x2000, 0x7000), Some(0x8000), "it changed over");
         assert_eq!(state(0x8000, 0x2000, 0x8000), Some(0x7000), "another thread holds it");
         assert_eq!(state(0, 0x1000, 0x7000), Some(0x7000), "nobody holds it");
-        assert_eq!(state(0x9000, 0x1000, 0x7000), Some(0x7000), "it cannot be read");
+        assert_eq!(state(0x8000, 0x1000, 0x9000), Some(0x7000), "another thread runs what it made");
     }
 
     #[test]
