@@ -21,7 +21,7 @@ use memtrace_abi::{
 use self::moment::Copied;
 pub use self::{
     moment::Pages,
-    walk::{Code, Start, Step},
+    walk::{Code, Start, Step, Walked},
 };
 use crate::{
     kernel::Threads,
@@ -116,8 +116,8 @@ impl Reader<'_> {
         let stack = |call: &SystemCall| {
             let registers = Registers { pc: call.pc, sp: call.sp, fp: 0 };
             let pages = Pages::new(self.memory.clone());
-            let start = Start { registers, rdi: call.argument, python_frame: 0 };
-            let steps = self.code.walk(start, |address| pages.word(address));
+            let start = Start { registers, rdi: call.argument, ..Start::default() };
+            let Walked { steps, .. } = self.code.walk(start, |address| pages.word(address));
             Stack { steps, certainty: Certainty::Partial, thread_state: 0 }
         };
         let by_thread = calls.iter().map(|(thread, call)| (*thread, stack(call))).collect();
@@ -163,9 +163,16 @@ impl Reader<'_> {
             registers: standing.registers,
             rdi: standing.rdi,
             python_frame: innermost.unwrap_or_default(),
+            foreign_runs: 0,
         };
+        let mut walked = self.code.walk(start, word);
+        // Up to 3.11, the state of a thread that waits is that of the interpreter where it began.
+        if walked.runs_left > 0 && python.current_thread != 0 {
+            let foreign_runs = walked.runs_left;
+            walked = self.code.walk(Start { foreign_runs, ..start }, word);
+        }
         Stack {
-            steps: self.code.walk(start, word),
+            steps: walked.steps,
             certainty: Certainty::Waiting,
             thread_state: state.unwrap_or_default(),
         }
@@ -174,8 +181,9 @@ impl Reader<'_> {
     fn walk_sample(&self, sample: &Sample) -> Stack {
         let copied = Copied::new(sample, Some(self.memory.clone()));
         let Standing { registers, rdi, .. } = sample.standing;
-        let start = Start { registers, rdi, python_frame: copied.python_frame() };
-        let steps = self.code.walk(start, |address| copied.word(address));
+        let python_frame = copied.python_frame();
+        let start = Start { registers, rdi, python_frame, foreign_runs: 0 };
+        let Walked { steps, .. } = self.code.walk(start, |address| copied.word(address));
         Stack {
             steps,
             certainty: if copied.is_exact() { Certainty::Running } else { Certainty::Moving },

@@ -47,7 +47,7 @@ pub struct Code<'code> {
 }
 
 /// Where a thread is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Start {
     /// Its registers.
     pub registers: Registers,
@@ -55,11 +55,23 @@ pub struct Start {
     pub rdi: u64,
     /// Its innermost Python frame, or 0.
     pub python_frame: u64,
+    /// So many of the innermost runs of the interpreter loop are of another interpreter, whose frames are
+    /// not known.
+    pub foreign_runs: usize,
+}
+
+/// What a walk came by.
+#[derive(Clone, Debug, Default)]
+pub struct Walked {
+    /// Frames, innermost first.
+    pub steps: Vec<Step>,
+    /// Runs of the interpreter loop for which no Python frame was left.
+    pub runs_left: usize,
 }
 
 impl Code<'_> {
-    /// The frames of a stack, innermost first.
-    pub fn walk(&self, start: Start, word: impl Fn(u64) -> Option<u64>) -> Vec<Step> {
+    /// The frames of a stack.
+    pub fn walk(&self, start: Start, word: impl Fn(u64) -> Option<u64>) -> Walked {
         let mut walk = Walk {
             code: self,
             word,
@@ -67,18 +79,20 @@ impl Code<'_> {
             rdi: start.rdi,
             returned: false,
             python_frame: start.python_frame,
-            steps: Vec::new(),
+            has_python: start.python_frame != 0,
+            foreign_runs: start.foreign_runs,
+            walked: Walked::default(),
         };
         if let Err(gap) = walk.native() {
-            walk.steps.push(Step::Gap(gap));
+            walk.walked.steps.push(Step::Gap(gap));
             // Then at least the rest of these.
             while walk.python_frame != 0 && walk.run_of_python().is_some() {}
         }
         if walk.is_full() {
-            walk.steps.truncate(MAX_FRAMES as usize - 1);
-            walk.steps.push(Step::Gap(Gap::TooDeep));
+            walk.walked.steps.truncate(MAX_FRAMES as usize - 1);
+            walk.walked.steps.push(Step::Gap(Gap::TooDeep));
         }
-        walk.steps
+        walk.walked
     }
 
     fn mapping(&self, pc: u64) -> Option<&Mapping> {
@@ -100,12 +114,15 @@ struct Walk<'code, Word> {
     /// `registers.pc` is a return address, so the call is at the byte before it.
     returned: bool,
     python_frame: u64,
-    steps: Vec<Step>,
+    /// Whether there were frames at the start.
+    has_python: bool,
+    foreign_runs: usize,
+    walked: Walked,
 }
 
 impl<Word: Fn(u64) -> Option<u64>> Walk<'_, Word> {
     fn is_full(&self) -> bool {
-        self.steps.len() >= MAX_FRAMES as usize
+        self.walked.steps.len() >= MAX_FRAMES as usize
     }
 
     /// Walks to the first frame of the thread, or to a gap.
@@ -113,15 +130,12 @@ impl<Word: Fn(u64) -> Option<u64>> Walk<'_, Word> {
         while !self.is_full() {
             let pc = self.registers.pc.wrapping_sub(self.returned.into());
             let Some(mapping) = self.code.mapping(pc) else {
-                self.steps.push(Step::Unmapped(pc));
+                self.walked.steps.push(Step::Unmapped(pc));
                 return Err(Gap::Unmapped);
             };
-            let evaluator = self.python_frame != 0 && self.code.python.is_evaluator(pc);
-            if evaluator {
-                self.run_of_python();
-            }
+            let evaluator = self.code.python.is_evaluator(pc) && self.evaluator();
             let (object, address) = (mapping.object, pc.wrapping_add(mapping.bias));
-            self.steps.push(Step::Native { object, address, evaluator });
+            self.walked.steps.push(Step::Native { object, address, evaluator });
             match self.caller(object, address) {
                 Ok(()) => {}
                 Err(Stop::End) => break,
@@ -131,18 +145,34 @@ impl<Word: Fn(u64) -> Option<u64>> Walk<'_, Word> {
         Ok(())
     }
 
+    /// What a run of the interpreter loop executes; whether that is known.
+    fn evaluator(&mut self) -> bool {
+        let (is_foreign, is_left) = (self.foreign_runs > 0, self.python_frame == 0);
+        if !is_foreign && !is_left {
+            self.run_of_python();
+            return true;
+        }
+        self.foreign_runs = self.foreign_runs.saturating_sub(1);
+        self.walked.runs_left += usize::from(!is_foreign);
+        let gap = Step::Gap(Gap::Python);
+        if self.has_python && !self.walked.steps.contains(&gap) {
+            self.walked.steps.push(gap);
+        }
+        false
+    }
+
     /// The frames of one run of the interpreter loop; `None` if no further ones can be found.
     fn run_of_python(&mut self) -> Option<()> {
         while self.python_frame != 0 && !self.is_full() {
             let python = &self.code.python;
             let Some(executed) = Executed::read(python, self.python_frame, &self.word) else {
                 self.python_frame = 0;
-                self.steps.push(Step::Gap(Gap::Python));
+                self.walked.steps.push(Step::Gap(Gap::Python));
                 return None;
             };
             let Executed { code, instruction, .. } = executed;
             if !executed.is_internal {
-                self.steps.push(Step::Python { code, instruction });
+                self.walked.steps.push(Step::Python { code, instruction });
             }
             self.python_frame = executed.previous;
             if executed.ends_run {
@@ -158,7 +188,7 @@ impl<Word: Fn(u64) -> Option<u64>> Walk<'_, Word> {
         let rule = table.rule_at(address).ok_or(Stop::NoRow)?;
         // A rule may ask where within its code the frame is.
         let callee = Registers { pc: address, ..self.registers };
-        let is_innermost = self.steps.len() == 1;
+        let is_innermost = self.walked.steps.len() == 1;
         let caller = if rule.cfa == Cfa::ReturnInRdi as u8 && is_innermost {
             let sp = callee.sp.wrapping_add_signed(rule.cfa_offset.into());
             Registers { pc: self.rdi, sp, fp: callee.fp }
