@@ -5,6 +5,7 @@
 mod classes;
 mod live;
 mod segments;
+mod threads;
 
 use std::{
     collections::HashMap,
@@ -22,7 +23,7 @@ use crate::{
     profile::{Allocator, Amount, Decomposition, Segment},
 };
 
-/// How long the pages of large blocks, and those of shared memory, may be looked at.
+/// How long the pages of large blocks, of shared memory and of stacks may be looked at.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One look at the memory of a process.
@@ -48,7 +49,8 @@ impl Look {
         let deadline = Instant::now() + PATIENCE;
         let count = |range| process.memory().resident(range, deadline).unwrap_or(0);
         let segment_end = |mapping: &_| objects.segment_end(mapping);
-        let mut measured = classes::measure(&residency, count, segment_end);
+        let stack_end = |range| threads::stack_end(&process.memory(), range, deadline);
+        let mut measured = classes::measure(&residency, count, segment_end, stack_end);
         let presence = live.map(|live| live.measure(process));
         measured.live = presence.as_ref().map(|presence| presence.live);
         measured.allocator = heap.map(|heap| Allocator {

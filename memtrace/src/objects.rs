@@ -29,8 +29,8 @@ pub struct Known {
     pub plan: Plan,
     /// The Python interpreter in it.
     pub runtime: Result<Option<Runtime>, Refusal>,
-    /// How its C library keeps thread-specific data.
-    pub thread_specific: Option<Specific>,
+    /// How its C library keeps thread-specific data; only a Python needs that.
+    pub thread_specific: Result<Option<Specific>, Refusal>,
     /// What could not be understood, one sentence each.
     pub doubts: Vec<String>,
 }
@@ -65,10 +65,11 @@ impl Interpreter<'_> {
         }
     }
 
-    fn complete(mut self, specific: Option<Specific>) -> Self {
+    /// With how the C library keeps thread-specific data, or why that is not known.
+    fn complete(mut self, specific: Result<Specific, String>) -> Self {
         match (self.runtime, specific) {
-            (Some((runtime, bias)), Some(specific)) => self.layout = runtime.python(bias, specific),
-            (Some(_), None) => self.refuse(NO_SPECIFIC.to_owned()),
+            (Some((runtime, bias)), Ok(specific)) => self.layout = runtime.python(bias, specific),
+            (Some(_), Err(refusal)) => self.refuse(refusal),
             (None, _) => {}
         }
         self
@@ -199,13 +200,16 @@ impl Objects {
     #[must_use]
     pub fn interpreter(&self, mappings: &Mappings) -> Interpreter<'_> {
         let mut interpreter = Interpreter::default();
-        let mut specific: Option<Specific> = None;
+        let (mut specific, mut strange) = (None, None);
         for mapping in &mappings.list {
             let Some(known) = self.number(mapping).and_then(|number| self.known(number)) else {
                 continue;
             };
             let Some(bias) = known.object.bias(mapping) else { continue };
-            specific = specific.or(known.thread_specific);
+            match &known.thread_specific {
+                Ok(found) => specific = specific.or(*found),
+                Err(refusal) => strange = Some(format!("{}: {refusal}", known.name())),
+            }
             match &known.runtime {
                 Ok(Some(found)) if interpreter.runtime.is_none() => {
                     interpreter.runtime = Some((found, bias.wrapping_neg()));
@@ -214,7 +218,7 @@ impl Objects {
                 Err(refusal) => interpreter.refuse(format!("{}: {refusal}", known.name())),
             }
         }
-        interpreter.complete(specific)
+        interpreter.complete(specific.ok_or_else(|| strange.unwrap_or(NO_SPECIFIC.to_owned())))
     }
 
     /// Rows of all tables that were not taken.
@@ -263,10 +267,7 @@ fn understand(
     let numbers = Numbers { object: 0, first_function: 0 };
     let plan = Plan::of(bytes, numbers).map_err(&mut doubt).unwrap_or_default();
     let runtime = Runtime::find(bytes, &name);
-    let thread_specific = Specific::find(bytes).unwrap_or_else(|refusal| {
-        doubts.push(format!("{name}: {refusal}"));
-        None
-    });
+    let thread_specific = Specific::find(bytes);
     Some((Known { object, plan, runtime, thread_specific, doubts }, table))
 }
 

@@ -15,6 +15,7 @@ const SCRIPT: &str = "
 import sys, threading
 import numpy
 held = [numpy.ones((1000, 1000)) for _ in range(100)]
+rows = held[0][::2]
 cache = {number: str(number) for number in range(400_000)}
 class Worker:
     def __init__(self):
@@ -46,6 +47,10 @@ fn a_gibibyte_is_explained_within_two_seconds() {
     assert_eq!(arrays[0]["holder"]["function"], "work");
     let like = |array: &&Value| array["shape"] == Value::from(vec![1000, 1000]);
     assert_eq!(arrays.iter().filter(like).count(), 100);
+    let view = arrays.iter().find(|array| array["holder"]["path"] == "__main__.rows");
+    let view = view.expect("the view of each second row");
+    // The rows in between are not its own.
+    assert_eq!((&view["bytes"], &view["resident_bytes"]), (&4_000_000.into(), &4_000_000.into()));
     let containers = snapshot["objects"]["containers"].as_array().expect("containers");
     assert_eq!(
         (&containers[0]["length"], &containers[0]["type"]),
@@ -65,6 +70,15 @@ fn adds_up(snapshot: &Value) {
     let explained = sum(&memory["parts"]).cast_signed();
     assert_eq!(explained + memory["remainder_bytes"].as_i64().expect("bytes"), resident);
     assert_eq!(sum(&snapshot["heap_uses"]), memory["parts"]["untraced"].as_u64().expect("bytes"));
+}
+
+#[test]
+fn what_lies_above_a_stack_is_no_stack() {
+    let workload = Workload::c("low_stack");
+    let parts = &take(workload.pid())["memory"]["parts"];
+    let bytes = |part: &str| parts[part].as_u64().expect("bytes");
+    assert!((4 << 10..256 << 10).contains(&bytes("stacks")), "{parts}");
+    assert!((63 << 20..64 << 20).contains(&bytes("untraced")), "{parts}");
 }
 
 /// Objects that refer to others, and what they refer to.

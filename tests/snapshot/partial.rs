@@ -36,6 +36,19 @@ fn a_program_without_python_has_native_stacks_and_a_heap() {
 }
 
 #[test]
+fn a_static_program_has_no_python_to_doubt_and_a_heap_of_unknown_version() {
+    for flag in ["-static", "-static-pie"] {
+        let workload = Workload::start(&mut Command::new(workload::compile("simple", &[flag])));
+        let snapshot = take(workload.pid());
+        assert_eq!(snapshot["notes"], serde_json::json!([]), "{flag}");
+        let missing = snapshot["missing"].as_array().expect("a list");
+        let reason = missing.iter().find(|missing| missing["part"] == "heap").expect("the heap");
+        let reason = reason["reason"].as_str().expect("a reason");
+        assert!(reason.contains("glibc is linked into the program"), "{flag}: {reason}");
+    }
+}
+
+#[test]
 fn an_allocator_besides_the_c_librarys_is_named() {
     let workload = Workload::c("own_allocator");
     let snapshot = take(workload.pid());

@@ -19,11 +19,13 @@ const MAX_GUARD: u64 = 1 << 20;
 const ARENA_ALIGNMENT: u64 = 64 << 20;
 
 /// Resident bytes by class; live memory is not known here. `count` tells how many bytes of a range
-/// are resident, and `segment_end` where the segment of a program or library ends that is mapped.
+/// are resident, `segment_end` where the segment of a program or library ends that is mapped, and
+/// `stack_end` where the stack of a thread ends that a mapping begins with.
 pub(super) fn measure(
     residency: &Residency,
     count: impl Fn(Range) -> u64,
     segment_end: impl Fn(&Mapping) -> Option<u64>,
+    stack_end: impl Fn(Range) -> Option<u64>,
 ) -> Measured {
     let mut measured = Measured { resident: residency.total.resident, ..Measured::default() };
     let mut previous: Option<&Resident> = None;
@@ -32,7 +34,7 @@ pub(super) fn measure(
             previous.filter(|below| below.mapping.range.end == resident.mapping.range.start);
         let others = resident.bytes.saturating_sub(resident.anonymous);
         *held(&mut measured, resident) += others;
-        let stack = stack_bytes(residency, below, resident, &count);
+        let stack = stack_bytes(residency, below, resident, (&count, &stack_end));
         let end = below.filter(|below| is_image(&below.mapping));
         let end = end.and_then(|below| segment_end(&below.mapping));
         let data = end.map_or(0, |end| zeroed_data(resident, end, &count));
@@ -93,12 +95,13 @@ fn is_plain(mapping: &Mapping) -> bool {
 /// The part of the anonymous pages that is a stack. Linux does not tell which mappings are stacks
 /// of threads: glibc puts a guard that nobody may touch below them (nptl/allocatestack.c), and
 /// since Linux 6.7 they are known not to have huge pages. From 2.42 on glibc puts the guard within the
-/// mapping where it can, and those of several threads are one.
+/// mapping where it can, and those of several threads are one. Above the stacks of musl, and of a
+/// program that brings the memory for them, may lie other memory in the same mapping.
 fn stack_bytes(
     residency: &Residency,
     below: Option<&Resident>,
     resident: &Resident,
-    count: impl Fn(Range) -> u64,
+    (count, stack_end): (impl Fn(Range) -> u64, impl Fn(Range) -> Option<u64>),
 ) -> u64 {
     let mapping = &resident.mapping;
     if mapping.kind() == Kind::Stack {
@@ -110,12 +113,15 @@ fn stack_bytes(
     let fits = size <= residency.stack_limit;
     match (is_plain(mapping), has_guard, resident.never_huge) {
         (true, _, true) if has_guard || resident.guarded => resident.anonymous,
-        (true, true, false) | (true, false, true) if fits => resident.anonymous,
-        // Other memory has come to lie above it, in the same mapping.
+        (true, false, true) if fits => resident.anonymous,
         (true, true, false) => {
-            let start = mapping.range.start;
-            let end = start.saturating_add(residency.stack_limit);
-            count(Range { start, end }).min(resident.anonymous)
+            let Range { start, end } = mapping.range;
+            // Its thread's data may be swapped out.
+            match stack_end(mapping.range).or(fits.then_some(end)) {
+                Some(top) if top < end => count(Range { start, end: top }).min(resident.anonymous),
+                Some(_) => resident.anonymous,
+                None => 0,
+            }
         }
         _ => 0,
     }
@@ -136,6 +142,11 @@ mod tests {
     /// Lines of `/proc/PID/maps`, `#nh` behind those without huge pages, each with its `Rss` and
     /// `Anonymous` in KiB. 5 KiB of the low end of a mapping are resident.
     fn measure_lines(lines: &[(&str, u64, u64)]) -> Measured {
+        measure_below(lines, None)
+    }
+
+    /// The same where the stack that a mapping begins with is known to end.
+    fn measure_below(lines: &[(&str, u64, u64)], stack_end: Option<u64>) -> Measured {
         let mappings = lines.iter().map(|(line, bytes, anonymous)| {
             let (text, flags) = line.split_once('#').unwrap_or((line, ""));
             let mapping = Mappings::parse(text.as_bytes()).list.remove(0);
@@ -159,7 +170,7 @@ mod tests {
             stack_limit: 8 << 20,
             ..Residency::default()
         };
-        measure(&residency, |_| 5 << 10, |_| Some(0x2_4000))
+        measure(&residency, |_| 5 << 10, |_| Some(0x2_4000), |_| stack_end)
     }
 
     #[test]
@@ -194,11 +205,20 @@ mod tests {
 
     #[test]
     fn of_memory_above_a_stack_only_the_lowest_part_is_looked_at() {
-        let measured = measure_lines(&[
-            ("7f0000fff000-7f0001000000 ---p 0 00:00 0 ", 0, 0),
-            ("7f0001000000-7f0011000000 rw-p 0 00:00 0 ", 100, 100),
-        ]);
-        assert_eq!((measured.heap >> 10, measured.stacks >> 10), (95, 5));
+        let guard = ("7f0000fff000-7f0001000000 ---p 0 00:00 0 ", 0, 0);
+        let small = ("7f0001000000-7f0001700000 rw-p 0 00:00 0 ", 100, 100);
+        let large = ("7f0001000000-7f0011000000 rw-p 0 00:00 0 ", 100, 100);
+        let cases = [
+            (small, Some(0x7f00_0110_0000), 5),
+            (small, Some(0x7f00_0170_0000), 100),
+            (small, None, 100),
+            (large, Some(0x7f00_0110_0000), 5),
+            (large, None, 0),
+        ];
+        for (line, end, stack) in cases {
+            let measured = measure_below(&[guard, line], end);
+            assert_eq!((measured.heap >> 10, measured.stacks >> 10), (100 - stack, stack));
+        }
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub(super) fn layout(process: &Process, mappings: &Mappings) -> Result<Layout> {
     let groups = mappings.executables();
     let is_library = |mapping: &Mapping| is_called(mapping, &LIBRARIES);
     let mut candidates: Vec<&Mapping> = groups.iter().map(|group| group[0]).collect();
+    // It lies below a program that is its own dynamic linker.
+    candidates.retain(|mapping| mapping.kind() != Kind::Vdso);
     let mut is_musl = candidates.iter().any(|mapping| is_called(mapping, &MUSL));
     // A program that brings its C library along has it in its first file.
     candidates.sort_by_key(|mapping| !is_library(mapping));

@@ -116,9 +116,11 @@ fn objects(scene: &Scene<'_>) -> Result<PythonObjects> {
     };
     let memory = scene.process.memory();
     let resident = |data: Range| memory.resident(data, scene.deadline).ok();
-    let arrays = inventory.arrays.iter();
-    let arrays =
-        arrays.map(|array| InMemory { object: array.clone(), resident: resident(array.data) });
+    // Between the elements of a view lies what is not its own.
+    let arrays = inventory.arrays.iter().map(|array| {
+        let resident = resident(array.data).map(|bytes| bytes.min(array.bytes));
+        InMemory { object: array.clone(), resident }
+    });
     let buffers = inventory.buffers.iter();
     let buffers =
         buffers.map(|buffer| InMemory { object: buffer.clone(), resident: resident(buffer.data) });

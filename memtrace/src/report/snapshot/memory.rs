@@ -81,21 +81,23 @@ pub(super) fn arenas(snapshot: &Snapshot) -> Section {
         let mut row = |of: &Account, name: String| {
             section.row(account(of, glibc.is_cut()), name);
         };
+        // First, for a screen may have no room for all rows.
+        row(&glibc.total, "all".to_owned());
         for (number, arena) in glibc.arenas.iter().enumerate() {
             row(&arena.account, arena.name(number));
         }
         if glibc.mapped.size > 0 {
             row(&glibc.mapped, Things(glibc.mapped.live_chunks, "own mapping").to_string());
         }
-        row(&glibc.total, "all".to_owned());
         remark(glibc, &mut section);
         section.picture = picture::draw_alone(snapshot, glibc);
         section
     });
+    let rest = label(Use::Rest, snapshot.glibc.read());
     for file in &snapshot.other_allocators {
         section.remark(format!(
-            "{} brings a malloc of its own: what that hands out is in no heap of glibc, but among \
-             what is not malloc's above.",
+            "{} brings a malloc of its own: what that hands out is in no heap of glibc, but counts \
+             above as \"{rest}\".",
             printable(file)
         ));
     }
