@@ -170,11 +170,17 @@ fn check_containers(Stuck { name, inventory, .. }: &Stuck) {
 }
 
 fn check_buffers(Stuck { name, inventory, .. }: &Stuck) {
+    let mut names = inventory.buffers.iter().map(|buffer| &buffer.type_name);
+    let foreign = names.by_ref().filter(|name| name.contains("c_char_Array")).count();
+    assert_eq!(foreign, 1, "{name}: what is borrowed counts where it is");
     let expected = [
         ("__main__.LONG", "str", 1_000_000),
         ("__main__.RAW[1]", "bytes", 204_800),
         ("__main__.GROWING.value", "bytearray", 300_000),
         ("__main__.TYPED['doubles']", "array.array", 320_000),
+        ("__main__.STRING_FILE", "_io.StringIO", 800_000),
+        ("__main__.MAPPED", "mmap.mmap", 2_000_000),
+        ("__main__.FOREIGN['characters']", "ctypes.c_char_Array_700000", 700_000),
     ];
     for (path, type_name, bytes) in expected {
         let buffers = inventory.buffers.iter();
@@ -184,6 +190,8 @@ fn check_buffers(Stuck { name, inventory, .. }: &Stuck) {
         assert_eq!(found.type_name, type_name, "{name}: {path}");
         // A head, and room to grow.
         assert!((bytes..bytes / 16 * 17).contains(&found.bytes), "{name}: {path}: {found:?}");
+        let data = found.data.end - found.data.start;
+        assert!((bytes - 64..=found.bytes).contains(&data), "{name}: {path}: {found:?}");
     }
 }
 

@@ -7,6 +7,7 @@ import gc
 import io
 import itertools
 import json
+import mmap
 import pickle
 import struct
 import sys
@@ -85,6 +86,10 @@ LONG = "long text " * 100_000
 RAW = [None, bytes(range(256)) * 800]
 GROWING = Plain(bytearray(300_000))
 TYPED = {"doubles": array.array("d", range(40_000))}
+STRING_FILE = io.StringIO("text" * 50_000)
+MAPPED = mmap.mmap(-1, 2_000_000)
+FOREIGN = {"characters": ctypes.create_string_buffer(700_000)}
+BORROWED = (ctypes.c_char * 700_000).from_buffer(FOREIGN["characters"])
 MEMBERS = {f"member {number}" for number in range(50_000)}
 
 TREE = ElementTree.fromstring("<a x='1'>" + "<b><c/><c/></b>" * 40 + "</a>")
@@ -117,6 +122,7 @@ SAMPLES = [
     PICKLER, pickle.Pickler(io.BytesIO()), UNPICKLER, pickle.Unpickler(io.BytesIO(), encoding="latin-1"),
     itertools.product("ab", repeat=3), itertools.product(), RECORDS[0], numpy.void(b"raw"), numpy.str_("ab"), numpy.bytes_(b"cd"),
     numpy.int8(1), numpy.longdouble(1), numpy.clongdouble(1), numpy.datetime64("2020-01-01"), numpy.timedelta64(1, "s"), numpy.ulonglong(2),
+    STRING_FILE, io.StringIO(), MAPPED, FOREIGN["characters"], BORROWED, ctypes.c_int(3),
     Packed(), ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int),
 ]
 # What ctypes knows of a type is in its dict, up to 3.12.

@@ -42,6 +42,12 @@ pub(super) enum Kind {
     Struct,
     /// `io.BufferedReader` and the like.
     BufferedFile,
+    /// `io.StringIO`.
+    StringFile,
+    /// `mmap.mmap`.
+    MemoryMap,
+    /// What `ctypes` makes: arrays, structures and the like.
+    Foreign,
     /// `xml.etree.ElementTree.Element`.
     Element,
     /// `pickle.Pickler`.
@@ -92,6 +98,9 @@ impl Kind {
             "_io.BufferedReader" | "_io.BufferedWriter" | "_io.BufferedRandom" => {
                 Some(Self::BufferedFile)
             }
+            "_io.StringIO" => Some(Self::StringFile),
+            "mmap.mmap" => Some(Self::MemoryMap),
+            "_ctypes._CData" => Some(Self::Foreign),
             "xml.etree.ElementTree.Element" => Some(Self::Element),
             "_pickle.Pickler" => Some(Self::Pickler),
             "_pickle.Unpickler" => Some(Self::Unpickler),
@@ -132,6 +141,8 @@ impl Kind {
             Self::ByteArray => 56,
             Self::NumpyArray | Self::TypedArray => 64,
             Self::Cell => 24,
+            Self::MemoryMap => 32,
+            Self::StringFile => 48,
             _ => 16,
         }
     }
@@ -142,9 +153,15 @@ impl Kind {
         matches!(self, Dict | OrderedDict | List | Tuple | Set | Deque)
     }
 
-    /// Whether they hold data and no objects.
+    /// Whether they are there to hold data.
     pub(super) const fn is_buffer(self) -> bool {
         matches!(self, Self::Bytes | Self::Str | Self::ByteArray | Self::TypedArray)
+            || self.holds_uncounted()
+    }
+
+    /// Whether `sys.getsizeof` does not count the data that they hold.
+    pub(super) const fn holds_uncounted(self) -> bool {
+        matches!(self, Self::StringFile | Self::MemoryMap | Self::Foreign)
     }
 }
 
@@ -179,7 +196,8 @@ impl Type {
     /// Whether it matters who holds its objects, however small: they refer to others, or to data
     /// elsewhere.
     pub(super) fn refers(&self) -> bool {
-        use Kind::{ByteArray, NumpyArray, TypedArray};
-        self.has(flag::HAVE_GC) || matches!(self.kind, NumpyArray | ByteArray | TypedArray)
+        use Kind::{ByteArray, MemoryMap, NumpyArray, TypedArray};
+        self.has(flag::HAVE_GC)
+            || matches!(self.kind, NumpyArray | ByteArray | TypedArray | MemoryMap)
     }
 }

@@ -176,14 +176,15 @@ pub struct DataFrame {
     pub holder: Option<Holder>,
 }
 
-/// A `str`, `bytes`, `bytearray` or `array.array`: data that Python does not look into.
+/// A `str`, `bytes`, `bytearray`, `array.array`, `io.StringIO`, `mmap.mmap`, or what `ctypes` makes: data
+/// that Python does not look into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
     /// Address of the object.
     pub address: u64,
     /// Name of its type.
     pub type_name: String,
-    /// Its bytes, data included.
+    /// Its bytes, data included, also where `sys.getsizeof` leaves that out.
     pub bytes: u64,
     /// Addresses of the data.
     pub data: Range,

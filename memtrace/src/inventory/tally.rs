@@ -114,8 +114,12 @@ impl Tally {
         match reader.described(id).kind {
             Kind::NumpyArray => self.list_array(reader, object),
             kind if kind.is_container() => self.containers.add(bytes, object),
-            kind if kind.is_buffer() && bytes < LARGE => {}
-            kind if kind.is_buffer() => self.buffers.add(bytes, object),
+            kind if kind.is_buffer() => {
+                let bytes = reader.buffer_bytes(object, kind, bytes);
+                if bytes >= LARGE {
+                    self.buffers.add(bytes, object);
+                }
+            }
             _ => self.data_frames.add(bytes, object),
         }
     }
