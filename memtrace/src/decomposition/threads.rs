@@ -8,9 +8,10 @@ use memtrace_abi::mapping::Range;
 use crate::process::memory::{Memory, PAGE_BYTES};
 
 /// Addresses that are searched, of each mapping.
-const SEARCHED: u64 = 64 << 20;
-/// Read at once.
+const SEARCHED: u64 = 1 << 30;
+/// Bytes that are read at once, and how often that is done.
 const PIECE: usize = 1 << 20;
+const MAX_PIECES: usize = 64;
 /// The end of the addresses of user space.
 const ADDRESS_END: u64 = 1 << 47;
 
@@ -19,12 +20,12 @@ pub(super) fn stack_end(memory: &Memory, range: Range, deadline: Instant) -> Opt
     let end = range.end.min(range.start.saturating_add(SEARCHED));
     let runs = memory.runs(Range { start: range.start, end }, deadline).ok()?;
     let present = runs.list.iter().filter(|run| !run.is_swapped);
-    let mut pieces = present.flat_map(|run| {
+    let pieces = present.flat_map(|run| {
         let Range { start, end } = run.range;
         let pieces = (start..end).step_by(PIECE);
         pieces.map(move |start| (start, (end - start).min(PIECE as u64) as usize))
     });
-    let data = pieces.find_map(|(start, length)| {
+    let data = pieces.take(MAX_PIECES).find_map(|(start, length)| {
         let mut bytes = vec![0; length];
         let read = memory.read(start, &mut bytes).ok().filter(|_| Instant::now() < deadline)?;
         thread_pointer(start, bytes[..read].as_chunks().0)
@@ -55,7 +56,7 @@ mod tests {
         let list = [0x7f00, 0x7f00, 0, 0, 0, canary];
         let object = [0x7f30, 0x5000, 0, 0, 0, 0x5008];
         let thread = [0x7f60, 0x5000, 0x7f60, 0, 0, canary];
-        let words: Vec<_> = [list, object, thread].as_flattened().iter().copied().collect();
+        let words = [list, object, thread].as_flattened().to_vec();
         let bytes = |words: &[u64]| words.iter().map(|word| word.to_le_bytes()).collect::<Vec<_>>();
         assert_eq!(thread_pointer(0x7f00, &bytes(&words)), Some(0x7f60));
         assert_eq!(thread_pointer(0x7f00, &bytes(&words[..17])), None);

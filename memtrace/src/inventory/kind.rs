@@ -133,7 +133,7 @@ impl Kind {
     /// of derived types follow.
     pub(super) fn end(self) -> u64 {
         match self {
-            Self::Dict => 48,
+            Self::Dict | Self::StringFile => 48,
             Self::OrderedDict => 96,
             Self::List => 40,
             Self::Set => 200,
@@ -142,7 +142,6 @@ impl Kind {
             Self::NumpyArray | Self::TypedArray => 64,
             Self::Cell => 24,
             Self::MemoryMap => 32,
-            Self::StringFile => 48,
             _ => 16,
         }
     }

@@ -45,9 +45,9 @@ fn size(bytes: Option<u64>) -> String {
 fn fullness(group: &ArenaGroup) -> String {
     match group.percent {
         None => "not looked at: there was no time".to_owned(),
-        Some((0, below)) => format!("less than {below} % in use"),
-        Some((least, 101)) => format!("{least} % or more in use"),
-        Some((least, below)) => format!("{least} to {below} % in use"),
+        Some((0, below)) => format!("less than {below} % of the size in use"),
+        Some((least, 101)) => format!("{least} % or more of the size in use"),
+        Some((least, below)) => format!("{least} to {below} % of the size in use"),
     }
 }
 
@@ -105,4 +105,17 @@ pub fn sentences(objects: &PythonObjects) -> Vec<String> {
         )
     };
     groups.map(sentence).chain(pools(&objects.inventory)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_full_an_arena_is_says_of_what() {
+        let group = |percent| ArenaGroup { percent: Some(percent), ..ArenaGroup::default() };
+        for percent in [(0, 10), (10, 50), (90, 101)] {
+            assert!(fullness(&group(percent)).ends_with("of the size in use"));
+        }
+    }
 }

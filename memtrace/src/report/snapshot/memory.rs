@@ -142,3 +142,33 @@ pub(super) fn shared(snapshot: &Snapshot) -> Section {
         section
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Part;
+
+    #[test]
+    fn the_sum_is_first_and_what_is_said_of_other_allocators_names_their_row() {
+        let mapped = Account { size: 4096, live_chunks: 1, ..Account::default() };
+        let glibc = Glibc {
+            version: "2.36".to_owned(),
+            arenas: Vec::new(),
+            mapped,
+            total: mapped,
+            advice: Vec::new(),
+            doubts: Vec::new(),
+        };
+        let mut snapshot = Snapshot { glibc: Part::Read(glibc), ..Snapshot::default() };
+        let section = arenas(&snapshot);
+        let names: Vec<_> = section.rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, ["all", "1 own mapping"]);
+        snapshot.other_allocators = vec!["libjemalloc.so.2".to_owned()];
+        for is_read in [true, false] {
+            let row = label(Use::Rest, snapshot.glibc.read());
+            assert_eq!(row.starts_with("not read"), !is_read);
+            assert!(arenas(&snapshot).remarks.iter().any(|remark| remark.contains(row)));
+            snapshot.glibc = Part::default();
+        }
+    }
+}
