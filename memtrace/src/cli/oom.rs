@@ -37,7 +37,7 @@ enum Reports {
     List(Place),
     /// Print a report's summary, by default the newest one's.
     Show {
-        /// Its name, as `list` prints it.
+        /// Its name, as `list` prints it, or the beginning of it, its folder, or the process id.
         name: Option<String>,
         #[command(flatten)]
         place: Place,

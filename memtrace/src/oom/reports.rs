@@ -30,6 +30,13 @@ impl Stored {
         self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// Whether somebody may mean it: by the beginning of its name, or by the process id in it.
+    fn fits(&self, word: &str) -> bool {
+        let name = self.name();
+        let pid = name.strip_suffix(AHEAD).unwrap_or(&name).rsplit('-').next();
+        name.starts_with(word) || pid == Some(word)
+    }
+
     /// Bytes of its files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -98,24 +105,40 @@ fn is_report(path: &Path) -> bool {
 /// Prints the reports, the newest first: name, and what each says.
 pub fn list(folder: &Path, mut to: impl Write) -> Result<()> {
     fs::read_dir(folder).with_context(|| format!("list the reports in {}", folder.display()))?;
-    for report in stored(folder).iter().rev() {
+    say(&stored(folder), &mut to)
+}
+
+fn say(reports: &[Stored], to: &mut impl Write) -> Result<()> {
+    for report in reports.iter().rev() {
         let name = harmless(report.name().as_bytes());
         writeln!(to, "{name}\n    {}", report.headline()).context("print the list")?;
     }
     to.flush().context("print the list")
 }
 
-/// Prints the summary of a report, the newest if none is named.
+/// Prints the summary of a report, the newest if none is named: by its name or the beginning of it, its
+/// folder, or the process id.
 pub fn show(folder: &Path, name: Option<&str>, mut to: impl Write) -> Result<()> {
+    let name = name.map(|name| name.trim_end_matches('/'));
+    let named = name.map(Path::new).filter(|path| path.components().count() > 1 && is_report(path));
+    if let Some(folder) = named {
+        return print(&Stored { folder: folder.to_owned() }, to);
+    }
     fs::read_dir(folder).with_context(|| format!("list the reports in {}", folder.display()))?;
     let mut reports = stored(folder);
-    let chosen = match name {
-        None => reports.pop(),
-        Some(name) => reports.into_iter().find(|report| report.name() == name),
-    };
-    let Some(report) = chosen else {
-        bail!("no report {} in {}", name.unwrap_or("yet"), folder.display());
-    };
+    reports.retain(|report| name.is_none_or(|name| report.fits(name)));
+    let exact = reports.iter().find(|report| Some(&*report.name()) == name);
+    match (exact, &*reports, name) {
+        (Some(report), ..) | (None, [.., report], None) | (None, [report], _) => print(report, to),
+        (None, [], _) => bail!("no report {} in {}", name.unwrap_or("yet"), folder.display()),
+        (None, many, Some(name)) => {
+            say(many, &mut to)?;
+            bail!("{} reports fit {name}: name one of them", many.len())
+        }
+    }
+}
+
+fn print(report: &Stored, mut to: impl Write) -> Result<()> {
     let path = report.folder.join(SUMMARY);
     let mut summary = Vec::new();
     let read =
@@ -148,6 +171,31 @@ mod tests {
         assert!(String::from_utf8(shown).unwrap().ends_with("-a-1\n\na died\nmore"));
         let error = show(folder.path(), Some("../x"), Vec::new()).unwrap_err();
         assert!(error.to_string().starts_with("no report ../x in "), "{error}");
+    }
+
+    #[test]
+    fn a_report_is_found_by_what_tells_it_from_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let names =
+            ["20261126T055338Z-a-17", "20261126T055338Z-a-17-ahead", "20261127T000000Z-b-2"];
+        for name in names {
+            stored_with(folder.path(), name, name.as_bytes());
+        }
+        let found = |word: &str| {
+            let mut shown = Vec::new();
+            let result =
+                show(folder.path(), Some(word), &mut shown).map_err(|error| error.to_string());
+            (result.map(|()| String::from_utf8(shown.clone()).unwrap()), shown)
+        };
+        let is_b = |word: &str| found(word).0.unwrap().ends_with(names[2]);
+        let path = folder.path().join(names[2]);
+        let path = path.to_str().unwrap();
+        assert!(["20261127", "20261127T000000Z-b", names[2]].iter().all(|word| is_b(word)));
+        assert!(is_b(&format!("{}/", names[2])) && is_b(path) && is_b(&format!("{path}/")));
+        assert!(found(names[0]).0.unwrap().ends_with(names[0]), "a name is exact");
+        let (error, listed) = found("20261126");
+        assert_eq!(error.unwrap_err(), "2 reports fit 20261126: name one of them");
+        assert_eq!(String::from_utf8(listed).unwrap().matches("-a-17").count(), 4);
     }
 
     fn stored_with(folder: &Path, name: &str, summary: &[u8]) {
