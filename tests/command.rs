@@ -12,6 +12,7 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
+    cgroup::Cgroup,
     memtrace,
     observe::{state, wait_until},
     refusal::refusal,
@@ -278,4 +279,28 @@ fn a_command_that_memtrace_could_not_prepare_never_runs() {
         .expect("prlimit starts");
     refusal(1, &limited).says("Too many open files", "ulimit -n");
     assert!(!Path::new(witness).exists());
+}
+
+#[test]
+fn whose_limit_memtrace_shares_is_told_that_it_does() {
+    let group = Cgroup::limited(1 << 30);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("report.json");
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "read line; exec \"$@\"", "sh"])
+        .arg(memtrace::command().get_program())
+        .arg("-o");
+    shell.arg(&path).args(["--", "true"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut shell = shell.spawn().expect("a shell");
+    group.add(shell.id());
+    writeln!(shell.stdin.take().expect("it is piped")).expect("it reads");
+    let output = shell.wait_with_output().expect("it ends");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(
+        said.contains(&format!("inside the control group {}, limit 1.00 GiB", group.path)),
+        "{said}"
+    );
+    let notes = Report::read(&path).0["notes"].to_string();
+    assert!(notes.contains("its own memory, at most ") && notes.contains(&group.path), "{notes}");
 }

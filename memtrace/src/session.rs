@@ -47,8 +47,13 @@ use crate::{
     cli::{self, Exit},
     kernel,
     output::{self, Outputs},
-    process::{namespaces::ensure_initial_pid_namespace, selection::Wanted},
+    process::{
+        groups::{Groups, own_limit},
+        namespaces::ensure_initial_pid_namespace,
+        selection::Wanted,
+    },
     profile::{BasisPoints, Profile},
+    report::units::Size,
     snapshot::Snapshot,
 };
 
@@ -125,11 +130,26 @@ const TICK: Duration = Duration::from_millis(500);
 pub fn run(options: Options) -> Result<Exit> {
     options.outputs.check()?;
     kernel::require_features()?;
+    warn_of_limit();
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let exit = runtime.block_on(trace(&options));
     // Symbols that nobody waits for any more need not be found.
     runtime.shutdown_background();
     exit
+}
+
+/// What memtrace needs is missing for those that share its limit, and a kill takes it too.
+fn warn_of_limit() {
+    let limit = Groups::find().ok().and_then(|groups| own_limit(&groups));
+    if let Some((path, limit)) = limit {
+        cli::complain(
+            &format!(
+                "memtrace runs inside the control group {path}, limit {}: its own memory counts there",
+                Size(limit)
+            ),
+            &format!("start it outside, and trace what is inside: memtrace --cgroup {path}"),
+        );
+    }
 }
 
 async fn trace(options: &Options) -> Result<Exit> {

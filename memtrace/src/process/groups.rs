@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::pressure;
+use super::{pressure, survey};
 
 /// No file of a control group that is read here is longer.
 const LIMIT: u64 = 1 << 20;
@@ -159,6 +159,14 @@ impl Groups {
 pub fn around(path: &str) -> Vec<String> {
     let paths = Path::new(path).ancestors().map(|path| path.to_string_lossy().into_owned());
     paths.filter(|path| !path.is_empty() && path != "/").collect()
+}
+
+/// The nearest control group around memtrace that limits memory: what memtrace needs counts there.
+#[must_use]
+pub fn own_limit(groups: &Groups) -> Option<(String, u64)> {
+    let own = survey::cgroup(std::process::id())?;
+    let limit = |path: String| Some((groups.memory(&path).ok()?.limit?, path));
+    around(&own).into_iter().find_map(limit).map(|(limit, path)| (path, limit))
 }
 
 /// `ID PARENT DEVICE ROOT POINT OPTIONS [FIELD...] - TYPE SOURCE OPTIONS`.

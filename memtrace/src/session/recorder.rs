@@ -18,7 +18,7 @@ use crate::{
     kernel::{self, Events, Kills},
     oom::{Archive, Rotation},
     process::{
-        groups::{Groups, around},
+        groups::{Groups, around, own_limit},
         survey, survival,
     },
 };
@@ -69,8 +69,7 @@ fn survive(groups: &Groups, scope: &Scope) {
     }
     let own = survey::cgroup(std::process::id()).unwrap_or_default();
     let is_watched = matches!(scope, Scope::Group(path) if around(&own).contains(path));
-    let limited = |path: &String| groups.memory(path).is_ok_and(|memory| memory.limit.is_some());
-    let limited = around(&own).into_iter().find(limited);
+    let limited = own_limit(groups).map(|(path, _)| path);
     if let Some(path) = limited.or_else(|| is_watched.then_some(own)) {
         cli::complain(
             &format!("memtrace runs inside the control group {path}, and out of memory with it"),

@@ -325,6 +325,7 @@ impl Tracer {
         self.notes.extend(self.failures.take());
         self.notes.extend(unseen(&self.targets));
         self.notes.extend(self.log.killed(&self.targets));
+        self.notes.extend(groups::own_share());
     }
 
     /// Ends the tracing. Nothing is recorded any more when this returns, and the probes are

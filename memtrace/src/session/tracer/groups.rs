@@ -4,9 +4,24 @@ use std::collections::BTreeMap;
 
 use super::Tracer;
 use crate::{
-    process::{groups::Groups, survey},
+    process::{
+        groups::{Groups, own_limit},
+        survey, survival,
+    },
     profile::Group,
+    report::units::Size,
 };
+
+/// That others were left less by what memtrace needed itself.
+pub(super) fn own_share() -> Option<String> {
+    let (path, limit) = own_limit(&Groups::find().ok()?)?;
+    let (_, most) = survival::used();
+    let (limit, most) = (Size(limit), Size(most));
+    Some(format!(
+        "memtrace ran inside the control group {path}, limit {limit}: its own memory, at most {most}, \
+         counted there."
+    ))
+}
 
 impl Tracer {
     /// The groups that limit the memory of those that still run, with their places in the order.
