@@ -24,7 +24,8 @@ pub fn announcement_of_all(count: u64, shed: &Shed, most: &str) -> String {
 /// Which of several processes the probes took most time of.
 #[must_use]
 pub fn most(pid: u32, comm: &str, share: BasisPoints) -> String {
-    format!("most of it was {} ({pid}), {share} of whose CPU time they took", printable(comm))
+    let name = printable(comm);
+    format!("most of it in the end was {name} ({pid}), {share} of whose CPU time they took then")
 }
 
 /// A paragraph for the reports, for each process that it concerns, or for all that shared their probes.
@@ -99,7 +100,7 @@ mod tests {
         let line = announcement_of_all(2, &shed, &most(7, "noisy", BasisPoints(9_000)));
         assert!(line.contains("the probes of 2 processes are off after 9.0 s"), "{line}");
         assert!(
-            line.contains("most of it was noisy (7), 90 % of whose CPU time they took"),
+            line.contains("most of it in the end was noisy (7), 90 % of whose CPU time they took"),
             "{line}"
         );
     }

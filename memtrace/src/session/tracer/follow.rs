@@ -18,6 +18,7 @@ use crate::{
         survey,
         unusable::{Reason, Unusable},
     },
+    report::units::Size,
 };
 
 /// Before Linux 6.13.
@@ -121,17 +122,19 @@ impl Tracer {
         let is_misread = !before.is_paused_on_change() && (age < MOMENT || is_next);
         if change.address == NO_SLOT {
             self.kernel.watch_process(change.pid, slot)?;
-            if !before.is_paused_on_change() {
-                target.notes.push(became_another(change.pid, self.can_follow));
-            }
         } else {
             target.succeed(before);
         }
         if is_misread {
             self.disown(old);
         }
+        let is_late = change.address == NO_SLOT && !target.is_paused_on_change();
         let replaced = (!is_kept).then_some(old);
-        self.begin(target, (old, replaced), refusal)
+        let begun = self.begin(target, (old, replaced), refusal);
+        if let (true, Some(target)) = (is_late, self.targets.get_mut(slot)) {
+            target.notes.push(became_another(change.pid, self.can_follow));
+        }
+        begun
     }
 
     /// Forgets what a program is called and has mapped: it may be what the next one has, which is in
@@ -260,11 +263,15 @@ const SETTLED: Duration = Duration::from_millis(100);
 /// What a program is called of which nobody has read the name.
 const UNREAD: &str = "over too soon";
 
+/// To be told when its probes are in place.
 fn became_another(pid: u32, can_follow: bool) -> String {
     let help = if can_follow { " (--follow records it)" } else { "" };
+    let had = survey::one(pid).filter(|seen| !seen.is_dead && seen.resident > 0);
+    let had = had.map(|seen| format!(" It had {} resident by then.", Size(seen.resident)));
     format!(
-        "Process {pid} became another program: what that allocated before memtrace had read its files, \
-         some milliseconds, is not recorded{help}."
+        "Process {pid} became another program: what that allocated before memtrace had read its files \
+         is not recorded{help}.{}",
+        had.unwrap_or_default()
     )
 }
 

@@ -1,5 +1,7 @@
 //! Whether the kernel has killed a target for want of memory, as its log says.
 
+use std::collections::BTreeMap;
+
 use super::Targets;
 use crate::process::kernel_log::{self, KernelLog};
 
@@ -16,7 +18,9 @@ impl Log {
     pub(super) fn killed(&mut self, targets: &Targets) -> Vec<String> {
         let Some(log) = &mut self.0 else { return Vec::new() };
         log.read();
-        let ended = targets.iter().filter(|target| target.ended.is_some());
+        // Of several programs in a process the last one was.
+        let last: BTreeMap<_, _> = targets.iter().map(|target| (target.pid, target)).collect();
+        let ended = last.into_values().filter(|target| target.ended.is_some());
         let said = ended.map(|target| (target, log.about(target.pid)));
         let killed = said.filter(|(_, lines)| !lines.is_empty());
         killed.map(|(target, lines)| sentence(&target.comm, target.pid, &lines)).collect()

@@ -174,17 +174,15 @@ impl Tracer {
     /// Watches the share of the probes that all have together, and for its cause each one's.
     fn watch_all(&mut self) -> Result<Option<Shed>> {
         let mut sum = Reading { at: self.began.elapsed(), ..Reading::default() };
-        let mut highest = Price::default();
+        let mut spent = Price::default();
         for slot in self.targets.slots() {
             let Some(target) = self.targets.get(slot) else { continue };
             let (reading, price) = (self.reading(target)?, self.meter.price(target));
             sum.used += reading.used;
             sum.calls += reading.calls;
             sum.releases += reading.releases;
-            highest = Price {
-                call: highest.call.max(price.call),
-                release: highest.release.max(price.release),
-            };
+            spent.call += reading.calls.saturating_mul(price.call);
+            spent.release += reading.releases.saturating_mul(price.release);
             if let Some(target) = self.targets.get_mut(slot) {
                 target.watch.observe(reading, price, BasisPoints(u32::MAX));
             }
@@ -195,7 +193,11 @@ impl Tracer {
             return Ok(None);
         }
         let limit = self.limit.unwrap_or(BasisPoints(u32::MAX));
-        Ok(self.watch.observe(sum, highest, limit))
+        let usual = Price {
+            call: spent.call / sum.calls.max(1),
+            release: spent.release / sum.releases.max(1),
+        };
+        Ok(self.watch.observe(sum, usual, limit))
     }
 
     /// What the resident memory of those that have not ended consists of. Their recording has been
