@@ -60,6 +60,14 @@ pub struct Identity {
     pub start_time: u64,
 }
 
+impl Identity {
+    /// When it started, since boot.
+    #[must_use]
+    pub const fn started(&self) -> Duration {
+        Duration::from_millis(self.start_time.saturating_mul(10))
+    }
+}
+
 /// A 64-bit user space process whose memory may be read. Clones are the same process.
 ///
 /// Questions that may wait for the process's memory map go to a thread of their own and get

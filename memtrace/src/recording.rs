@@ -21,7 +21,7 @@ use crate::profile::{Profile, Timeline};
 
 const MAGIC: [u8; 8] = *b"MEMTRACE";
 /// Version of the format that is written and read.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// Most bytes that a recording may unpack to; a million deep stacks take a fifth of it.
 const MAX_BYTES: u64 = 1 << 30;
 /// Most elements of one collection. An element can be 50 times larger in memory than packed.

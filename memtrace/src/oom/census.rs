@@ -101,13 +101,29 @@ impl Census {
 
     /// Those that lived at a moment, as they were when last seen before it.
     pub fn at(&self, moment: Duration) -> impl Iterator<Item = (&Citizen, Standing)> {
-        let survey = self.surveys.iter().rev().find(|at| **at + TOGETHER <= moment).copied();
+        let survey = moment.checked_sub(TOGETHER).and_then(|moment| self.survey_before(moment));
         let lived = move |citizen: &&Citizen| {
             let was_gone = citizen.ended.is_some_and(|ended| ended + TOGETHER < moment);
             !was_gone && survey.is_none_or(|survey| citizen.last_seen >= survey)
         };
         let citizens = self.citizens.values().filter(lived);
         citizens.filter_map(move |citizen| Some((citizen, citizen.at(moment)?)))
+    }
+
+    /// When a process began, at the earliest; `None`: not known.
+    #[must_use]
+    pub fn born(&self, pid: u32, moment: Duration) -> Option<Duration> {
+        match self.citizens.get(&pid) {
+            Some(citizen) => Some(citizen.identity.started()),
+            // It was not there when everybody was looked for.
+            None if self.unknown == 0 => self.survey_before(moment),
+            None => None,
+        }
+    }
+
+    /// When everybody was last looked for before a moment.
+    fn survey_before(&self, moment: Duration) -> Option<Duration> {
+        self.surveys.iter().rev().find(|at| **at <= moment).copied()
     }
 
     /// A process, alive or lately dead.

@@ -1,6 +1,6 @@
 //! From a kill, as the kernel programs tell of it, to the account of it that goes into a report.
 
-use std::{collections::HashMap, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
 use memtrace_abi::kill::{Kill, NO_SLOT, cause};
 
@@ -12,6 +12,8 @@ use crate::{
 
 /// Members that are listed.
 const MAX_MEMBERS: usize = 30;
+/// What a process has that is no older it has taken, or has it from its parent.
+const NEW: Duration = Duration::from_secs(3);
 const PAGE: u64 = 4096;
 
 /// Who was killed, or is in danger.
@@ -49,13 +51,17 @@ impl Victim {
         }
     }
 
-    /// As it was when last seen before, else by what the kernel counted.
-    fn standing(&self, citizen: &Citizen) -> Option<Standing> {
-        let counted = || {
-            let resident = self.counted?.resident.sum();
-            Some(Standing { at: self.at, resident, ..Standing::default() })
+    /// As the kernel counted it, else as it was when last seen before.
+    fn standing(&self, census: &Census) -> Option<Standing> {
+        let seen = census.get(self.pid).and_then(|citizen| citizen.at(self.at));
+        let end = match (seen, self.counted.map(|counted| counted.resident.sum())) {
+            (Some(seen), Some(resident)) => seen.later(self.at, resident),
+            (None, Some(resident)) => Standing { at: self.at, resident, ..Standing::default() },
+            (seen, None) => seen?,
         };
-        citizen.at(self.at).or_else(counted)
+        let is_new = |born: &Duration| self.at < *born + NEW && *born <= end.at;
+        let born = census.born(self.pid, self.at).filter(is_new);
+        Some(born.map_or(end, |born| Standing::since_birth(born, end.at, end.resident)))
     }
 }
 
@@ -111,20 +117,23 @@ impl Scene<'_> {
     }
 
     /// The processes that share a limit, or a group if no limit is known, that lived at the moment of the
-    /// kill: as they were when last seen before it, the largest first.
+    /// kill: the victim, and the others as they were when last seen before it, the largest first.
     #[must_use]
-    pub fn members(&self, victim: &Victim, limit: Option<&Limit>) -> Vec<(&Citizen, Standing)> {
+    pub fn members<'a>(
+        &'a self,
+        victim: &'a Victim,
+        limit: Option<&Limit>,
+    ) -> Vec<(u32, &'a str, Standing)> {
         let own = self.cgroup(victim).unwrap_or("/");
         let path = limit.map_or(own, |limit| &limit.group.path);
         let is_victim = |citizen: &Citizen| citizen.identity.pid == victim.pid;
         let others = self.census.at(victim.at);
         let others = others.filter(|(one, _)| one.is_in(path) && !is_victim(one));
-        let itself = self.census.get(victim.pid);
-        let itself = itself.and_then(|one| Some((one, victim.standing(one)?)));
+        let others = others.map(|(one, standing)| (one.identity.pid, &*one.comm, standing));
+        let itself = victim.standing(self.census);
+        let itself = itself.map(|standing| (victim.pid, &*victim.comm, standing));
         let mut members: Vec<_> = others.chain(itself).collect();
-        members.sort_by_key(|(citizen, standing)| {
-            (std::cmp::Reverse(standing.resident), citizen.identity.pid)
-        });
+        members.sort_by_key(|(pid, _, standing)| (Reverse(standing.resident), *pid));
         members
     }
 
@@ -136,11 +145,17 @@ impl Scene<'_> {
         limit: Option<Limit>,
         processes: &HashMap<u32, u32>,
     ) -> Incident {
-        let all = self.members(&victim, limit.as_ref());
-        let more_members = all.len().saturating_sub(MAX_MEMBERS) as u64;
-        let members = all.into_iter().take(MAX_MEMBERS).map(|one| member(one, processes));
-        let members: Vec<_> = members.collect();
-        let seen = self.census.get(victim.pid).and_then(|citizen| citizen.at(victim.at));
+        let mut listed = self.members(&victim, limit.as_ref());
+        let more_members = listed.len().saturating_sub(MAX_MEMBERS) as u64;
+        let mut room = MAX_MEMBERS;
+        listed.retain(|(pid, ..)| {
+            let is_listed = *pid == victim.pid || room > 1;
+            room -= usize::from(is_listed);
+            is_listed
+        });
+        let ages = listed.iter().map(|(_, _, seen)| victim.at.saturating_sub(seen.at));
+        let looked_before = ages.max().unwrap_or_default();
+        let members = listed.iter().map(|one| member(*one, processes)).collect();
         let ago = self.now.saturating_sub(victim.at);
         Incident {
             at_millis: self.now_millis.saturating_sub(ago.as_millis() as u64),
@@ -154,7 +169,7 @@ impl Scene<'_> {
             limit,
             members,
             more_members,
-            looked_before: seen.map_or(Duration::ZERO, |seen| victim.at.saturating_sub(seen.at)),
+            looked_before,
             log: self.log.to_vec(),
         }
     }
@@ -167,15 +182,15 @@ fn used_up(mut limit: Limit) -> Limit {
     limit
 }
 
-fn member((citizen, standing): (&Citizen, Standing), processes: &HashMap<u32, u32>) -> Member {
-    let Standing { resident, grown, over, .. } = standing;
-    let pid = citizen.identity.pid;
+fn member((pid, comm, seen): (u32, &str, Standing), processes: &HashMap<u32, u32>) -> Member {
+    let Standing { resident, grown, over, lately, .. } = seen;
     Member {
         pid,
-        comm: citizen.comm.clone(),
+        comm: comm.to_owned(),
         resident,
         grown,
         over,
+        lately,
         process: processes.get(&pid).copied(),
     }
 }
@@ -227,6 +242,35 @@ mod tests {
         let members = incident.members.iter().map(|member| (member.pid, member.resident));
         assert_eq!(members.collect::<Vec<_>>(), [(2, 100), (9, 8)]);
         assert_eq!(incident.looked_before, at(500));
+    }
+
+    #[test]
+    fn who_was_never_seen_is_told_of_as_the_kernel_counted_it() {
+        let at = Duration::from_millis;
+        let mut census = Census::default();
+        let identity = Identity { pid: 9, start_time: 1 };
+        let seen = Seen { identity, comm: "parent".into(), resident: 80, is_dead: false };
+        for millis in [3_000, 4_000] {
+            census.note(&seen, at(millis));
+            census.close_survey(at(millis));
+        }
+        let limits = Limits::new(Groups::find().unwrap());
+        let (now, now_millis) = (at(4_700), 0);
+        let scene = Scene { census: &census, limits: &limits, log: &[], now, now_millis };
+        let resident = ByKind { anonymous: 300, ..ByKind::default() };
+        let victim = Victim {
+            pid: 7,
+            comm: "worker".into(),
+            cause: Cause::OutOfMemory,
+            at: at(4_600),
+            slot: None,
+            counted: Some(Counted { resident, ..Counted::default() }),
+        };
+        let incident = scene.incident(victim, None, &HashMap::new());
+        let [worker, parent] = &*incident.members else { panic!("{incident:?}") };
+        assert_eq!((&*worker.comm, worker.resident, worker.grown), ("worker", 300, 300));
+        assert_eq!((worker.over, parent.pid), (at(600), 9), "since the last look at everybody");
+        assert_eq!(incident.looked_before, at(600));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 /// How far back growth is known.
 const MEMORY: Duration = Duration::from_mins(1);
+/// What was taken so shortly before is what was missing in the end.
+const LATELY: Duration = Duration::from_secs(3);
 /// Time between looks that are kept.
 const BETWEEN: Duration = Duration::from_millis(900);
 /// The latest looks, which are all kept: a report is written some moments after the kill.
@@ -26,6 +28,26 @@ pub struct Standing {
     pub grown: i64,
     /// In how much time.
     pub over: Duration,
+    /// How much of that in the last seconds.
+    pub lately: i64,
+}
+
+impl Standing {
+    /// A process that began a moment ago: all it has is new.
+    #[must_use]
+    pub fn since_birth(born: Duration, at: Duration, resident: u64) -> Self {
+        let grown = resident.cast_signed();
+        Self { at, resident, grown, over: at.saturating_sub(born), lately: grown }
+    }
+
+    /// The same process some time later.
+    #[must_use]
+    pub fn later(self, at: Duration, resident: u64) -> Self {
+        let more = grown(self.resident, resident);
+        let over = self.over.saturating_add(at.saturating_sub(self.at));
+        let [grown, lately] = [self.grown, self.lately].map(|grown| grown.saturating_add(more));
+        Self { at, resident, grown, over, lately }
+    }
 }
 
 impl Past {
@@ -53,9 +75,20 @@ impl Past {
         let (at, resident) = *before().next_back()?;
         let start = at.saturating_sub(MEMORY);
         let (since, had) = *before().find(|(at, _)| *at >= start)?;
-        let grown = resident.cast_signed().wrapping_sub(had.cast_signed());
-        Some(Standing { at, resident, grown, over: at.saturating_sub(since) })
+        let lately = at.saturating_sub(LATELY);
+        let (_, had_lately) = *before().rfind(|(at, _)| *at <= lately).unwrap_or(&(since, had));
+        Some(Standing {
+            at,
+            resident,
+            grown: grown(had, resident),
+            over: at.saturating_sub(since),
+            lately: grown(had_lately, resident),
+        })
     }
+}
+
+const fn grown(had: u64, has: u64) -> i64 {
+    has.cast_signed().wrapping_sub(had.cast_signed())
 }
 
 #[cfg(test)]
@@ -81,9 +114,23 @@ mod tests {
         past.note(SECOND * 2, 900);
         past.note(SECOND * 2 + SECOND / 4, 10);
         let at = SECOND * 2 + SECOND / 5;
-        let expected = Standing { at: SECOND * 2, resident: 900, grown: 800, over: SECOND };
+        let expected =
+            Standing { at: SECOND * 2, resident: 900, grown: 800, over: SECOND, lately: 800 };
         assert_eq!(past.at(at), Some(expected));
         assert_eq!(past.at(SECOND / 2), None);
+    }
+
+    #[test]
+    fn what_was_taken_in_the_last_seconds_is_known() {
+        let mut past = Past::new(Duration::ZERO, 0);
+        past.note(SECOND, 100);
+        for second in 2..10 {
+            past.note(SECOND * second, 110);
+        }
+        let flat = past.at(SECOND * 9).unwrap();
+        assert_eq!((flat.grown, flat.lately), (110, 0));
+        let end = flat.later(SECOND * 10, 150);
+        assert_eq!((end.grown, end.lately, end.over), (150, 40, SECOND * 10));
     }
 
     #[test]

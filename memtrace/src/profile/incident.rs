@@ -1,6 +1,6 @@
 //! Why the profile of a process was written down: it was killed, or was about to be.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,11 +27,11 @@ pub struct Incident {
     pub counted: Option<Counted>,
     /// The limit that was hit; `None`: not known.
     pub limit: Option<Limit>,
-    /// The processes that share that limit, the largest first.
+    /// The victim and the processes that share that limit, the largest first.
     pub members: Vec<Member>,
     /// How many more there were.
     pub more_members: u64,
-    /// How long before it the members were looked at.
+    /// How long before it the members were looked at, at most; the victim at that moment, if it was counted.
     pub looked_before: Duration,
     /// What the kernel's log says of it.
     pub log: Vec<String>,
@@ -103,8 +103,10 @@ pub struct Member {
     pub resident: u64,
     /// By how much the RSS has grown.
     pub grown: i64,
-    /// In how much time: a minute, or since the process was first seen.
+    /// In how much time: a minute, or since the process was first seen, or since its beginning.
     pub over: Duration,
+    /// How much of that in the last seconds.
+    pub lately: i64,
     /// Index into the profile's processes; `None`: it was not traced.
     pub process: Option<u32>,
 }
@@ -138,16 +140,30 @@ impl Incident {
         member.pid == self.pid
     }
 
-    /// The one that grew most, the victim first of those that grew as much; `None`: nobody grew by a tenth
-    /// of the limit, or of the largest where everything shares the machine's.
+    /// Those that grew most in the last minute; nobody if that is less than a tenth of the limit.
     #[must_use]
-    pub fn grew_most(&self) -> Option<&Member> {
-        let largest = self.members.iter().map(|member| member.resident).max()?;
+    pub fn grew_most(&self) -> Vec<&Member> {
+        self.grew(10, |member| member.grown)
+    }
+
+    /// Those that grew most in the last seconds; nobody if that is less than a fortieth of the limit.
+    #[must_use]
+    pub fn grew_last(&self) -> Vec<&Member> {
+        self.grew(40, |member| member.lately)
+    }
+
+    /// Those that grew by more than half as much as whoever grew most, the first ones first; nobody if
+    /// that is too small a part of the limit, or of the largest where everything shares the machine's.
+    fn grew(&self, part: u64, growth: impl Fn(&Member) -> i64) -> Vec<&Member> {
+        let largest = self.members.iter().map(|member| member.resident).max().unwrap_or(0);
         let group = self.limit.as_ref().map(|limit| &limit.group);
         let limit = group.filter(|group| group.path != "/").and_then(|group| group.limit);
-        let much = limit.unwrap_or(largest) / 10;
-        let most = self.members.iter().max_by_key(|one| (one.grown, self.is_victim(one)))?;
-        u64::try_from(most.grown).is_ok_and(|grown| grown > much).then_some(most)
+        let much = i64::try_from(limit.unwrap_or(largest) / part).unwrap_or(i64::MAX);
+        let most = self.members.iter().map(&growth).max().filter(|most| *most > much);
+        let is_much = |member: &&Member| most.is_some_and(|most| growth(member) > most / 2);
+        let mut members: Vec<_> = self.members.iter().filter(is_much).collect();
+        members.sort_by_key(|member| (Reverse(growth(member)), !self.is_victim(member)));
+        members
     }
 
     /// What all of them had together, what they share counted in each; `None`: not all are known.
@@ -170,15 +186,18 @@ mod tests {
     fn who_grew_most_is_told_if_it_grew_by_much() {
         let members = vec![member(1, 1000, 0), member(2, 400, 350), member(3, 10, 5)];
         let mut incident = Incident { pid: 1, members, ..Incident::default() };
-        let most = |incident: &Incident| incident.grew_most().map(|member| member.pid);
-        assert_eq!(most(&incident), Some(2));
+        let most = |incident: &Incident| {
+            let most = incident.grew_most();
+            most.iter().map(|member| member.pid).collect::<Vec<_>>()
+        };
+        assert_eq!(most(&incident), [2]);
         let group = Group { path: "/a".into(), limit: Some(3_600), ..Group::default() };
         incident.limit = Some(Limit { group, ..Limit::default() });
-        assert_eq!(most(&incident), None, "less than a tenth of the limit");
+        assert!(most(&incident).is_empty(), "less than a tenth of the limit");
         incident.limit = None;
         incident.members = vec![member(1, 1000, -5), member(2, 400, 90)];
-        assert_eq!(most(&incident), None, "nobody grew by much");
-        incident.members = vec![member(1, 1000, 300), member(2, 400, 300)];
-        assert_eq!(most(&incident), Some(1), "the victim as much as any");
+        assert!(most(&incident).is_empty(), "nobody grew by much");
+        incident.members = vec![member(2, 400, 300), member(3, 900, 150), member(1, 1000, 300)];
+        assert_eq!(most(&incident), [1, 2], "the victim as much as any");
     }
 }

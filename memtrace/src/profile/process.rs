@@ -50,6 +50,8 @@ pub struct Process {
     pub shed: Option<Shed>,
     /// Its heap at the end of tracing, if that was looked at.
     pub heap: Option<Heap>,
+    /// When its own tracing began, from the start of tracing.
+    pub began: Duration,
     /// When it ended, from the start of tracing; `None`: it outlived the tracing.
     pub ended: Option<Duration>,
 }
@@ -84,5 +86,11 @@ impl Process {
     #[must_use]
     pub fn text(&self) -> String {
         format!("{} ({})", printable(&self.comm), self.pid)
+    }
+
+    /// How long it was traced, if all of it took so long.
+    #[must_use]
+    pub fn traced(&self, duration: Duration) -> Duration {
+        self.ended.unwrap_or(duration).saturating_sub(self.began)
     }
 }

@@ -162,7 +162,8 @@ fn process_cells(process: &Process) -> Vec<String> {
         sharing.map(|sharing| sharing.proportional),
     ];
     cells.extend(known.map(|size| size.map_or_else(String::new, |size| Size(size).to_string())));
-    let ended = process.ended.map(|time| format!(", ended after {}", Elapsed(time)));
+    let ended =
+        process.ended.map(|time| format!(", ended after {}", Elapsed(process.traced(time))));
     let name = escape(&(process.text() + &ended.unwrap_or_default()));
     let command_line = escape(&printable(&process.command_line));
     let about = escape(&about(process));

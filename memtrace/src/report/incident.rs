@@ -1,6 +1,7 @@
 //! A kill in words: who, by whom, which limit, who else was there.
 
-use std::time::Duration;
+mod unseen;
+mod verdict;
 
 use jiff::Timestamp;
 
@@ -8,7 +9,9 @@ use super::{
     summary::page::Page,
     units::{Elapsed, Share, Size},
 };
-use crate::profile::{Cause, Counted, Evidence, Group, Incident, Limit, Member, printable};
+use crate::profile::{
+    Cause, Counted, Evidence, Group, Incident, Limit, Member, Profile, printable,
+};
 
 /// The numbers of `memory.stat` that say most, under both versions' names.
 const STAT: [(&str, &str, &str); 5] = [
@@ -35,6 +38,9 @@ pub fn headline(incident: &Incident) -> String {
             )
         }
         Cause::Signal { pid: 0, .. } => format!("{who} was killed, by whom is not known{rss}"),
+        Cause::Signal { pid, .. } if *pid == incident.pid => {
+            format!("{who} was killed by itself{rss}")
+        }
         Cause::Signal { pid, comm } => {
             format!("{who} was killed by {} ({pid}){rss}", printable(comm))
         }
@@ -75,11 +81,14 @@ fn group_text(group: &Group) -> String {
 }
 
 /// The account of it, above everything else of a summary.
-pub(super) fn write(incident: &Incident, page: &mut Page) {
+pub(super) fn write(incident: &Incident, profile: &Profile, page: &mut Page) {
     page.long_heading(&headline(incident));
     page.paragraph(&circumstances(incident), "  ");
     if let Some(counted) = incident.counted {
         page.paragraph(&kernel_numbers(&counted), "  ");
+    }
+    if let Some(text) = unseen::remark(incident, profile) {
+        page.paragraph(&text, "  ");
     }
     if let Some(limit) = &incident.limit {
         page.blank();
@@ -181,13 +190,11 @@ fn members(incident: &Incident, page: &mut Page) {
     }
     let total: u64 = members.iter().map(|member| member.resident).fold(0, u64::saturating_add);
     page.blank();
-    let before = Elapsed(incident.looked_before);
-    let when = if incident.cause.is_kill() { format!(", {before} before") } else { String::new() };
-    page.heading(&format!("Who held what{when}"));
+    page.heading(&format!("Who held what{}", when(incident)));
     page.row("        RSS   share      grew        in", "");
     for member in members {
         let share = Share(member.resident, total).to_string();
-        let (grown, over) = (growth(member), Elapsed(member.over).to_string());
+        let (grown, over) = (growth(member.grown), Elapsed(member.over).to_string());
         let rss = Size(member.resident).to_string();
         let role = role(member, incident);
         page.row(&format!("  {rss:>9} {share:>7} {grown:>9} {over:>9}  "), &role);
@@ -195,15 +202,29 @@ fn members(incident: &Incident, page: &mut Page) {
     if incident.more_members > 0 {
         page.row("  ", &format!("and {} more processes", incident.more_members));
     }
-    page.paragraph(&verdict(incident), "  ");
+    page.paragraph(&verdict::verdict(incident), "  ");
     if let Some(elsewhere) = elsewhere(incident) {
         page.paragraph(&elsewhere, "  ");
     }
 }
 
-fn growth(member: &Member) -> String {
-    let sign = if member.grown < 0 { '-' } else { '+' };
-    format!("{sign}{}", Size(member.grown.unsigned_abs()))
+/// The others were not looked at when the victim was killed, but some time before.
+fn when(incident: &Incident) -> String {
+    let before = Elapsed(incident.looked_before);
+    match incident
+        .counted
+        .is_some_and(|_| incident.members.iter().any(|one| incident.is_victim(one)))
+    {
+        _ if !incident.cause.is_kill() => String::new(),
+        true if incident.members.len() == 1 => " at the kill".into(),
+        true => format!(": the victim at the kill, the others up to {before} before"),
+        false => format!(", up to {before} before"),
+    }
+}
+
+fn growth(bytes: i64) -> String {
+    let sign = if bytes < 0 { '-' } else { '+' };
+    format!("{sign}{}", Size(bytes.unsigned_abs()))
 }
 
 fn role(member: &Member, incident: &Incident) -> String {
@@ -211,31 +232,6 @@ fn role(member: &Member, incident: &Incident) -> String {
         if member.pid == incident.pid && incident.cause.is_kill() { ", killed" } else { "" };
     let traced = if member.process.is_none() { ", not traced" } else { "" };
     format!("{}{victim}{traced}", member.text())
-}
-
-/// Who is to blame, as far as growth tells.
-fn verdict(incident: &Incident) -> String {
-    let victim = incident.members.iter().find(|member| incident.is_victim(member));
-    let is_new =
-        |member: &&Member| member.over < Duration::from_secs(1) && incident.cause.is_kill();
-    let Some(most) = incident.grew_most() else {
-        return victim.filter(is_new).map_or_else(
-            || "Nobody grew by much in the last minute.".into(),
-            |victim| format!("{} had hardly been seen: who grew is not known.", victim.text()),
-        );
-    };
-    let (name, grown) = (most.text(), growth(most));
-    match victim {
-        Some(victim) if incident.is_victim(most) => {
-            format!("{} itself grew most, {grown}.", victim.text())
-        }
-        Some(victim) if incident.cause.is_kill() => format!(
-            "{name} grew most, {grown}; {} grew by {}: the victim is not the culprit.",
-            victim.text(),
-            growth(victim),
-        ),
-        _ => format!("{name} grew most, {grown}."),
-    }
 }
 
 /// Memory of the group that is in no process, or in several.
@@ -258,13 +254,15 @@ fn elsewhere(incident: &Incident) -> Option<String> {
         return Some(format!("{outside} of the {usage} in use is in no process's RSS: {what}."));
     }
     let most = usage.max(group.limit.unwrap_or(usage + usage / 4));
-    (held > most).then(|| {
-        format!(
-            "They add up to {}, more than the {} in use: what processes share, as forked ones do, counts \
-             in each of them, and files that others have read before count for those others' groups.",
-            Size(held),
-            Size(usage)
-        )
+    let files = "files that others have read before count for those others' groups.";
+    (held > most).then(|| match (&*incident.members, Size(held), Size(usage)) {
+        ([only], held, usage) => {
+            format!("{} has {held}, more than the {usage} in use: {files}", only.text())
+        }
+        (_, held, usage) => format!(
+            "They add up to {held}, more than the {usage} in use: what processes share, as forked ones do, \
+             counts in each of them, and {files}"
+        ),
     })
 }
 
@@ -280,6 +278,8 @@ fn cache(group: &Group) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::report::summary::Screen;
 
@@ -302,10 +302,22 @@ mod tests {
         let limit = Some(Limit { group, ..Limit::default() });
         let incident = Incident { comm: "python3".into(), pid: 7, limit, ..Incident::default() };
         let mut page = Page::new(Screen::default());
-        write(&incident, &mut page);
+        write(&incident, &Profile::default(), &mut page);
         let whole =
             format!("python3 (7) was killed by the kernel: out of memory, limit 300 MiB of {path}");
         assert_eq!(page.text().lines().next(), Some(&*whole));
+    }
+
+    #[test]
+    fn who_kills_itself_is_told_from_who_is_killed() {
+        let signal = |by| {
+            let cause = Cause::Signal { pid: by, comm: "python3".into() };
+            let incident =
+                Incident { pid: 7, comm: "python3".into(), cause, ..Incident::default() };
+            headline(&incident)
+        };
+        assert_eq!(signal(7), "python3 (7) was killed by itself");
+        assert_eq!(signal(8), "python3 (7) was killed by python3 (8)");
     }
 
     #[test]
@@ -326,22 +338,9 @@ mod tests {
              ever · 2 killed so far"
         );
     }
+
     fn member(pid: u32, resident: u64, grown: i64) -> Member {
         Member { pid, comm: "python3".into(), resident, grown, ..Member::default() }
-    }
-
-    #[test]
-    fn growth_that_does_not_matter_is_no_verdict() {
-        let members = vec![member(7, 20 << 20, 8 << 10), member(8, 4 << 20, 0)];
-        let mut incident = Incident { pid: 7, members, ..Incident::default() };
-        assert!(verdict(&incident).ends_with("had hardly been seen: who grew is not known."));
-        incident.members[0].over = Duration::from_secs(9);
-        assert_eq!(verdict(&incident), "Nobody grew by much in the last minute.");
-        incident.members[0].grown = 10 << 20;
-        assert_eq!(verdict(&incident), "python3 (7) itself grew most, +10.0 MiB.");
-        incident.members[1].grown = 20 << 20;
-        let text = verdict(&incident);
-        assert!(text.ends_with("grew by +10.0 MiB: the victim is not the culprit."), "{text}");
     }
 
     #[test]
@@ -367,5 +366,8 @@ mod tests {
         assert!(text.starts_with("They add up to 240 MiB, more than the 196 MiB in use"), "{text}");
         incident.members.pop();
         assert_eq!(elsewhere(&incident), None);
+        incident.members = vec![member(7, 211 << 20, 0)];
+        let text = elsewhere(&incident).unwrap();
+        assert!(text.starts_with("python3 (7) has 211 MiB, more than the 196 MiB in use: files"));
     }
 }

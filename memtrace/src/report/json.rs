@@ -11,7 +11,7 @@
 //!     "malloc (libc.so.6)", "hits": 9, "nanoseconds_per_hit": 550, "slow": false } ] },
 //!   "processes": [ { "pid": 4242, "parent": null, "role": "gunicorn worker",
 //!     "place": "web.service", "comm": "python3", "command_line": "python3 job.py",
-//!     "python": "3.11.7", "amounts": AMOUNTS, "peak_seconds": 12.3, "ended_seconds": null,
+//!     "python": "3.11.7", "amounts": AMOUNTS, "peak_seconds": 12.3, "began_seconds": 0.0, "ended_seconds": null,
 //!     "calls": { "allocations": 1, "releases": 0, "unknown_releases": 0, "failures": 0 },
 //!     "rss_bytes": 4096, "highest_rss_bytes": 8192, "usual_rss_bytes": 4095,
 //!     "sharing": { "private_bytes": 2048, "shared_bytes": 2048, "proportional_bytes": 3072 },
@@ -84,7 +84,7 @@
 //! "process": 0, "counted": { "rss_bytes": 64, "anonymous": 64, "shared": 0, "file": 0,
 //! "total_bytes": 640, "page_tables_bytes": 64, "oom_score_adj": 0 }, "limit": { "group": GROUP,
 //! "looked_before_seconds": 0.1, "evidence": "log" }, "members": [ { "pid": 4242, "comm": "python3",
-//! "rss_bytes": 64, "grown_bytes": 32, "over_seconds": 60.0, "process": 0 } ], "more_members": 0,
+//! "rss_bytes": 64, "grown_bytes": 32, "over_seconds": 60.0, "grown_lately_bytes": 8, "process": 0 } ], "more_members": 0,
 //! "looked_before_seconds": 0.1, "kernel_log": [] }`. Causes are `out_of_memory`, `signal` (then
 //! `killed_by` is `{ "pid": 1, "comm": "systemd-oomd" }`), and of what was not killed `near_limit` and
 //! `pressure`; `evidence` is `log`, `counter` or `fullest`. `advice` are limits to set for a process
@@ -200,6 +200,7 @@ fn process(process: &Process) -> Value {
         "python": process.python,
         "amounts": process.amounts,
         "peak_seconds": process.peak_at.as_ref().map(Duration::as_secs_f64),
+        "began_seconds": process.began.as_secs_f64(),
         "ended_seconds": process.ended.as_ref().map(Duration::as_secs_f64),
         "calls": process.calls,
         "rss_bytes": process.rss_bytes,

@@ -49,13 +49,10 @@ pub(super) fn subject(profile: &Profile) -> String {
 /// When, where and how it was measured, in a line.
 pub(super) fn circumstances(profile: &Profile, view: View) -> String {
     let session = &profile.session;
-    let mut parts = vec![format!("traced for {}", Elapsed(session.duration))];
+    let mut parts = vec![traced(profile)];
     let peak = profile.processes.iter().filter_map(|process| process.peak_at);
     if let (View::Peak, [_]) = (view, &*profile.processes) {
         parts.extend(peak.map(|time| format!("peak at {}", Elapsed(time))));
-    }
-    if let [Process { ended: Some(time), .. }] = &*profile.processes {
-        parts.push(format!("the process ended after {}", Elapsed(*time)));
     }
     // Of several, those that have ended were not all seen at the same moment.
     let is_alone = profile.processes.len() == 1;
@@ -81,6 +78,18 @@ pub(super) fn circumstances(profile: &Profile, view: View) -> String {
     }
     parts.extend(lost(profile, view));
     parts.join(" · ")
+}
+
+/// How long, of a single process its own time.
+fn traced(profile: &Profile) -> String {
+    let duration = profile.session.duration;
+    let [process] = &*profile.processes else {
+        return format!("traced for {}", Elapsed(duration));
+    };
+    let waited = process.began >= Duration::from_secs(1);
+    let from = if waited { format!(", from {} on", Elapsed(process.began)) } else { String::new() };
+    let until = if process.ended.is_some() { ", until it ended" } else { "" };
+    format!("traced for {}{from}{until}", Elapsed(process.traced(duration)))
 }
 
 /// How much is missing, in a word; the caveats have the rest.
@@ -319,6 +328,18 @@ fn rss<'a>(processes: impl Iterator<Item = &'a Process>) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::profile::{Amounts, Builder, Session};
+
+    #[test]
+    fn a_process_that_was_waited_for_has_its_own_time() {
+        let [began, ended, duration] = [14, 27, 34].map(Duration::from_secs);
+        let process = |ended| Process { began, ended, ..Process::default() };
+        let told = |ended| {
+            let session = Session { duration, ..Session::default() };
+            traced(&Profile { session, processes: vec![process(ended)], ..Profile::default() })
+        };
+        assert_eq!(told(Some(ended)), "traced for 13.0 s, from 14.0 s on, until it ended");
+        assert_eq!(told(None), "traced for 20.0 s, from 14.0 s on");
+    }
 
     #[test]
     fn memory_that_only_an_allocator_is_seen_to_take_is_told_of() {

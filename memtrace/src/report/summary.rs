@@ -42,7 +42,7 @@ impl Default for Screen {
 pub fn write(profile: &Profile, screen: Screen, to: impl Write) -> Result<()> {
     let mut page = Page::new(screen);
     if let Some(incident) = &profile.incident {
-        incident::write(incident, &mut page);
+        incident::write(incident, profile, &mut page);
     }
     page.heading(&remarks::subject(profile));
     page.paragraph(&remarks::circumstances(profile, View::Live), "  ");

@@ -297,6 +297,7 @@ impl<'tracer> Recorded<'tracer> {
             decomposition: decomposition.cloned(),
             at_peak: self.context.history.at_peak(target.slot, totals),
             shed: target.shed.map(|shed| shed.since(self.context.since)),
+            began: target.began.saturating_sub(self.context.since),
             ended: target.ended.map(|time| time.saturating_sub(self.context.since)),
         }
     }

@@ -76,6 +76,7 @@ fn member(member: &Member) -> Value {
         "rss_bytes": member.resident,
         "grown_bytes": member.grown,
         "over_seconds": member.over.as_secs_f64(),
+        "grown_lately_bytes": member.lately,
         "process": member.process,
     })
 }

@@ -41,7 +41,8 @@ fn columns(process: &Process) -> String {
 }
 
 fn name(process: &Process) -> String {
-    let ended = process.ended.map(|time| format!(", ended after {}", Elapsed(time)));
+    let ended =
+        process.ended.map(|time| format!(", ended after {}", Elapsed(process.traced(time))));
     format!("{}{}", process.text(), ended.unwrap_or_default())
 }
 

@@ -49,7 +49,7 @@ impl Recorder {
         let scene = self.scene(&log);
         let limit = scene.limit(&victim);
         let members = scene.members(&victim, limit.as_ref());
-        let members: Vec<_> = members.iter().map(|(citizen, _)| citizen.identity.pid).collect();
+        let members: Vec<_> = members.iter().map(|(pid, ..)| *pid).collect();
         let slots = self.slots(&victim, &members);
         self.mark_end(&victim, slots.first().copied());
         let mut profile = self.profile(&slots, &victim)?;
