@@ -185,14 +185,16 @@ fn untraced(profile: &Profile, view: View) -> Option<String> {
     let measured = running().filter(|process| process.rss_bytes.is_some());
     let live = measured.map(|process| process.amounts.live).sum::<Amount>().bytes;
     let (size, resident) = (Size(live), Size(rss));
+    let have_all = running().count() == profile.processes.len();
+    let whose = if have_all { "" } else { " of those that still run" };
     Some(if live > rss {
         format!(
-            "{size} live is more than RSS {resident}: some was never touched or is swapped out."
+            "{size} live is more than RSS {resident}{whose}: some was never touched or is swapped out."
         )
     } else {
         let rest = Size(rss - live);
         format!(
-            "{rest} of RSS {resident} is not in the stacks: memory from before tracing began, \
+            "{rest} of RSS {resident}{whose} is not in the stacks: memory from before tracing began, \
              mapped memory such as that of small Python objects, code, thread stacks, and free \
              memory that the allocator keeps."
         )

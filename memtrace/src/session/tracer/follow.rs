@@ -263,10 +263,13 @@ const SETTLED: Duration = Duration::from_millis(100);
 /// What a program is called of which nobody has read the name.
 const UNREAD: &str = "over too soon";
 
+/// A program that has no more has only begun.
+const MUCH: u64 = 32 << 20;
+
 /// To be told when its probes are in place.
 fn became_another(pid: u32, can_follow: bool) -> String {
     let help = if can_follow { " (--follow records it)" } else { "" };
-    let had = survey::one(pid).filter(|seen| !seen.is_dead && seen.resident > 0);
+    let had = survey::one(pid).filter(|seen| !seen.is_dead && seen.resident >= MUCH);
     let had = had.map(|seen| format!(" It had {} resident by then.", Size(seen.resident)));
     format!(
         "Process {pid} became another program: what that allocated before memtrace had read its files \
