@@ -31,8 +31,8 @@ fn help_version_and_findings_are_printed() {
     let count = |start| text.lines().filter(|line| line.starts_with(start)).count();
     let of_recorder = text.matches("for: memtrace oom: ").count();
     let found = count("ok ") + count("LIMITED ");
-    // Two capabilities, and the pid namespace, of which there is no more to say.
-    assert_eq!((found, count("MISSING")), (features + 3 + of_recorder, 0), "{text}");
+    // Two capabilities, the list of pages, and the pid namespace, of which there is no more to say.
+    assert_eq!((found, count("MISSING")), (features + 4 + of_recorder, 0), "{text}");
     let explained = [count("         for: "), count("         without: ")];
     assert_eq!(explained, [found - 1; 2], "{text}");
 }

@@ -22,7 +22,8 @@ pub fn run() -> Result<Exit> {
         match feature.state {
             State::Present => writeln!(out, "ok       {}", feature.name)?,
             State::Missing(remedy) => {
-                writeln!(out, "MISSING  {}: needs {remedy}", feature.name)?;
+                let word = if feature.is_optional() { "LIMITED" } else { "MISSING" };
+                writeln!(out, "{word}  {}: needs {remedy}", feature.name)?;
             }
             State::Denied => {
                 writeln!(out, "DENIED   {}: {}", feature.name, rights::remedy(DOCTOR))?;

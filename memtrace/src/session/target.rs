@@ -74,6 +74,9 @@ pub struct Target {
     pub shed: Option<Shed>,
     /// The probes it has or had.
     pub plan_in_use: Vec<PlannedProbe>,
+    /// When it was read, if another traced program has executed it, since the tracer began. Whoever was
+    /// found was read before anything was recorded.
+    pub executed: Option<Duration>,
     /// Whether it is a child of memtrace that will become a command.
     pub awaits_command: bool,
     detail: Detail,
@@ -116,6 +119,7 @@ impl Target {
             watch: Watch::default(),
             shed: None,
             plan_in_use: Vec::new(),
+            executed: None,
             awaits_command: false,
             detail,
             probes: Vec::new(),

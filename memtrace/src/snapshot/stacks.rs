@@ -82,6 +82,9 @@ pub struct Reader<'code> {
     pub code: Code<'code>,
     /// The memory of the process.
     pub memory: Memory,
+    /// Whether the frames of a thread may be of another interpreter than its stack. Elsewhere runs of the
+    /// interpreter loop without frames are those of greenlets that have begun others.
+    pub has_subinterpreters: bool,
     /// When to stop; a few are read all the same.
     pub deadline: Instant,
 }
@@ -167,7 +170,7 @@ impl Reader<'_> {
         };
         let mut walked = self.code.walk(start, word);
         // Up to 3.11, the state of a thread that waits is that of the interpreter where it began.
-        if walked.runs_left > 0 && python.current_thread != 0 {
+        if walked.runs_left > 0 && self.has_subinterpreters && python.current_thread != 0 {
             let foreign_runs = walked.runs_left;
             walked = self.code.walk(Start { foreign_runs, ..start }, word);
         }

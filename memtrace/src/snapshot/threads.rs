@@ -78,7 +78,8 @@ fn add_stacks(
     // The kernel programs know threads by the ids that they have outside.
     let loaded = ensure_initial_pid_namespace()
         .and_then(|()| Threads::load(scene.process.pid(), interpreter.layout));
-    let reader = reader(scene, &code, interpreter.layout);
+    let mut reader = reader(scene, &code, interpreter.layout);
+    reader.has_subinterpreters = has_subinterpreters(scene, &interpreter);
     let stacks = match loaded {
         Ok(mut kernel) => reader.read(&mut kernel).context("read the stacks")?,
         Err(error) => {
@@ -115,8 +116,23 @@ fn reader<'scene>(
     Reader {
         code: Code { mappings, objects: scene.objects, python },
         memory: scene.process.memory(),
+        has_subinterpreters: false,
         deadline: Instant::now() + scene.time_left() / THREADS_SHARE,
     }
+}
+
+/// Whether there is more than one interpreter in the process.
+fn has_subinterpreters(scene: &Scene<'_>, interpreter: &Interpreter<'_>) -> bool {
+    let second = || {
+        let (runtime, bias) = interpreter.runtime?;
+        let python = runtime.interpreter(bias).ok()?;
+        let structures = python.structures;
+        let pages = Pages::new(scene.process.memory());
+        let first = python.runtime.start.wrapping_add(structures.interpreters_head);
+        let first = pages.word(first)?;
+        pages.word(first.wrapping_add(structures.interpreter_next))
+    };
+    second().is_some_and(|second| second != 0)
 }
 
 const fn why_missing(state: char, is_late: bool) -> &'static str {

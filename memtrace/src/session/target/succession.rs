@@ -31,6 +31,7 @@ impl Target {
             watch: Watch::default(),
             shed: None,
             plan_in_use: parent.plan_in_use.clone(),
+            executed: parent.executed,
             awaits_command: false,
             detail: parent.detail,
             probes: Vec::new(),

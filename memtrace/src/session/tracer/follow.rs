@@ -117,9 +117,11 @@ impl Tracer {
         let (mut target, refusal) =
             self.successor((change.pid, slot), before, before.is_paused_on_change())?;
         target.parent = before.parent;
-        let age = self.began.elapsed().saturating_sub(before.began);
-        let is_next = age < SETTLED && (refusal.is_some() || target.is_same_program(before));
-        let is_misread = !before.is_paused_on_change() && (age < MOMENT || is_next);
+        let is_misread = before.executed.is_some_and(|executed| {
+            let age = self.began.elapsed().saturating_sub(executed);
+            let is_next = age < SETTLED && (refusal.is_some() || target.is_same_program(before));
+            !before.is_paused_on_change() && (age < MOMENT || is_next)
+        });
         if change.address == NO_SLOT {
             self.kernel.watch_process(change.pid, slot)?;
         } else {
@@ -187,6 +189,7 @@ impl Tracer {
                     _ if self.is_outrun((pid, slot)) => Unusable { pid, reason: Reason::Outrun },
                     Ok(mut target) => {
                         target.begins(self.began.elapsed());
+                        target.executed = Some(target.began);
                         return Ok((target, None));
                     }
                     Err(error) => process.check().err().ok_or(error)?,

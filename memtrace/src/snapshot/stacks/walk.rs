@@ -147,18 +147,20 @@ impl<Word: Fn(u64) -> Option<u64>> Walk<'_, Word> {
 
     /// What a run of the interpreter loop executes; whether that is known.
     fn evaluator(&mut self) -> bool {
-        let (is_foreign, is_left) = (self.foreign_runs > 0, self.python_frame == 0);
-        if !is_foreign && !is_left {
-            self.run_of_python();
-            return true;
-        }
-        self.foreign_runs = self.foreign_runs.saturating_sub(1);
-        self.walked.runs_left += usize::from(!is_foreign);
         let gap = Step::Gap(Gap::Python);
-        if self.has_python && !self.walked.steps.contains(&gap) {
-            self.walked.steps.push(gap);
+        if self.foreign_runs > 0 {
+            self.foreign_runs -= 1;
+            if !self.walked.steps.contains(&gap) {
+                self.walked.steps.push(gap);
+            }
+            return false;
         }
-        false
+        if self.python_frame == 0 {
+            self.walked.runs_left += usize::from(self.has_python);
+            return false;
+        }
+        self.run_of_python();
+        true
     }
 
     /// The frames of one run of the interpreter loop; `None` if no further ones can be found.
