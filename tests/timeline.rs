@@ -55,9 +55,10 @@ fn the_chart_is_drawn_from_the_recording() {
         assert!(chart.contains(part), "{part}: {chart}");
     }
     assert!(chart.contains("most live: "), "{chart}");
-    // The peak is a moment between two looks; what was resident then is that of the nearest.
+    // The peak is a moment between two looks, four a second unless the machine is busy; what was resident
+    // then is that of the nearest.
     let at_peak = &report.0["processes"][0]["at_peak"];
-    assert!(at_peak["distance_seconds"].as_f64().expect("a time").abs() < 0.5, "{at_peak}");
+    assert!(at_peak["distance_seconds"].as_f64().expect("a time").abs() < 3.0, "{at_peak}");
     let anonymous = at_peak["anonymous"].as_u64().expect("bytes");
     assert!(anonymous > 64 * MIB, "{at_peak}");
     for kind in ["folded", "pb.gz"] {
