@@ -2,6 +2,7 @@
 
 use std::{
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -100,6 +101,8 @@ fn the_culprit_is_told_from_the_victim() {
     );
     group.add(large.pid());
     large.work();
+    // Whoever is younger than three seconds is taken to have grown all it has.
+    thread::sleep(Duration::from_secs(4));
     let mut culprit = growing();
     group.add(culprit.pid());
     let mut recorder = Recorder::start(folder.path(), &["--cgroup", &group.path]);
@@ -126,7 +129,7 @@ fn a_program_that_is_executed_is_observed_from_then_on() {
     let started = Instant::now();
     let mut recorder = Recorder::start(folder.path(), &["--cgroup", &group.path]);
     recorder.expect_traced(&[pid]);
-    std::thread::sleep(Duration::from_secs(3));
+    thread::sleep(Duration::from_secs(3));
     let before = started.elapsed();
     victim.go();
     victim.expect("ready");

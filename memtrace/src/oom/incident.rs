@@ -61,7 +61,10 @@ impl Victim {
         };
         let is_new = |born: &Duration| self.at < *born + NEW && *born <= end.at;
         let born = census.born(self.pid, self.at).filter(is_new);
-        Some(born.map_or(end, |born| Standing::since_birth(born, end.at, end.resident)))
+        let Some(born) = born else { return Some(end) };
+        let all = Standing::since_birth(born, end.at, end.resident);
+        // What it took before it was seen is new, but need not be of the last seconds.
+        Some(seen.map_or(all, |_| Standing { lately: end.lately, ..all }))
     }
 }
 
