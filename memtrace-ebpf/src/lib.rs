@@ -14,6 +14,7 @@ pub mod pages;
 pub mod probe;
 pub mod process;
 pub mod python;
+pub mod rule_cache;
 pub mod sampling;
 pub mod search;
 pub mod thread;

@@ -7,7 +7,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::bpf_loop;
 use memtrace_abi::{
     frame::{CHUNK_FRAMES, Frame, Gap, MAX_FRAMES},
-    mapping::{Mapping, Table},
+    mapping::Mapping,
     process::Process,
     unwind::{Cfa, Fp, Registers, Rule, Stop, step},
 };
@@ -68,8 +68,6 @@ pub(crate) struct Walk {
     pub(crate) python_known: u32,
     /// The mapping used last; most callers share it.
     mapping: Mapping,
-    /// Its object's table.
-    table: Table,
     pub(crate) executed: Executed,
     pub(crate) code_header: CodeHeader,
     pub(crate) window: StackWindow,
@@ -226,7 +224,6 @@ fn native_frame(context: &mut Context, walk: &mut Walk) -> Option<()> {
             return python_only(context, walk, Gap::Unmapped);
         };
         walk.mapping = mapping;
-        walk.table = native::table(mapping.object);
     }
     if walk.evaluated == 0 && process.python.is_evaluator(pc) {
         interpreter::enter(context, walk);
@@ -242,7 +239,7 @@ fn native_frame(context: &mut Context, walk: &mut Walk) -> Option<()> {
     let mapping = walk.mapping;
     push_native(walk, mapping, pc)?;
     walk.evaluated = 0;
-    match caller(context, walk, pc.wrapping_add(mapping.bias)) {
+    match caller(context, walk, mapping.object, pc.wrapping_add(mapping.bias)) {
         Ok(()) => Some(()),
         Err(Stop::End) => {
             context.complete = 1;
@@ -256,8 +253,8 @@ fn native_frame(context: &mut Context, walk: &mut Walk) -> Option<()> {
 }
 
 /// Moves the walk to the caller of the frame at `address` in its object.
-fn caller(context: &Context, walk: &mut Walk, address: u64) -> Result<(), Stop> {
-    let rule = native::find_rule(&walk.table, address).ok_or(Stop::NoRow)?;
+fn caller(context: &Context, walk: &mut Walk, object: u32, address: u64) -> Result<(), Stop> {
+    let rule = native::find_rule(object, address).ok_or(Stop::NoRow)?;
     let callee = Registers { pc: address, ..walk.registers };
     let mut caller = step(rule, callee, |address| walk.window.read(address))?;
     // SAFETY: the thread's own scratch; nobody else uses it.

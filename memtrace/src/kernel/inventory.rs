@@ -63,13 +63,15 @@ pub const SHARED_MAPS: [&str; 30] = [
 ];
 
 /// Maps that the programs have for themselves.
-pub const PRIVATE_MAPS: [&str; 8] = [
+pub const PRIVATE_MAPS: [&str; 10] = [
+    "HINTS",
     "LAST_CODE",
     "LIBRARY_CHANGES",
     "MAPPING_ENDS",
     "NEW_PROCESS",
     "NEW_THREAD",
     "NO_PROGRAMS",
+    "RULE_CACHE",
     "THREADS",
     "ZERO",
 ];

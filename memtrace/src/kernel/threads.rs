@@ -25,7 +25,7 @@ use memtrace_abi::{
 use super::{BTF, OBJECT, btf::Btf, take, write};
 
 /// Maps that matter only for tracing allocations, made as small as they can be.
-const UNUSED: [&str; 15] = [
+const UNUSED: [&str; 17] = [
     "LIVE",
     "TOTALS",
     "STACKS",
@@ -34,6 +34,8 @@ const UNUSED: [&str; 15] = [
     "PAGES",
     "ROWS",
     "RULES",
+    "RULE_CACHE",
+    "HINTS",
     "THREADS",
     "CODES",
     "REPORTED",
