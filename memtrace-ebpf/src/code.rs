@@ -44,6 +44,10 @@ pub(crate) struct CodeHeader {
     words: [u64; 32],
     /// Where it was read; 0 if it was not.
     address: u64,
+    /// All that tells it from other code objects, mixed into one word that is not 0.
+    pub(crate) contents: u64,
+    /// The code object's number, once that was looked up; else 0.
+    number: u64,
 }
 
 impl CodeHeader {
@@ -53,7 +57,7 @@ impl CodeHeader {
     }
 
     /// Reads it, unless it is the one that was read last: calls often repeat in recursion.
-    pub(crate) fn read(&mut self, address: u64) -> Option<()> {
+    pub(crate) fn read(&mut self, python: &Python, address: u64) -> Option<()> {
         if address == self.address {
             return Some(());
         }
@@ -61,6 +65,8 @@ impl CodeHeader {
         let (start, _) = self.words.split_first_chunk_mut::<HEADER_WORDS>()?;
         memory::read_into(start, address)?;
         self.address = address;
+        self.contents = self.mix_contents(python);
+        self.number = 0;
         Some(())
     }
 
@@ -72,8 +78,7 @@ impl CodeHeader {
         (self.word(offset) >> (u32::from(offset % 8) * 8)) as i32
     }
 
-    /// All that tells it from other code objects, mixed into one word that is not 0.
-    pub(crate) fn contents(&self, python: &Python) -> u64 {
+    fn mix_contents(&self, python: &Python) -> u64 {
         let fields = [
             self.words[TYPE_WORD],
             u64::from(self.int(python.code_first_line).cast_unsigned()),
@@ -103,17 +108,23 @@ struct Announcement<const LINES: usize> {
 
 /// The number of a code object; 0 if it cannot be read or is something else.
 pub(crate) fn identify(context: &Context, python: &Python, walk: &mut Walk, address: u64) -> u32 {
-    if walk.code_header.read(address).is_none()
-        || walk.code_header.words[TYPE_WORD] != python.code_type
-    {
+    let header = &mut walk.code_header;
+    if header.read(python, address).is_none() || header.words[TYPE_WORD] != python.code_type {
         return 0;
     }
-    let contents = walk.code_header.contents(python);
+    if header.number == 0 {
+        header.number = u64::from(look_up(context, python, header));
+    }
+    header.number as u32
+}
+
+fn look_up(context: &Context, python: &Python, header: &CodeHeader) -> u32 {
+    let CodeHeader { address, contents, .. } = *header;
     let key = CodeKey { address, contents, process: context.slot };
     // SAFETY: entries are never removed.
     match unsafe { CODES.get(key) } {
         Some(number) => *number,
-        None => announce(context, python, &walk.code_header, &key),
+        None => announce(context, python, header, &key),
     }
 }
 

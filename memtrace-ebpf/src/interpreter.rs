@@ -182,7 +182,7 @@ pub(crate) fn frame(context: &Context, walk: &mut Walk) -> Option<()> {
 
 fn push_executed(context: &Context, python: &Python, walk: &mut Walk) -> Option<()> {
     let number = code::identify(context, python, walk, walk.executed.code);
-    walk.executed.contents = walk.code_header.contents(python);
+    walk.executed.contents = walk.code_header.contents;
     if number == 0 {
         // It may have a name next time.
         // SAFETY: the thread's own scratch; nobody else uses it.
@@ -271,10 +271,10 @@ pub(crate) fn look_again(python: &Python, walk: &mut Walk) -> bool {
         return false;
     }
     if !python.is_internal(walk.executed.mark as u8) {
-        if walk.code_header.read(walk.executed.code).is_none() {
+        if walk.code_header.read(python, walk.executed.code).is_none() {
             return false;
         }
-        walk.executed.contents = walk.code_header.contents(python);
+        walk.executed.contents = walk.code_header.contents;
     }
     walk.python_frame = walk.executed.previous;
     true
