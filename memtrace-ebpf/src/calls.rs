@@ -76,7 +76,8 @@ impl Calls {
     fn relate(&mut self, call: &mut Call, outer: Call, process: &Process) {
         if call.sp == outer.sp {
             let tail_call = call.return_address != outer.return_address
-                && native::find_mapping(process, call.return_address).is_none();
+                && native::find_mapping(process, self.process as u32, call.return_address)
+                    .is_none();
             if tail_call {
                 call.return_address = outer.return_address;
                 call.nested = 1;
@@ -87,7 +88,7 @@ impl Calls {
             return;
         }
         let near = call.sp < outer.sp && outer.sp - call.sp < NESTING_DISTANCE;
-        if near && is_made_within(process, call, &outer) {
+        if near && is_made_within(process, self.process as u32, call, &outer) {
             call.nested = 1;
         }
     }
@@ -139,8 +140,8 @@ impl Calls {
 
 /// Whether a call comes from the code of the allocator that is called, or of the one that has not
 /// returned, which may have its memory from another.
-fn is_made_within(process: &Process, call: &Call, outer: &Call) -> bool {
-    let object = |pc| native::find_mapping(process, pc).map(|mapping| mapping.object);
+fn is_made_within(process: &Process, slot: u32, call: &Call, outer: &Call) -> bool {
+    let object = |pc| native::find_mapping(process, slot, pc).map(|mapping| mapping.object);
     match object(call.return_address) {
         Some(caller) => [call.pc, outer.pc].into_iter().any(|pc| object(pc) == Some(caller)),
         // Of a program that has just begun nothing is known yet.

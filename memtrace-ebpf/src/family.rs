@@ -8,7 +8,7 @@ use memtrace_abi::{
 };
 
 use crate::{
-    faults,
+    faults, given_up,
     lifecycle::{process_of, send},
     losses, mappings, processes,
 };
@@ -44,6 +44,7 @@ fn follow(slot: u32, parent: u64, child: u64) -> Option<()> {
     inherit(slot, new);
     faults::begin(new);
     mappings::inherit(slot, new);
+    given_up::inherit(slot, new);
     send(Change { kind: kind::FORK, process: new, pid, paused: 0, address: u64::from(slot) });
     Some(())
 }

@@ -37,6 +37,30 @@ pub struct Table {
 }
 crosses_the_boundary!(Table, 16);
 
+/// Where the mappings of a process are in the mappings array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Index of the first one.
+    pub first: u16,
+    /// How many there are.
+    pub length: u16,
+}
+
+impl Run {
+    /// In one word, so that a program sees either the old run or the new one. A place in the array is
+    /// used again at some time, a `number` is not; none is 0, and the word 0 says that nothing is known.
+    #[must_use]
+    pub const fn pack(self, number: u32) -> u64 {
+        (number as u64) << 32 | (self.first as u64) << 16 | self.length as u64
+    }
+
+    /// The run that was packed.
+    #[must_use]
+    pub const fn unpack(word: u64) -> Self {
+        Self { first: (word >> 16) as u16, length: word as u16 }
+    }
+}
+
 /// Mappings of one process are searched in at most this many halvings.
 pub const SEARCH_STEPS: u32 = 13;
 
@@ -56,5 +80,19 @@ impl Range {
     #[must_use]
     pub const fn contains(self, address: u64) -> bool {
         self.start <= address && address < self.end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_comes_back_from_its_word_and_no_other_has_the_word() {
+        for run in [Run { first: 0, length: 1 }, Run { first: u16::MAX, length: u16::MAX }] {
+            assert_eq!(Run::unpack(run.pack(7)), run);
+            assert_ne!(run.pack(7), run.pack(8));
+            assert_ne!(run.pack(1), 0);
+        }
     }
 }

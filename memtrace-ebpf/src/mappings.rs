@@ -18,7 +18,7 @@ use memtrace_abi::{
 
 use crate::{
     direct::{self, Area, Range},
-    faults, losses, processes,
+    faults, given_up, losses, processes,
     threads::{self, Thread},
     verifier::forget,
     walk::{self, Start},
@@ -137,6 +137,8 @@ impl Call {
     fn tell(&self) -> Result<(), Loss> {
         let thread = threads::current()?;
         decide(self, &mut thread.change)?;
+        given_up::note(self.process, self.slot, &thread.change.released);
+        given_up::note(self.process, self.slot, &thread.change.replaced);
         if self.process.state != state::SHED {
             direct::release(self.slot, &thread.change.released, &thread.change.replaced);
         }

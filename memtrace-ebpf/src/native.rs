@@ -2,12 +2,14 @@
 
 use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use memtrace_abi::{
-    mapping::{Mapping, SEARCH_STEPS, Table},
+    mapping::{Mapping, Run, SEARCH_STEPS, Table},
     process::Process,
     rule_cache::{self, Key},
     search::{exceeds, partition_point},
     unwind::{MAX_RULES, PAGE_BITS, Rule, find_row},
 };
+
+use crate::{direct::Range, given_up};
 
 /// Executable mappings; a process has a run of them, sorted.
 #[map]
@@ -37,16 +39,18 @@ const HINT_BITS: u32 = 12;
 const NONE: u32 = u32::MAX;
 
 /// The mapping that holds an address of the process.
-pub(crate) fn find_mapping(process: &Process, pc: u64) -> Option<Mapping> {
-    mapping_with(find_mapping_index(process, pc), pc)
+pub(crate) fn find_mapping(process: &Process, slot: u32, pc: u64) -> Option<Mapping> {
+    mapping_with(find_mapping_index(process, slot, pc), pc)
 }
 
 /// Not inlined: the programs' stacks are small.
 #[inline(never)]
-fn find_mapping_index(process: &Process, pc: u64) -> u32 {
+fn find_mapping_index(process: &Process, slot: u32, pc: u64) -> u32 {
+    if given_up::holds(process, slot, pc) {
+        return NONE;
+    }
     let run = process.mappings;
-    let first = (run >> 32) as u32;
-    let end = first.wrapping_add(run as u32);
+    let (first, end) = bounds(run);
     let page = (pc >> PAGE_BITS ^ run).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let Some(hint) = HINTS.get_ptr_mut((page >> (u64::BITS - HINT_BITS)) as u32) else {
         return NONE;
@@ -60,6 +64,19 @@ fn find_mapping_index(process: &Process, pc: u64) -> u32 {
     // SAFETY: as above.
     unsafe { hint.write_volatile(index) };
     index
+}
+
+/// Whether any code of the process lies in a range, as far as its mappings are known.
+pub(crate) fn has_code(process: &Process, range: &Range) -> bool {
+    let end = range.start.wrapping_add(range.size);
+    let index = search_mapping(bounds(process.mappings), end.wrapping_sub(1));
+    MAPPINGS.get(index).is_some_and(|mapping| mapping.end > range.start)
+}
+
+/// Where a run begins in the array, and where it ends.
+fn bounds(run: u64) -> (u32, u32) {
+    let Run { first, length } = Run::unpack(run);
+    (u32::from(first), u32::from(first) + u32::from(length))
 }
 
 /// The last mapping of a run that begins at or before an address.

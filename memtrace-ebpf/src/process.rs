@@ -36,13 +36,15 @@ pub struct Process {
     pub owner: u32,
     /// 1: its children are followed.
     pub followed: u32,
-    /// The run in the mappings array: first index above, length below. One word, so that a
-    /// program sees either the old run or the new one.
+    /// See [`crate::mapping::Run::pack`].
     pub mappings: u64,
+    /// How often the process had given up code when its mappings were read. What it gave up since is
+    /// not there any more, whatever the mappings say. Written after them.
+    pub code_given_up: u64,
     /// The interpreter, or all zero.
     pub python: Python,
 }
-crosses_the_boundary!(Process, 160);
+crosses_the_boundary!(Process, 168);
 
 /// What the kernel counts for a process. Objects are in units of [`crate::allocation::OBJECT`].
 #[repr(C)]

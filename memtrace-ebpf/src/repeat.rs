@@ -8,9 +8,13 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_loop;
-use memtrace_abi::{process::Process, unwind::Registers};
+use memtrace_abi::{
+    process::{MAX_PROCESSES, Process},
+    unwind::Registers,
+};
 
 use crate::{
+    given_up,
     hash::mix,
     interpreter::{self, Executed},
     verifier::within,
@@ -60,8 +64,16 @@ pub(crate) struct Memory {
 pub(crate) struct Key {
     pub(crate) start: Registers,
     pub(crate) call_pc: u64,
-    pub(crate) mappings: u64,
-    pub(crate) process: u64,
+    mappings: u64,
+    /// Its slot, and above how often it has given up code.
+    process: u64,
+}
+
+impl Key {
+    pub(crate) fn new(start: Registers, call_pc: u64, process: &Process, slot: u32) -> Self {
+        let given_up = given_up::times(slot) << MAX_PROCESSES.ilog2();
+        Self { start, call_pc, mappings: process.mappings, process: given_up | u64::from(slot) }
+    }
 }
 
 impl Memories {

@@ -109,7 +109,7 @@ pub(crate) struct Start {
 pub(crate) fn record(thread: &mut Thread, process: &Process, slot: u32, start: &Start) -> u64 {
     let walk = &mut thread.walk;
     let Start { registers: start, call_pc, spread } = *start;
-    walk.key = Key { start, call_pc, mappings: process.mappings, process: u64::from(slot) };
+    walk.key = Key::new(start, call_pc, process, slot);
     walk.window.open(start.sp);
     walk.frame_window.close();
     walk.code_header.forget();
@@ -125,7 +125,7 @@ pub(crate) fn record(thread: &mut Thread, process: &Process, slot: u32, start: &
     memory.begin(&walk.key);
     walk.python_known = 0;
     walk.python_frame = 0;
-    begin(walk, process);
+    begin(walk, process, slot);
     let mut context = Context {
         walk: &raw mut *walk,
         calls: &raw const thread.calls,
@@ -143,14 +143,14 @@ pub(crate) fn record(thread: &mut Thread, process: &Process, slot: u32, start: &
     stack
 }
 
-fn begin(walk: &mut Walk, process: &Process) {
+fn begin(walk: &mut Walk, process: &Process, slot: u32) {
     walk.count = 0;
     walk.mode = mode::NATIVE;
     walk.evaluated = 0;
     walk.mapping = Mapping::default();
     // The allocator function itself has returned: it is a frame, but not one to unwind.
     if walk.key.call_pc != 0
-        && let Some(mapping) = native::find_mapping(process, walk.key.call_pc)
+        && let Some(mapping) = native::find_mapping(process, slot, walk.key.call_pc)
     {
         push_native(walk, mapping, walk.key.call_pc);
     }
@@ -163,7 +163,7 @@ fn begin(walk: &mut Walk, process: &Process) {
 fn begin_again(context: &Context, walk: &mut Walk, process: &Process) {
     // SAFETY: the thread's own scratch; nobody else uses it.
     unsafe { &mut *context.memory }.give_up();
-    begin(walk, process);
+    begin(walk, process, context.slot as u32);
 }
 
 /// Returns 1 to end the walk.
@@ -218,7 +218,7 @@ fn native_frame(context: &mut Context, walk: &mut Walk) -> Option<()> {
     let process = unsafe { &*context.process };
     let pc = walk.registers.pc.wrapping_sub(u64::from(walk.returned));
     if pc < walk.mapping.start || walk.mapping.end <= pc {
-        let Some(mapping) = native::find_mapping(process, pc) else {
+        let Some(mapping) = native::find_mapping(process, context.slot as u32, pc) else {
             lifecycle::report_unmapped(context.slot as u32, pc);
             push(walk, Frame::Unmapped { address: pc })?;
             return python_only(context, walk, Gap::Unmapped);

@@ -85,6 +85,8 @@ pub struct Kernel {
     free_slots: Queue<MapData, u32>,
     definitions: Option<Definitions>,
     caught_up: Array<MapData, u64>,
+    /// How often code was given up, and where.
+    given_up: Array<MapData, [u64; 3]>,
     pages: Pages,
     /// Probes that have measured what they were to measure.
     spent: Vec<Probe>,
@@ -117,6 +119,7 @@ impl Kernel {
             free_slots: all_slots(&mut ebpf)?,
             definitions: None,
             caught_up: take(&mut ebpf, "CAUGHT_UP")?,
+            given_up: take(&mut ebpf, "GIVEN_UP")?,
             pages: Pages::take(&mut ebpf)?,
             spent: Vec::new(),
             ebpf,
@@ -149,6 +152,13 @@ impl Kernel {
     /// [`Process::mappings`].
     pub fn write_mappings(&mut self, slot: u32, mappings: &[Mapping]) -> Result<u64> {
         self.tables.write_mappings(slot, mappings)
+    }
+
+    /// How often the process in a slot has given up code; to be asked before its mappings are read.
+    pub fn code_given_up(&self, slot: u32) -> Result<u64> {
+        let [times, ..] =
+            self.given_up.get(&slot, 0).context("read how often code was given up")?;
+        Ok(times)
     }
 
     /// Writes what the programs are to know about a slot.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{
     memtrace::{Tracing, run},
-    report::Report,
+    report::{Report, Stack},
     workload::{Workload, compile},
 };
 
@@ -47,6 +47,39 @@ fn a_library_of_a_command_is_known_before_it_runs() {
     let mut blocks =
         stacks.iter().filter(|stack| stack.frames.iter().any(|frame| is_malloc(frame)));
     assert!(blocks.all(|stack| !stack.has_gap()));
+}
+
+/// memtrace is stopped meanwhile, so that it cannot know the second one when it is used.
+#[test]
+fn a_library_that_comes_where_another_one_was_is_not_taken_for_it() {
+    let library = |name: &str, frame: &str| {
+        let (keep, frame) = (format!("-DKEEP={name}"), format!("-DFRAME={frame}"));
+        compile("replaced", &["-shared", "-fPIC", &keep, &frame])
+    };
+    let libraries = [library("first_keeps", "40"), library("second_keeps", "800")];
+    let mut workload =
+        Workload::start(Command::new(compile("replacing", &["-ldl"])).args(libraries));
+    let mut tracing = Tracing::attach(workload.pid());
+    workload.work();
+    tracing.expect("memtrace: other libraries in process");
+    workload.work();
+    tracing.signal(libc::SIGSTOP);
+    workload.work();
+    tracing.signal(libc::SIGCONT);
+    tracing.expect("memtrace: other libraries in process");
+    workload.work();
+    let report = tracing.stop();
+    report.assert_nothing_lost();
+    assert_eq!(report.within("allocated", "first_keeps"), (1_300_000, 100));
+    let stacks = report.stacks();
+    let of_second = stacks.iter().filter(|stack| {
+        let (bytes, objects) = stack.amount("allocated");
+        objects > 0 && bytes == objects * 15_000
+    });
+    let (unknown, known): (Vec<_>, Vec<_>) = of_second.partition(|stack| stack.has_gap());
+    let sum = |of: &[&Stack<'_>]| of.iter().map(|stack| stack.amount("allocated").1).sum::<u64>();
+    assert_eq!((sum(&unknown), sum(&known)), (100, 100), "unknown, known");
+    assert!(known.iter().all(|stack| stack.names().any(|name| name == "second_keeps")));
 }
 
 /// Whether it is the C library's.

@@ -29,13 +29,14 @@ pub const SNAPSHOT_PROGRAMS: [&str; 2] = ["sample_thread", "thread_standings"];
 pub const EMPTY_PROGRAMS: [&str; 2] = ["empty_enter", "empty_return"];
 
 /// Maps that the loader fills or reads.
-pub const SHARED_MAPS: [&str; 30] = [
+pub const SHARED_MAPS: [&str; 31] = [
     "CAUGHT_UP",
     "CODES",
     "EVENTS",
     "FAULTS",
     "FREE_SLOTS",
     "FS_BASE_OFFSET",
+    "GIVEN_UP",
     "HEAP_ENDS",
     "KILLS",
     "LIVE",

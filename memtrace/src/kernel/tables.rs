@@ -9,7 +9,7 @@ use aya::{
     maps::{Array, Map, MapData},
 };
 use memtrace_abi::{
-    mapping::{Mapping, Table},
+    mapping::{Mapping, Run, Table},
     unwind::{PAGE_BITS, Rule, pack_row},
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Tables {
     by_object: Array<MapData, Table>,
     mappings: Array<MapData, Mapping>,
     runs: Runs,
+    /// Of the run that was written last.
+    run_number: u32,
 }
 
 /// There was no room for an object's table: stacks end at its code.
@@ -45,6 +47,7 @@ impl Tables {
             rule_numbers: HashMap::new(),
             by_object: take(ebpf, "TABLES")?,
             runs: Runs::new(mappings.len()),
+            run_number: 0,
             mappings,
         })
     }
@@ -105,19 +108,20 @@ impl Tables {
 
     /// Writes the mappings of a process, sorted, and returns the word that names the run.
     pub(super) fn write_mappings(&mut self, slot: u32, mappings: &[Mapping]) -> Result<u64> {
-        let start = self
-            .runs
-            .place(slot, mappings.len() as u32)
-            .context("no room for the process's mappings")?;
+        let run = self.runs.place(slot, mappings.len());
+        let run = run.context("no room for the process's mappings")?;
         for (index, mapping) in mappings.iter().enumerate() {
-            self.mappings.set(start + index as u32, mapping, 0).context("write a mapping")?;
+            self.mappings
+                .set(u32::from(run.first) + index as u32, mapping, 0)
+                .context("write a mapping")?;
         }
-        Ok(u64::from(start) << 32 | mappings.len() as u64)
+        self.run_number = self.run_number.wrapping_add(1).max(1);
+        Ok(run.pack(self.run_number))
     }
 
     /// Lets a process have the run that this word names, which is another's.
     pub(super) fn adopt_mappings(&mut self, slot: u32, run: u64) {
-        self.runs.used.insert(slot, ((run >> 32) as u32, run as u32));
+        self.runs.adopt(slot, Run::unpack(run));
     }
 
     /// Gives up the run of a process.
@@ -154,11 +158,18 @@ impl Runs {
         Self { size, next: 0, used: HashMap::new() }
     }
 
-    fn place(&mut self, slot: u32, length: u32) -> Option<u32> {
-        let start = self.free_from(self.next, length).or_else(|| self.free_from(0, length))?;
-        self.next = start + length;
-        self.used.insert(slot, (start, length));
-        Some(start)
+    fn place(&mut self, slot: u32, length: usize) -> Option<Run> {
+        let length = u16::try_from(length).ok()?;
+        let wanted = u32::from(length);
+        let start = self.free_from(self.next, wanted).or_else(|| self.free_from(0, wanted))?;
+        self.next = start + wanted;
+        let run = Run { first: u16::try_from(start).ok()?, length };
+        self.adopt(slot, run);
+        Some(run)
+    }
+
+    fn adopt(&mut self, slot: u32, run: Run) {
+        self.used.insert(slot, (run.first.into(), run.length.into()));
     }
 
     /// The first place at or behind `start` that no process uses.
@@ -182,10 +193,11 @@ mod tests {
     #[test]
     fn runs_never_overlap_and_are_reused_late() {
         let mut runs = Runs::new(100);
-        assert_eq!(runs.place(1, 40), Some(0));
-        assert_eq!(runs.place(2, 40), Some(40));
-        assert_eq!(runs.place(1, 20), Some(80), "not the old run, which may still be read");
-        assert_eq!(runs.place(1, 30), Some(0));
-        assert_eq!(runs.place(3, 40), None);
+        let mut first = |slot, length| runs.place(slot, length).map(|run| run.first);
+        assert_eq!(first(1, 40), Some(0));
+        assert_eq!(first(2, 40), Some(40));
+        assert_eq!(first(1, 20), Some(80), "not the old run, which may still be read");
+        assert_eq!(first(1, 30), Some(0));
+        assert_eq!(first(3, 40), None);
     }
 }

@@ -25,7 +25,7 @@ use memtrace_abi::{
 use super::{BTF, OBJECT, btf::Btf, take, write};
 
 /// Maps that matter only for tracing allocations, made as small as they can be.
-const UNUSED: [&str; 17] = [
+const UNUSED: [&str; 18] = [
     "LIVE",
     "TOTALS",
     "STACKS",
@@ -36,6 +36,7 @@ const UNUSED: [&str; 17] = [
     "RULES",
     "RULE_CACHE",
     "HINTS",
+    "GIVEN_UP",
     "THREADS",
     "CODES",
     "REPORTED",

@@ -86,6 +86,8 @@ pub struct Target {
     /// [`Process::program_mark`].
     program: u64,
     code: Vec<Mapping>,
+    /// How often it had given up code before the kernel was asked for its mappings.
+    code_given_up: u64,
     planned: HashSet<u32>,
     /// Objects whose probes it has inherited or been given.
     covered: HashSet<u32>,
@@ -127,6 +129,7 @@ impl Target {
             traced: false,
             program: process.program_mark()?,
             code: Vec::new(),
+            code_given_up: 0,
             planned: HashSet::new(),
             covered: HashSet::new(),
             process,
@@ -219,6 +222,7 @@ impl Target {
     /// Lets the probes record from now on.
     pub fn start(&mut self, kernel: &mut Kernel, objects: &Objects, probes: &Probes) -> Result<()> {
         self.traced = true;
+        self.code_given_up = kernel.code_given_up(self.slot)?;
         let mappings = self.process.mappings()?;
         self.describe(kernel, objects, probes, &mappings)
     }
@@ -239,6 +243,7 @@ impl Target {
         objects: &mut Objects,
         probes: &mut Probes,
     ) -> Result<bool> {
+        self.code_given_up = kernel.code_given_up(self.slot)?;
         let mappings = self.process.mappings()?;
         // They may be another program's by now.
         if self.is_over(kernel) {
@@ -264,6 +269,10 @@ impl Target {
                 self.probes.extend(new);
             }
             self.plan_in_use.extend(planned);
+        }
+        // `/proc` shows another program a moment before the kernel tells of it.
+        if self.is_over(kernel) {
+            return Ok(false);
         }
         Ok(mem::replace(&mut self.code, code) != self.code)
     }
@@ -293,6 +302,7 @@ impl Target {
             owner: self.pid,
             followed: u32::from(probes.follow()),
             mappings: run,
+            code_given_up: self.code_given_up,
             python: self.interpreter(objects, mappings),
         };
         kernel.write_process(self.slot, &slot)?;

@@ -40,6 +40,7 @@ impl Target {
             // It has the same stack.
             program: parent.program,
             code: parent.code.clone(),
+            code_given_up: parent.code_given_up,
             planned: parent.planned.clone(),
             covered: parent.covered.clone(),
             process: process.unwrap_or_else(|| parent.process.clone()),
@@ -55,6 +56,7 @@ impl Target {
             forked_from: None,
             python: None,
             code: Vec::new(),
+            code_given_up: 0,
             program: 0,
             ..Self::forked(before, None, (pid, slot))
         }
