@@ -201,6 +201,8 @@
 //! - a target is never stopped, and nothing is written to its memory but the kernel's breakpoints;
 //!   a thread that loads a library is held for 2 ms at most, until its unwind table is there;
 //!   only a command that memtrace itself started is paused, while its new code is being read;
+//! - what a search in the kernel has found may be kept, but only under all that decided it: where code was
+//!   unmapped since the loader last looked, and where Python code was made anew, nothing kept is used;
 //! - probes and programs belong to file descriptors, so the kernel removes them with memtrace,
 //!   however it ends.
 //!
@@ -208,7 +210,7 @@
 //!
 //! | what | version | where |
 //! |---|---|---|
-//! | recording, `.memtrace` | 4, behind the magic `MEMTRACE` | [`recording`] |
+//! | recording, `.memtrace` | 6, behind the magic `MEMTRACE` | [`recording`] |
 //! | JSON report | 1, the field `schema` | `report::json`, with its schema |
 //! | JSON snapshot | 1, the field `schema`; `kind` is `snapshot` | `report::snapshot::json`, with its schema |
 //! | unwind table on disk, `.unwind` | 2, in the magic; others are made anew | `unwind::cache` |
