@@ -2,6 +2,8 @@
 
 /// Stacks that reach the thread's first frame.
 mod complete;
+/// Code that is made while the program runs.
+mod generated;
 /// Bytes per line.
 mod lines;
 /// Live bytes per line, compared with memray's.

@@ -30,18 +30,28 @@ static LAST_CODE: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Words of a code object that are read: up to and including the line table of every version.
 const HEADER_WORDS: usize = 18;
-/// In every object: `PyObject.ob_type`; in every `bytes`: `ob_size` and `ob_sval`; in every `str`:
-/// `length` and `state`.
+/// In a code object: how much code there is; before 3.11, how many arguments.
+const SIZE_WORD: usize = 2;
+/// In every object: `PyObject.ob_type`; in every `bytes`: `ob_size`, which its hash and `ob_sval`
+/// follow; in every `str`: `length`, which its hash and `state` follow.
 const TYPE_WORD: usize = 1;
 const BYTES_SIZE: u64 = 16;
 const BYTES_DATA: u64 = 32;
 const STRING_LENGTH: u64 = 16;
-const STRING_STATE: u64 = 32;
+/// The hash of a `str` that nobody has asked for yet.
+const NOT_HASHED: u64 = u64::MAX;
+/// Bytes of a text that are looked at in one go, and one more; a power of two.
+const PART: usize = 64;
 
 /// The head of a code object.
 #[repr(C)]
 pub(crate) struct CodeHeader {
     words: [u64; 32],
+    /// A part of a text that it refers to.
+    part: [u64; PART / 8],
+    /// The file name that was read last, and what it says, mixed: functions of a module share it.
+    filename: u64,
+    filename_says: u64,
     /// Where it was read; 0 if it was not.
     address: u64,
     /// All that tells it from other code objects, mixed into one word that is not 0.
@@ -54,6 +64,7 @@ impl CodeHeader {
     /// What was read in an earlier walk may have changed.
     pub(crate) fn forget(&mut self) {
         self.address = 0;
+        self.filename = 0;
     }
 
     /// Reads it, unless it is the one that was read last: calls often repeat in recursion.
@@ -78,16 +89,69 @@ impl CodeHeader {
         (self.word(offset) >> (u32::from(offset % 8) * 8)) as i32
     }
 
-    fn mix_contents(&self, python: &Python) -> u64 {
+    fn mix_contents(&mut self, python: &Python) -> u64 {
         let fields = [
             self.words[TYPE_WORD],
+            self.words[SIZE_WORD],
             u64::from(self.int(python.code_first_line).cast_unsigned()),
             self.word(python.code_filename),
             self.word(python.code_name),
             self.word(python.code_lines),
         ];
-        fields.into_iter().fold(1, hash::mix) | 1
+        let mixed = fields.into_iter().fold(1, hash::mix);
+        if self.words[TYPE_WORD] == python.code_type {
+            return self.mix_texts(python, mixed) | 1;
+        }
+        mixed | 1
     }
+
+    /// Adds what it refers to. Where that is does not tell: generated code that is freed makes room
+    /// for the next, which often lies at the same addresses. Not inlined: the program's stack is
+    /// small.
+    #[inline(never)]
+    fn mix_texts(&mut self, python: &Python, hash: u64) -> u64 {
+        let filename = self.word(python.code_filename);
+        if filename != self.filename {
+            self.filename_says = self.mix_string(python, filename);
+            self.filename = filename;
+        }
+        let name = self.mix_string(python, self.word(python.code_name));
+        let lines = mix_start(self.word(python.code_lines));
+        [self.filename_says, name, lines].into_iter().fold(hash, hash::mix)
+    }
+
+    /// What a `str` says: its hash, or while it has none, where it begins and ends.
+    #[inline(never)]
+    fn mix_string(&mut self, python: &Python, object: u64) -> u64 {
+        let text = string(python, object);
+        if text.hash != NOT_HASHED {
+            return hash::mix(u64::from(text.length), text.hash);
+        }
+        let (start, size) = (text.data, text.size());
+        let mixed = self.mix_part(size, start, size);
+        if size < PART as u64 {
+            return mixed;
+        }
+        let last = PART as u64 - 1;
+        self.mix_part(mixed, start.wrapping_add(size - last), last)
+    }
+
+    #[inline(never)]
+    fn mix_part(&mut self, hash: u64, address: u64, size: u64) -> u64 {
+        self.part = [0; PART / 8];
+        // SAFETY: words can hold any bytes.
+        let bytes = unsafe { &mut *(&raw mut self.part).cast::<[u8; PART]>() };
+        // Where it cannot be read there are zeros.
+        let _ = read_bytes(bytes, address, size);
+        self.part.into_iter().fold(hash, hash::mix)
+    }
+}
+
+/// The size of a `bytes` and how it begins. Eight bytes are there, if only behind its end.
+fn mix_start(object: u64) -> u64 {
+    let [size, _hash, start]: [u64; 3] = memory::read(object + BYTES_SIZE).unwrap_or_default();
+    let behind = 64 - 8 * size.min(8) as u32;
+    hash::mix(size, start.checked_shl(behind).unwrap_or_default())
 }
 
 /// A code object and what it said: its memory may be used for another one later.
@@ -202,6 +266,7 @@ fn fill(code: &mut Code, context: &Context, python: &Python, header: &CodeHeader
 
 struct Text {
     data: u64,
+    hash: u64,
     length: u32,
     width: u32,
 }
@@ -215,14 +280,14 @@ impl Text {
 /// Where the characters of a `str` are. Width 0 if it cannot be read or is of the old kind with a
 /// separate buffer, which names in code objects never are.
 fn string(python: &Python, object: u64) -> Text {
-    let state: u32 = memory::read(object + STRING_STATE).unwrap_or_default();
-    let length: u64 = memory::read(object + STRING_LENGTH).unwrap_or_default();
-    let state = state >> (python.string_kind_shift & 31);
+    let [length, hash, state]: [u64; 3] = memory::read(object + STRING_LENGTH).unwrap_or_default();
+    let state = state as u32 >> (python.string_kind_shift & 31);
     let compact = state >> 3 & 1 != 0;
     let ascii = state >> 4 & 1 != 0;
     let offset = if ascii { python.string_ascii } else { python.string_compact };
     Text {
         data: object + u64::from(offset),
+        hash,
         length: length as u32,
         width: if compact { state & 7 } else { 0 },
     }
