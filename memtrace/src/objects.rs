@@ -1,7 +1,12 @@
 //! The files that traced processes have mapped: each is opened, read and understood once, however
 //! many processes map it.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Result;
 use memtrace_abi::{
@@ -109,14 +114,16 @@ impl Objects {
         Self { numbers: HashMap::new(), list: Vec::new(), tables: HashMap::new(), cache }
     }
 
-    /// Reads the executable files among `mappings` that are not known yet.
+    /// Reads the executable files among `mappings` that are not known yet, or were written to since:
+    /// those are others from now on.
     pub fn learn(&mut self, process: &Process, mappings: &Mappings) {
-        let unknown: Vec<_> = mappings
+        let mut unknown: Vec<_> = mappings
             .executables()
             .into_iter()
             .filter_map(|group| Some((key(group.first()?)?, (*group.first()?).clone())))
-            .filter(|(key, _)| !self.numbers.contains_key(key))
             .collect();
+        let written = self.written(process, unknown.iter().map(|(key, _)| *key));
+        unknown.retain(|(key, _)| written.contains(key) || !self.numbers.contains_key(key));
         let cache = self.cache.as_ref();
         let read = |(key, mapping)| (key, understand(process, &mapping, cache));
         let most = MOST_CODE / rayon::current_num_threads() as u64;
@@ -134,6 +141,22 @@ impl Objects {
         }
     }
 
+    /// The files that were written to since they were read. Without an answer they are what they were.
+    fn written(&self, process: &Process, keys: impl Iterator<Item = Key>) -> HashSet<Key> {
+        let known = |key| Some((key, Arc::clone(self.list.get(self.place(key)?)?)));
+        let known: Vec<_> = keys.filter_map(known).collect();
+        let written = |known: Vec<(Key, Arc<Known>)>| {
+            let written = known.into_iter().filter(|(_, known)| known.object.is_written());
+            written.map(|(key, _)| key).collect()
+        };
+        process.at_length(Duration::ZERO, move |_| written(known)).unwrap_or_default()
+    }
+
+    /// Where in the list the file is that was read last of what is there.
+    fn place(&self, key: Key) -> Option<usize> {
+        (*self.numbers.get(&key)?).map(|number| number as usize - 1)
+    }
+
     fn add(&mut self, key: Key, understood: Option<(Known, Option<UnwindTable>)>) {
         let number = understood.map(|(known, table)| {
             self.list.push(Arc::new(known));
@@ -141,7 +164,20 @@ impl Objects {
             self.tables.extend(table.map(|table| (number, Arc::new(table))));
             number
         });
-        self.numbers.insert(key, number);
+        // What was read while somebody wrote it is read again.
+        match self.numbers.insert(key, number) {
+            Some(Some(_)) if number.is_none() => self.numbers.remove(&key),
+            before => before,
+        };
+    }
+
+    /// The numbers that a file had before it was written to.
+    pub fn formers(&self, number: u32) -> impl Iterator<Item = u32> {
+        let file = |number| {
+            let identity = self.known(number)?.object.identity()?;
+            Some((identity.device, identity.inode))
+        };
+        (1..number).filter(move |former| file(*former).is_some_and(|own| Some(own) == file(number)))
     }
 
     /// The number of the file behind a mapping, if it is executable code that was learnt.
@@ -153,7 +189,13 @@ impl Objects {
     /// The file with a number.
     #[must_use]
     pub fn known(&self, number: u32) -> Option<&Known> {
-        self.list.get((number as usize).checked_sub(1)?).map(Arc::as_ref)
+        self.shared(number).map(Arc::as_ref)
+    }
+
+    /// As [`Objects::known`], for another thread.
+    #[must_use]
+    pub fn shared(&self, number: u32) -> Option<&Arc<Known>> {
+        self.list.get((number as usize).checked_sub(1)?)
     }
 
     /// The unwind table of a file, unless it was taken.
@@ -277,7 +319,8 @@ fn table(object: &Object, bytes: &[u8], cache: Option<&Cache>) -> Result<UnwindT
         return Ok(table);
     }
     let table = UnwindTable::parse(bytes)?;
-    if let Some(cache) = cache {
+    // The key tells of the file as it was when it was opened.
+    if let Some(cache) = cache.filter(|_| !object.is_written()) {
         // Without a cached table the next start takes longer; nothing else.
         let _ = cache.store(&key, &table);
     }
@@ -288,4 +331,45 @@ fn table(object: &Object, bytes: &[u8], cache: Option<&Cache>) -> Result<UnwindT
 fn cache_key(object: &Object) -> Vec<u8> {
     let identity = object.identity().map(FileIdentity::to_bytes).unwrap_or_default();
     [object.build_id().bytes(), &identity].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::process::workload::{Workload, mapping_of_malloc};
+
+    #[test]
+    fn a_file_that_is_written_over_is_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.so");
+        let libc = fs::read(mapping_of_malloc().1.path).unwrap();
+        fs::write(&path, &libc).unwrap();
+        let script = format!(
+            "import mmap; f = open({path:?}, 'rb'); \
+             m = mmap.mmap(f.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)"
+        );
+        let python = Workload::python(&script);
+        let process = Process::open(python.pid()).unwrap();
+        let mappings = process.mappings().unwrap();
+        let mapping = mappings.list.iter().find(|mapping| *mapping.path == *path).unwrap();
+        let mut objects = Objects::with_cache();
+        let mut number = |contents: Option<&[u8]>| {
+            if let Some(contents) = contents {
+                fs::write(&path, contents).unwrap();
+            }
+            objects.learn(&process, &mappings);
+            objects.number(mapping)
+        };
+        let first = number(None).unwrap();
+        assert_eq!(number(None), Some(first));
+        assert_eq!(number(Some(b"half-written")), None);
+        let second = number(Some(&libc)).unwrap();
+        assert_eq!(number(None), Some(second));
+        assert_eq!(objects.formers(second).collect::<Vec<_>>(), [first]);
+        assert_eq!(objects.formers(first).count(), 0);
+        let plan = |number| objects.known(number).unwrap().plan.probes.len();
+        assert!(objects.table(second).is_some() && plan(first) == plan(second));
+    }
 }

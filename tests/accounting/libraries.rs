@@ -1,6 +1,6 @@
 //! Libraries that are loaded while the process is traced.
 
-use std::process::Command;
+use std::{fs, path::PathBuf, process::Command};
 
 use serde_json::Value;
 
@@ -80,6 +80,59 @@ fn a_library_that_comes_where_another_one_was_is_not_taken_for_it() {
     let sum = |of: &[&Stack<'_>]| of.iter().map(|stack| stack.amount("allocated").1).sum::<u64>();
     assert_eq!((sum(&unknown), sum(&known)), (100, 100), "unknown, known");
     assert!(known.iter().all(|stack| stack.names().any(|name| name == "second_keeps")));
+}
+
+#[test]
+fn a_library_that_is_overwritten_between_two_loads_is_another_one() {
+    let folder = tempfile::tempdir().expect("a folder for the library");
+    let file = folder.path().join("content.so");
+    let overwrite = |content| fs::copy(content, &file).expect("it can be written");
+    overwrite(content("first_allocates", 64, 6001));
+    let program = compile("overwritten", &["-ldl"]);
+    let mut workload = Workload::start(Command::new(program).arg(&file));
+    let mut tracing = Tracing::attach(workload.pid());
+    let mut load_use_and_unload = || {
+        for _ in 0..2 {
+            workload.work();
+            tracing.expect("memtrace: other libraries in process");
+        }
+    };
+    load_use_and_unload();
+    overwrite(content("second_allocates", 4096, 7001));
+    load_use_and_unload();
+    let report = tracing.stop();
+    report.assert_nothing_lost();
+    // What the file was first is not there any more to tell its functions; the rest of the stack is.
+    let callers = check_content(&report, 6001, "content.so (overwritten 1)", &["", ""]);
+    let named = ["content_allocates", "second_allocates"];
+    assert_eq!(check_content(&report, 7001, "content.so", &named), callers);
+    let notes = report.0["notes"].to_string();
+    assert_eq!(notes.matches("content.so was overwritten").count(), 1, "{notes}");
+}
+
+/// A library.
+fn content(function: &str, frame: u32, size: u32) -> PathBuf {
+    let defined = [format!("CONTENT={function}"), format!("FRAME={frame}"), format!("SIZE={size}")];
+    let defined = defined.map(|definition| format!("-D{definition}"));
+    let flags = ["-shared", "-fPIC"].into_iter().chain(defined.iter().map(String::as_str));
+    compile("content", &flags.collect::<Vec<_>>())
+}
+
+/// The callers of the library's functions, which are called this in the one stack of a block.
+fn check_content(report: &Report, bytes: u64, file: &str, functions: &[&str]) -> Vec<String> {
+    let stacks = report.stacks();
+    let stack = stacks.iter().find(|stack| stack.amount("live") == (bytes, 1));
+    let stack = stack.expect("a stack of its own");
+    assert!(!stack.has_gap(), "{:?}", stack.frames);
+    let is_content =
+        |frame: &&Value| frame["module"].as_str().is_some_and(|module| module.ends_with(file));
+    let content = stack.frames.iter().copied().filter(is_content);
+    let names: Vec<_> = content.map(|frame| frame["name"].as_str().unwrap_or_default()).collect();
+    assert_eq!(names, functions);
+    let callers = stack.names().take_while(|name| *name != "overwritten_calls");
+    let callers: Vec<_> = callers.map(str::to_owned).collect();
+    assert_eq!(callers.len() + 4, stack.frames.len(), "caller, two of the library, malloc");
+    callers
 }
 
 /// Whether it is the C library's.

@@ -71,6 +71,30 @@ impl Object {
         }
     }
 
+    /// Whether the file was written to since it was opened: what was read of it may be in it no more. A
+    /// copy over it that keeps both size and time goes unnoticed.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        let Image::File(file, identity) = &self.image else { return false };
+        FileIdentity::of(file).is_ok_and(|now| now != *identity)
+    }
+
+    /// Whether another build was written over the file, or may have been: what is where in it is not
+    /// what it was.
+    #[must_use]
+    pub fn is_another_build(&self) -> bool {
+        let Image::File(file, identity) = &self.image else { return false };
+        let Ok(now) = FileIdentity::of(file) else { return false };
+        let is_same_build = || match &self.build_id {
+            BuildId::Linked(linked) => {
+                let headers = Headers::parse(&self.contents());
+                headers.and_then(|headers| headers.build_id).as_ref() == Some(linked)
+            }
+            BuildId::Substitute(_) => false,
+        };
+        now != *identity && !(now.size == identity.size && is_same_build())
+    }
+
     /// The build.
     #[must_use]
     pub fn build_id(&self) -> &BuildId {
@@ -234,6 +258,47 @@ mod tests {
         let length = (&object.contents()).len().unwrap();
         assert_eq!(length, fs::metadata(&library).unwrap().len());
         assert_eq!(fs::read(object.open_path().unwrap()).unwrap(), fs::read(&library).unwrap());
+    }
+
+    /// A copy of the C library as a process has it mapped, which may be written over.
+    fn copy_of_libc() -> (tempfile::TempDir, PathBuf, Object) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.so");
+        fs::copy(mapping_of_malloc().1.path, &path).unwrap();
+        let script = format!(
+            "import mmap; f = open({path:?}, 'rb'); \
+             m = mmap.mmap(f.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)"
+        );
+        let python = Workload::python(&script);
+        let directory = python.directory();
+        let mappings = mappings_of(&directory);
+        let mapping = mappings.list.iter().find(|mapping| *mapping.path == *path).unwrap();
+        let object = Object::open(&directory, mapping).unwrap();
+        (folder, path, object)
+    }
+
+    #[test]
+    fn a_file_that_is_written_over_is_told_by_its_build() {
+        let (_folder, path, object) = copy_of_libc();
+        assert!(!object.is_written() && !object.is_another_build());
+        let mut bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes).unwrap();
+        assert!(object.is_written() && !object.is_another_build(), "the same again");
+        let BuildId::Linked(linked) = object.build_id() else { panic!("it has one") };
+        let place = memchr::memmem::find(&bytes, linked).unwrap();
+        bytes[place] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        assert!(object.is_written() && object.is_another_build());
+    }
+
+    #[test]
+    fn a_file_that_is_cut_is_another_build_and_one_that_is_deleted_is_not() {
+        let (folder, path, object) = copy_of_libc();
+        let file = File::options().write(true).open(&path).unwrap();
+        drop(folder);
+        assert!(!object.is_written() && !object.is_another_build());
+        file.set_len(1 << 16).unwrap();
+        assert!(object.is_written() && object.is_another_build());
     }
 
     #[test]

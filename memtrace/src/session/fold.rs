@@ -147,7 +147,7 @@ impl<'tracer> Recorded<'tracer> {
         self.fold_heaps(&mut builder, &mut frames);
         let mut profile = builder.finish();
         profile.losses = self.losses.iter().map(|(loss, count)| explain(*loss, *count)).collect();
-        profile.notes = self.notes();
+        profile.notes = self.notes(names);
         profile.segments = std::mem::take(&mut self.context.resident.segments);
         profile.groups = self.context.groups;
         profile.timeline = self.context.timeline;
@@ -241,7 +241,7 @@ impl<'tracer> Recorded<'tracer> {
     fn native(&self, object: u32, address: u64, names: &Names) -> Frame {
         Frame::Native {
             symbol: names.name(object, address),
-            module: self.context.objects.known(object).map(crate::objects::Known::name),
+            module: names.module(self.context.objects, object),
             address,
             location: None,
         }
@@ -258,7 +258,7 @@ impl<'tracer> Recorded<'tracer> {
             kernel: host::kernel(),
             detail: self.context.detail.name().to_owned(),
             sample_interval_bytes: self.context.sample_interval,
-            symbolized: names.0.is_some(),
+            symbolized: names.by_object.is_some(),
             cost: self.context.cost.clone(),
         }
     }
@@ -331,10 +331,12 @@ impl<'tracer> Recorded<'tracer> {
         elapsed.saturating_sub(ago)
     }
 
-    fn notes(&self) -> Vec<String> {
+    fn notes(&self, names: &Names) -> Vec<String> {
         let doubts = self.context.objects.iter().flat_map(|known| &known.doubts);
         let of_targets = self.context.targets.iter().flat_map(|target| &target.notes);
-        notes::once_each(self.context.notes.iter().chain(of_targets).chain(doubts))
+        notes::once_each(
+            self.context.notes.iter().chain(of_targets).chain(doubts).chain(&names.notes),
+        )
     }
 }
 

@@ -264,8 +264,9 @@ impl Target {
         self.describe(kernel, objects, probes, &mappings)?;
         for (number, planned) in planned {
             if self.covered.insert(number) {
+                let missing = self.without_probes(objects, number, &planned);
                 let subject = (&self.process, self.slot);
-                let new = probes.attach(kernel, objects, (number, &planned), subject)?;
+                let new = probes.attach(kernel, objects, (number, &missing), subject)?;
                 self.probes.extend(new);
             }
             self.plan_in_use.extend(planned);

@@ -89,9 +89,10 @@ fn native(
 ) -> HashMap<u32, HashMap<u64, String>> {
     let resolver = Resolver::default();
     let names = addresses.into_iter().filter_map(|(object, addresses)| {
-        let path = objects.known(object)?.open_path()?;
+        let known = objects.known(object)?;
         let addresses: Vec<u64> = addresses.into_iter().collect();
-        Some((object, resolver.names(&path, &addresses)))
+        let names = resolver.names(&known.open_path()?, &addresses);
+        (!known.object.is_another_build()).then_some((object, names))
     });
     names.collect()
 }

@@ -2,44 +2,85 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::PathBuf,
+    sync::Arc,
 };
 
 use memtrace_abi::frame::Frame as Packed;
 
 use super::{Context, Owner, Recorded, locate};
-use crate::symbolize::Resolver;
+use crate::{
+    objects::{Known, Objects},
+    symbolize::Resolver,
+};
 
 /// Addresses of one object that need names.
 pub struct Unresolved {
     pub(super) object: u32,
-    pub(super) path: PathBuf,
+    pub(super) known: Arc<Known>,
     pub(super) addresses: Vec<u64>,
 }
 
 /// Names of native functions, by object and address.
-pub struct Names(pub(super) Option<HashMap<u32, HashMap<u64, String>>>);
+#[derive(Default)]
+pub struct Names {
+    /// `None`: they were not looked up.
+    pub(super) by_object: Option<HashMap<u32, HashMap<u64, String>>>,
+    /// Files that are no longer what they were, and so tell no names.
+    overwritten: HashSet<u32>,
+    /// What the reader must know of these.
+    pub(super) notes: Vec<String>,
+}
 
 impl Names {
     /// No names: frames show as addresses.
     #[must_use]
-    pub const fn none() -> Self {
-        Self(None)
+    pub fn none() -> Self {
+        Self::default()
     }
 
     /// Looks the names up. Takes a while for large libraries.
     #[must_use]
     pub fn resolve(unresolved: Vec<Unresolved>) -> Self {
         let resolver = Resolver::default();
-        let names = unresolved.into_iter().map(|Unresolved { object, path, addresses }| {
-            (object, resolver.names(&path, &addresses))
-        });
-        Self(Some(names.collect()))
+        let mut names = Self::default();
+        let mut by_object = HashMap::new();
+        for Unresolved { object, known, addresses } in unresolved {
+            let Some(path) = known.open_path() else { continue };
+            let of_file = resolver.names(&path, &addresses);
+            // It may have been written over while it was read.
+            if known.object.is_another_build() {
+                names.miss(object, &known);
+            } else {
+                by_object.insert(object, of_file);
+            }
+        }
+        Self { by_object: Some(by_object), ..names }
+    }
+
+    fn miss(&mut self, object: u32, known: &Known) {
+        self.overwritten.insert(object);
+        let note = format!(
+            "{} was overwritten while memtrace ran: functions of what was in it before show as addresses, \
+             in what is called (overwritten 1) and so on.",
+            known.name()
+        );
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// The name at an address, if it is known.
     pub(super) fn name(&self, object: u32, address: u64) -> Option<String> {
-        self.0.as_ref()?.get(&object)?.get(&address).cloned()
+        self.by_object.as_ref()?.get(&object)?.get(&address).cloned()
+    }
+
+    /// What a file is called; addresses in different contents of one are different functions.
+    pub(super) fn module(&self, objects: &Objects, object: u32) -> Option<String> {
+        let name = objects.known(object)?.name();
+        if !self.overwritten.contains(&object) {
+            return Some(name);
+        }
+        Some(format!("{name} (overwritten {})", objects.formers(object).count() + 1))
     }
 }
 
@@ -62,8 +103,8 @@ impl Recorded<'_> {
             }
         }
         let with_path = addresses.into_iter().filter_map(|(object, addresses)| {
-            let path = self.context.objects.known(object)?.open_path()?;
-            Some(Unresolved { object, path, addresses })
+            let known = Arc::clone(self.context.objects.shared(object)?);
+            Some(Unresolved { object, known, addresses })
         });
         with_path.collect()
     }

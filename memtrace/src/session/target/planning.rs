@@ -33,6 +33,39 @@ impl Target {
         planned.sort_by_key(|(_, probes)| probes.iter().any(is_usual));
         planned
     }
+
+    /// Those of the planned probes of a file that are not there yet. The kernel knows files by their
+    /// inodes, so what was probed before the file was overwritten is probed in what it is now.
+    pub(super) fn without_probes(
+        &mut self,
+        objects: &Objects,
+        number: u32,
+        planned: &[PlannedProbe],
+    ) -> Vec<PlannedProbe> {
+        let formers = objects.formers(number).filter(|former| self.covered.contains(former));
+        let formers: Vec<_> = formers.filter_map(|former| objects.known(former)).collect();
+        let mut probed = formers.iter().flat_map(|former| &former.plan.probes);
+        let is_there = |probe: &PlannedProbe| {
+            probed.clone().any(|other| {
+                (other.program, other.site.file_offset) == (probe.program, probe.site.file_offset)
+            })
+        };
+        let missing = planned.iter().filter(|probe| !is_there(probe)).cloned().collect();
+        if probed.next().is_some() && formers.iter().any(|former| former.object.is_another_build())
+        {
+            self.notes.extend(objects.known(number).map(overwritten));
+        }
+        missing
+    }
+}
+
+/// Of an allocator.
+fn overwritten(known: &Known) -> String {
+    format!(
+        "{} was overwritten while it was probed: what its allocator did since may be told wrong. To replace \
+         a file by renaming another one (install, mv) is safe.",
+        known.name()
+    )
 }
 
 /// Which probes of a file cost more than most, if any do.
