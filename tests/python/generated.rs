@@ -23,7 +23,11 @@ fn code_that_is_made_again_at_one_address_keeps_its_own_name() {
         let wrong = (0..5 * MANY).filter_map(|block| wrong(&sizes, block / MANY, block % MANY));
         let wrong: Vec<_> = wrong.chain(report.losses()).collect();
         println!("{}: {} of {} wrong", python.display(), wrong.len(), 5 * MANY);
-        wrong.into_iter().take(3).map(|it| format!("{}: {it}", python.display())).collect::<Vec<_>>()
+        wrong
+            .into_iter()
+            .take(3)
+            .map(|it| format!("{}: {it}", python.display()))
+            .collect::<Vec<_>>()
     }));
 }
 
