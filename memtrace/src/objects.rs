@@ -1,12 +1,7 @@
 //! The files that traced processes have mapped: each is opened, read and understood once, however
 //! many processes map it.
 
-use std::{
-    collections::{HashMap, HashSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
 use memtrace_abi::{
@@ -117,13 +112,12 @@ impl Objects {
     /// Reads the executable files among `mappings` that are not known yet, or were written to since:
     /// those are others from now on.
     pub fn learn(&mut self, process: &Process, mappings: &Mappings) {
-        let mut unknown: Vec<_> = mappings
+        let unknown: Vec<_> = mappings
             .executables()
             .into_iter()
             .filter_map(|group| Some((key(group.first()?)?, (*group.first()?).clone())))
+            .filter(|(key, _)| !self.is_known(*key))
             .collect();
-        let written = self.written(process, unknown.iter().map(|(key, _)| *key));
-        unknown.retain(|(key, _)| written.contains(key) || !self.numbers.contains_key(key));
         let cache = self.cache.as_ref();
         let read = |(key, mapping)| (key, understand(process, &mapping, cache));
         let most = MOST_CODE / rayon::current_num_threads() as u64;
@@ -141,20 +135,12 @@ impl Objects {
         }
     }
 
-    /// The files that were written to since they were read. Without an answer they are what they were.
-    fn written(&self, process: &Process, keys: impl Iterator<Item = Key>) -> HashSet<Key> {
-        let known = |key| Some((key, Arc::clone(self.list.get(self.place(key)?)?)));
-        let known: Vec<_> = keys.filter_map(known).collect();
-        let written = |known: Vec<(Key, Arc<Known>)>| {
-            let written = known.into_iter().filter(|(_, known)| known.object.is_written());
-            written.map(|(key, _)| key).collect()
-        };
-        process.at_length(Duration::ZERO, move |_| written(known)).unwrap_or_default()
-    }
-
-    /// Where in the list the file is that was read last of what is there.
-    fn place(&self, key: Key) -> Option<usize> {
-        (*self.numbers.get(&key)?).map(|number| number as usize - 1)
+    /// Whether the file there was read, and has not been written to since.
+    fn is_known(&self, key: Key) -> bool {
+        self.numbers.get(&key).is_some_and(|number| {
+            let known = number.and_then(|number| self.known(number));
+            known.is_none_or(|known| !known.object.is_written())
+        })
     }
 
     fn add(&mut self, key: Key, understood: Option<(Known, Option<UnwindTable>)>) {

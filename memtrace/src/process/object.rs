@@ -72,11 +72,11 @@ impl Object {
     }
 
     /// Whether the file was written to since it was opened: what was read of it may be in it no more. A
-    /// copy over it that keeps both size and time goes unnoticed.
+    /// copy over it that keeps both size and time goes unnoticed. Never waits for a server.
     #[must_use]
     pub fn is_written(&self) -> bool {
         let Image::File(file, identity) = &self.image else { return false };
-        FileIdentity::of(file).is_ok_and(|now| now != *identity)
+        FileIdentity::at_hand(file).is_ok_and(|now| now != *identity)
     }
 
     /// Whether another build was written over the file, or may have been: what is where in it is not

@@ -1,6 +1,7 @@
 //! One process under observation: what the kernel programs are told about it, and its probes.
 
 mod blind;
+mod code;
 mod planning;
 mod succession;
 
@@ -88,6 +89,8 @@ pub struct Target {
     code: Vec<Mapping>,
     /// How often it had given up code before the kernel was asked for its mappings.
     code_given_up: u64,
+    /// What was there before.
+    past_code: Vec<Mapping>,
     planned: HashSet<u32>,
     /// Objects whose probes it has inherited or been given.
     covered: HashSet<u32>,
@@ -130,6 +133,7 @@ impl Target {
             program: process.program_mark()?,
             code: Vec::new(),
             code_given_up: 0,
+            past_code: Vec::new(),
             planned: HashSet::new(),
             covered: HashSet::new(),
             process,
@@ -275,13 +279,10 @@ impl Target {
         if self.is_over(kernel) {
             return Ok(false);
         }
-        Ok(mem::replace(&mut self.code, code) != self.code)
-    }
-
-    /// The mapping that held an address when the process was last looked at.
-    #[must_use]
-    pub fn code_at(&self, address: u64) -> Option<&Mapping> {
-        self.code.iter().find(|mapping| (mapping.start..mapping.end).contains(&address))
+        let before = mem::replace(&mut self.code, code);
+        let has_changed = before != self.code;
+        self.keep_past(before);
+        Ok(has_changed)
     }
 
     /// Writes the process's slot. It may have become another program meanwhile, which is not to be

@@ -3,7 +3,8 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt as _,
+    mem::MaybeUninit,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
 };
 
 use memtrace_abi::mapping::Range;
@@ -38,11 +39,37 @@ impl FileIdentity {
         })
     }
 
+    /// As far as this machine knows, without asking a server that may not answer. Whoever has just mapped
+    /// the file has asked.
+    pub(super) fn at_hand(file: &File) -> io::Result<Self> {
+        let mut stat = MaybeUninit::<libc::statx>::zeroed();
+        let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+        let (file, wanted) = (file.as_raw_fd(), libc::STATX_BASIC_STATS);
+        // SAFETY: the empty path ends with a zero, and there is room for the answer.
+        match unsafe { libc::statx(file, c"".as_ptr(), flags, wanted, stat.as_mut_ptr()) } {
+            // SAFETY: all bits zero are a value, over which the kernel has written.
+            0 => Ok(Self::from(unsafe { stat.assume_init() })),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
     /// As bytes, to be part of a key.
     #[must_use]
     pub fn to_bytes(self) -> Vec<u8> {
         let numbers = [self.device, self.inode, self.size].map(u64::to_le_bytes);
         [numbers.as_flattened(), &self.modified.to_le_bytes()].concat()
+    }
+}
+
+impl From<libc::statx> for FileIdentity {
+    fn from(stat: libc::statx) -> Self {
+        let libc::statx_timestamp { tv_sec: seconds, tv_nsec: nanoseconds, .. } = stat.stx_mtime;
+        Self {
+            device: libc::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+            inode: stat.stx_ino,
+            size: stat.stx_size,
+            modified: i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds),
+        }
     }
 }
 
@@ -97,6 +124,15 @@ mod tests {
         },
         *,
     };
+
+    #[test]
+    fn what_is_at_hand_is_what_the_file_is() {
+        let file = tempfile::tempfile().unwrap();
+        for length in [0, 4096] {
+            file.set_len(length).unwrap();
+            assert_eq!(FileIdentity::at_hand(&file).unwrap(), FileIdentity::of(&file).unwrap());
+        }
+    }
 
     #[test]
     fn a_path_that_leads_to_another_file_is_refused() {

@@ -41,6 +41,7 @@ impl Target {
             program: parent.program,
             code: parent.code.clone(),
             code_given_up: parent.code_given_up,
+            past_code: parent.past_code.clone(),
             planned: parent.planned.clone(),
             covered: parent.covered.clone(),
             process: process.unwrap_or_else(|| parent.process.clone()),
@@ -57,6 +58,7 @@ impl Target {
             python: None,
             code: Vec::new(),
             code_given_up: 0,
+            past_code: Vec::new(),
             program: 0,
             ..Self::forked(before, None, (pid, slot))
         }
