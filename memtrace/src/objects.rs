@@ -1,9 +1,10 @@
 //! The files that traced processes have mapped: each is opened, read and understood once, however
 //! many processes map it.
 
+mod reading;
+
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
-use anyhow::Result;
 use memtrace_abi::{
     mapping::{Mapping as CodeMapping, Range},
     python::Python,
@@ -11,15 +12,16 @@ use memtrace_abi::{
 use rayon::prelude::*;
 
 use crate::{
-    attach::plan::{Numbers, Plan},
+    attach::plan::Plan,
     process::{
         Process,
         mappings::{Kind, Mapping, Mappings},
-        object::{FileIdentity, Object},
+        object::Object,
     },
     python::{Refusal, Runtime, Specific},
     unwind::{UnwindTable, cache::Cache},
 };
+use reading::{Understood, understand};
 
 /// One file, and what it means to memtrace.
 pub struct Known {
@@ -119,7 +121,7 @@ impl Objects {
             .filter(|(key, _)| !self.is_known(*key))
             .collect();
         let cache = self.cache.as_ref();
-        let read = |(key, mapping)| (key, understand(process, &mapping, cache));
+        let read = |(key, mapping)| Some((key, understand(process, &mapping, cache)?));
         let most = MOST_CODE / rayon::current_num_threads() as u64;
         let (large, small): (Vec<_>, Vec<_>) =
             unknown.into_iter().partition(|(_, mapping): &(Key, Mapping)| {
@@ -127,8 +129,8 @@ impl Objects {
             });
         // A file is in memory as a whole while it is read: the large ones one after the other.
         let (large, small) = rayon::join(
-            || large.into_iter().map(read).collect::<Vec<_>>(),
-            || small.into_par_iter().map(read).collect::<Vec<_>>(),
+            || large.into_iter().filter_map(read).collect::<Vec<_>>(),
+            || small.into_par_iter().filter_map(read).collect::<Vec<_>>(),
         );
         for (key, understood) in large.into_iter().chain(small) {
             self.add(key, understood);
@@ -143,7 +145,7 @@ impl Objects {
         })
     }
 
-    fn add(&mut self, key: Key, understood: Option<(Known, Option<UnwindTable>)>) {
+    fn add(&mut self, key: Key, understood: Understood) {
         let number = understood.map(|(known, table)| {
             self.list.push(Arc::new(known));
             let number = self.list.len() as u32;
@@ -278,60 +280,15 @@ fn key(mapping: &Mapping) -> Option<Key> {
     }
 }
 
-/// A file, and its unwind table if that can be had. `None` for what is no ELF file, or cannot be
-/// opened.
-fn understand(
-    process: &Process,
-    mapping: &Mapping,
-    cache: Option<&Cache>,
-) -> Option<(Known, Option<UnwindTable>)> {
-    let object = process.object(mapping).ok().filter(Object::is_elf)?;
-    let name = mapping.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut doubts = Vec::new();
-    let mut doubt = |error: anyhow::Error| doubts.push(format!("{name}: {error:#}"));
-    let contents = object.contents();
-    let bytes = contents.whole()?;
-    let table = table(&object, bytes, cache).map_err(&mut doubt).ok();
-    let numbers = Numbers { object: 0, first_function: 0 };
-    let plan = Plan::of(bytes, numbers).map_err(&mut doubt).unwrap_or_default();
-    let runtime = Runtime::find(bytes, &name);
-    let thread_specific = Specific::find(bytes);
-    Some((Known { object, plan, runtime, thread_specific, doubts }, table))
-}
-
-fn table(object: &Object, bytes: &[u8], cache: Option<&Cache>) -> Result<UnwindTable> {
-    let key = cache_key(object);
-    if let Some(table) = cache.and_then(|cache| cache.load(&key)) {
-        return Ok(table);
-    }
-    let table = UnwindTable::parse(bytes)?;
-    // The key tells of the file as it was when it was opened.
-    if let Some(cache) = cache.filter(|_| !object.is_written()) {
-        // Without a cached table the next start takes longer; nothing else.
-        let _ = cache.store(&key, &table);
-    }
-    Ok(table)
-}
-
-/// The build, and the very file: anybody can write another file with the same build id.
-fn cache_key(object: &Object) -> Vec<u8> {
-    let identity = object.identity().map(FileIdentity::to_bytes).unwrap_or_default();
-    [object.build_id().bytes(), &identity].concat()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, path::Path};
 
     use super::*;
     use crate::process::workload::{Workload, mapping_of_malloc};
 
-    #[test]
-    fn a_file_that_is_written_over_is_another_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.so");
-        let libc = fs::read(mapping_of_malloc().1.path).unwrap();
-        fs::write(&path, &libc).unwrap();
+    /// A process that has a file mapped as code, and its mapping.
+    fn with_mapped(path: &Path) -> (Workload, Process, Mapping) {
         let script = format!(
             "import mmap; f = open({path:?}, 'rb'); \
              m = mmap.mmap(f.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)"
@@ -339,14 +296,41 @@ mod tests {
         let python = Workload::python(&script);
         let process = Process::open(python.pid()).unwrap();
         let mappings = process.mappings().unwrap();
-        let mapping = mappings.list.iter().find(|mapping| *mapping.path == *path).unwrap();
+        let mapping = mappings.list.into_iter().find(|mapping| *mapping.path == *path).unwrap();
+        (python, process, mapping)
+    }
+
+    fn only(mapping: &Mapping) -> Mappings {
+        Mappings { list: vec![mapping.clone()], odd_lines: 0 }
+    }
+
+    #[test]
+    fn a_file_that_was_unmapped_before_it_was_read_is_read_later() {
+        let library = mapping_of_malloc().1.path;
+        let (_python, process, mapping) = with_mapped(&library);
+        let mut gone = mapping.clone();
+        gone.range.end += 0x1000;
+        let mut objects = Objects::with_cache();
+        objects.learn(&process, &only(&gone));
+        assert_eq!(objects.number(&mapping), None);
+        objects.learn(&process, &only(&mapping));
+        assert_eq!(objects.number(&mapping), Some(1));
+    }
+
+    #[test]
+    fn a_file_that_is_written_over_is_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.so");
+        let libc = fs::read(mapping_of_malloc().1.path).unwrap();
+        fs::write(&path, &libc).unwrap();
+        let (_python, process, mapping) = with_mapped(&path);
         let mut objects = Objects::with_cache();
         let mut number = |contents: Option<&[u8]>| {
             if let Some(contents) = contents {
                 fs::write(&path, contents).unwrap();
             }
-            objects.learn(&process, &mappings);
-            objects.number(mapping)
+            objects.learn(&process, &only(&mapping));
+            objects.number(&mapping)
         };
         let first = number(None).unwrap();
         assert_eq!(number(None), Some(first));

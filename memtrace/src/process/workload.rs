@@ -32,7 +32,7 @@ impl Workload {
 
     /// Runs the script, which waits at its end; returns after its first line of output, which a
     /// script that prints nothing writes at its end.
-    pub(super) fn python(script: &str) -> Self {
+    pub(crate) fn python(script: &str) -> Self {
         let script = format!("{script}\nprint('end', flush=True)\nimport time\ntime.sleep(1000)");
         let mut python = Command::new("python3");
         let mut child = python.arg("-c").arg(script).stdout(Stdio::piped()).spawn().unwrap();
@@ -88,7 +88,7 @@ pub(super) fn mappings_of(directory: &Directory) -> Mappings {
 }
 
 /// The address of `malloc` in this process, and the mapping that it is in.
-pub(super) fn mapping_of_malloc() -> (u64, Mapping) {
+pub(crate) fn mapping_of_malloc() -> (u64, Mapping) {
     let malloc = libc::malloc as *const () as u64;
     (malloc, mappings_of(&own_directory()).at(malloc).unwrap().clone())
 }

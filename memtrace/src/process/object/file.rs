@@ -109,7 +109,7 @@ fn check_same(handle: File, mapping: &Mapping, by_mapping: bool) -> io::Result<F
 /// Only regular files: to open a device may do anything.
 fn reopen(handle: &File) -> io::Result<File> {
     if !handle.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     File::open(path_of(handle))
 }
