@@ -54,7 +54,7 @@ pub(crate) struct CodeHeader {
     filename_says: u64,
     /// Where it was read; 0 if it was not.
     address: u64,
-    /// All that tells it from other code objects, mixed into one word that is not 0.
+    /// What tells it from other code objects at its address, mixed into one word that is not 0.
     pub(crate) contents: u64,
     /// The code object's number, once that was looked up; else 0.
     number: u64,
@@ -89,7 +89,28 @@ impl CodeHeader {
         (self.word(offset) >> (u32::from(offset % 8) * 8)) as i32
     }
 
+    /// A version tells it from every other one; without that, reading more than the head is the
+    /// only way.
     fn mix_contents(&mut self, python: &Python) -> u64 {
+        match self.version(python) {
+            0 if self.is_code(python) => self.mix_texts(python),
+            version => hash::mix(self.mix_head(python), version) | 1,
+        }
+    }
+
+    fn is_code(&self, python: &Python) -> bool {
+        self.words[TYPE_WORD] == python.code_type
+    }
+
+    /// 0 if it has none.
+    fn version(&self, python: &Python) -> u64 {
+        match python.code_version {
+            0 => 0,
+            offset => u64::from(self.int(offset).cast_unsigned()),
+        }
+    }
+
+    fn mix_head(&self, python: &Python) -> u64 {
         let fields = [
             self.words[TYPE_WORD],
             self.words[SIZE_WORD],
@@ -98,18 +119,14 @@ impl CodeHeader {
             self.word(python.code_name),
             self.word(python.code_lines),
         ];
-        let mixed = fields.into_iter().fold(1, hash::mix);
-        if self.words[TYPE_WORD] == python.code_type {
-            return self.mix_texts(python, mixed) | 1;
-        }
-        mixed | 1
+        fields.into_iter().fold(1, hash::mix)
     }
 
-    /// Adds what it refers to. Where that is does not tell: generated code that is freed makes room
-    /// for the next, which often lies at the same addresses. Not inlined: the program's stack is
-    /// small.
+    /// All that names it, mixed: code that is made twice is the same. Where its texts are does not
+    /// tell: generated code that is freed makes room for the next, which often lies at the same
+    /// addresses. Not inlined: the program's stack is small.
     #[inline(never)]
-    fn mix_texts(&mut self, python: &Python, hash: u64) -> u64 {
+    fn mix_texts(&mut self, python: &Python) -> u64 {
         let filename = self.word(python.code_filename);
         if filename != self.filename {
             self.filename_says = self.mix_string(python, filename);
@@ -117,7 +134,7 @@ impl CodeHeader {
         }
         let name = self.mix_string(python, self.word(python.code_name));
         let lines = mix_start(self.word(python.code_lines));
-        [self.filename_says, name, lines].into_iter().fold(hash, hash::mix)
+        [self.filename_says, name, lines].into_iter().fold(self.mix_head(python), hash::mix) | 1
     }
 
     /// What a `str` says: its hash, or while it has none, where it begins and ends.
@@ -173,7 +190,7 @@ struct Announcement<const LINES: usize> {
 /// The number of a code object; 0 if it cannot be read or is something else.
 pub(crate) fn identify(context: &Context, python: &Python, walk: &mut Walk, address: u64) -> u32 {
     let header = &mut walk.code_header;
-    if header.read(python, address).is_none() || header.words[TYPE_WORD] != python.code_type {
+    if header.read(python, address).is_none() || !header.is_code(python) {
         return 0;
     }
     if header.number == 0 {
@@ -182,9 +199,12 @@ pub(crate) fn identify(context: &Context, python: &Python, walk: &mut Walk, addr
     header.number as u32
 }
 
-fn look_up(context: &Context, python: &Python, header: &CodeHeader) -> u32 {
-    let CodeHeader { address, contents, .. } = *header;
-    let key = CodeKey { address, contents, process: context.slot };
+fn look_up(context: &Context, python: &Python, header: &mut CodeHeader) -> u32 {
+    let contents = match header.version(python) {
+        0 => header.contents,
+        _ => header.mix_texts(python),
+    };
+    let key = CodeKey { address: header.address, contents, process: context.slot };
     // SAFETY: entries are never removed.
     match unsafe { CODES.get(key) } {
         Some(number) => *number,

@@ -75,6 +75,9 @@ pub struct Python {
     pub code_name: u16,
     /// In the code object: pointer to the line table, a `bytes`.
     pub code_lines: u16,
+    /// In the code object: `co_version`, 32 bits that no other code object of the interpreter has,
+    /// unless they are 0 (3.12 and later); else 0.
+    pub code_version: u16,
     /// In a `str`: first character of an ASCII string.
     pub string_ascii: u16,
     /// In a `str`: first character of any other compact string.
@@ -89,7 +92,7 @@ pub struct Python {
     /// Minor version: 11 for 3.11.
     pub minor: u8,
     /// Keeps the layout free of padding.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 2],
 }
 crosses_the_boundary!(Python, 136);
 

@@ -33,13 +33,14 @@ const V3_8: Python = Python {
     code_filename: 104,
     code_name: 112,
     code_lines: 120,
+    code_version: 0,
     string_ascii: 48,
     string_compact: 72,
     string_kind_shift: 2,
     instruction: instruction::BYTES,
     boundary: boundary::ONE,
     minor: 8,
-    reserved: [0; 4],
+    reserved: [0; 2],
 };
 
 const V3_9: Python = Python { minor: 9, ..V3_8 };
@@ -74,6 +75,7 @@ const V3_12: Python = Python {
     frame_owner: 70,
     code_instructions: 192,
     code_first_line: 68,
+    code_version: 92,
     string_ascii: 40,
     string_compact: 56,
     boundary: boundary::OWNER,
