@@ -68,6 +68,8 @@ impl CodeHeader {
     }
 
     /// Reads it, unless it is the one that was read last: calls often repeat in recursion.
+    #[expect(clippy::inline_always, reason = "Linux 6.1 counts 32 bytes of stack for any function")]
+    #[inline(always)]
     pub(crate) fn read(&mut self, python: &Python, address: u64) -> Option<()> {
         if address == self.address {
             return Some(());
@@ -91,6 +93,8 @@ impl CodeHeader {
 
     /// A version tells it from every other one; without that, reading more than the head is the
     /// only way.
+    #[expect(clippy::inline_always, reason = "Linux 6.1 counts 32 bytes of stack for any function")]
+    #[inline(always)]
     fn mix_contents(&mut self, python: &Python) -> u64 {
         match self.version(python) {
             0 if self.is_code(python) => self.mix_texts(python),
@@ -153,7 +157,8 @@ impl CodeHeader {
         self.mix_part(mixed, start.wrapping_add(size - last), last)
     }
 
-    #[inline(never)]
+    #[expect(clippy::inline_always, reason = "Linux 6.1 counts 32 bytes of stack for any function")]
+    #[inline(always)]
     fn mix_part(&mut self, hash: u64, address: u64, size: u64) -> u64 {
         self.part = [0; PART / 8];
         // SAFETY: words can hold any bytes.
