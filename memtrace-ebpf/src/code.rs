@@ -93,8 +93,6 @@ impl CodeHeader {
 
     /// A version tells it from every other one; without that, reading more than the head is the
     /// only way.
-    #[expect(clippy::inline_always, reason = "Linux 6.1 counts 32 bytes of stack for any function")]
-    #[inline(always)]
     fn mix_contents(&mut self, python: &Python) -> u64 {
         match self.version(python) {
             0 if self.is_code(python) => self.mix_texts(python),
