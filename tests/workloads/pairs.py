@@ -1,4 +1,4 @@
-"""Pairs of malloc and free below ten Python frames and the native frames of ctypes.
+"""Pairs of malloc and free below five Python frames and the native frames of ctypes: twenty in all.
 
 The argument is the library of pairs.c. For each line on standard input, the pairs are made; the
 answer is the nanoseconds of one. A line has four numbers: pairs, stacks that take turns, and how
@@ -24,10 +24,10 @@ def measure(count, stacks, native, level):
 
 class Worker(threading.Thread):
     def run(self):
-        # With this frame and the two of the thread's start: ten.
+        # With this frame and the two of the thread's start: five.
         for line in sys.stdin:
             count, stacks, python, native = map(int, line.split())
-            print(measure(count, stacks, native, 6 + python), flush=True)
+            print(measure(count, stacks, native, 1 + python), flush=True)
 
 
 worker = Worker()

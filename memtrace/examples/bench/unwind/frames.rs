@@ -41,7 +41,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         println!("| {name} | {native:.3} us | {python:.3} us | {whole:.2} us |");
     }
     println!(
-        "\nThe pair has a stack of 10 Python frames, and the native frames between and below.\n"
+        "\nThe pair has a stack of 5 Python frames, and the native frames between and below.\n"
     );
     tracing.stop().map(drop)
 }
